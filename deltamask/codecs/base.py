@@ -1,0 +1,90 @@
+"""What every codec shares: the context both sides hold, the message header, the one exception, the registry."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from deltamask.masks import Positions, Theta
+from deltamask.noise import PublicNoise
+from deltamask.registry import Registry
+
+
+class DecodeError(ValueError):
+    """These bytes are not a valid payload for this context. The only exception a decoder raises."""
+
+
+@dataclass(frozen=True)
+class CodecContext:
+    """What server and client both know before a payload travels.
+
+    theta: (d,) θ_g in units of 2⁻¹⁶. noise: the client's public u by position. layers: where each masked layer starts
+    in the flat vector, then d. round, client: whom the payload is from; a payload that says otherwise is refused.
+    """
+
+    round: int
+    client: int
+    theta: Theta
+    noise: PublicNoise
+    layers: tuple[int, ...] = ()
+
+    @property
+    def d(self) -> int:
+        """Number of maskable weights."""
+        return len(self.theta)
+
+
+class Codec(Protocol):
+    """A way to send a set of positions. `exact` says that decoding gives back the very set; `suffix` names its files."""
+
+    name: str
+    exact: bool
+    suffix: str
+
+    def encode(self, positions: Positions, context: CodecContext) -> bytes:
+        """Sorted unique positions in [0, d) to a payload."""
+        ...
+
+    def decode(self, payload: bytes, context: CodecContext) -> Positions:
+        """The sorted positions that a server reads out of `payload`. Raises DecodeError, and nothing else."""
+        ...
+
+
+codecs: Registry[Codec] = Registry("codec")
+
+MAGIC = b"DM"
+VERSION = 1
+HEADER = struct.Struct("<2sBBIIQI")  # magic, version, kind, round, client, d, CRC-32 of all other bytes
+HEADER_BYTES = HEADER.size
+_CRC_OFFSET = HEADER_BYTES - 4
+
+# What the body holds. Numbers are part of the wire format: never reuse one.
+KINDS = {"dense32": 1, "mask": 2, "bfuse8": 8, "theta16": 64}
+
+
+def seal(kind: str, round: int, client: int, d: int, body: bytes) -> bytes:
+    """Header and body as one message (`docs/wire.md`)."""
+    head = HEADER.pack(MAGIC, VERSION, KINDS[kind], round, client, d, 0)[:_CRC_OFFSET]
+    return head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
+
+
+def unseal(message: bytes | memoryview, kind: str, round: int, client: int, d: int) -> memoryview:
+    """The body of a message that must be of this kind, round, client and d. Raises DecodeError naming the field."""
+    view = memoryview(message)
+    if len(view) < HEADER_BYTES:
+        raise DecodeError(f"message of {len(view)} bytes is shorter than its {HEADER_BYTES}-byte header")
+    magic, version, kind_id, its_round, its_client, its_d, crc = HEADER.unpack_from(view)
+    if magic != MAGIC:
+        raise DecodeError(f"magic bytes are {bytes(magic)!r}, expected {MAGIC!r}")
+    if version != VERSION:
+        raise DecodeError(f"wire version {version}, this package reads {VERSION}")
+    found = (("kind", kind_id, KINDS[kind]), ("round", its_round, round), ("client", its_client, client), ("d", its_d, d))
+    for name, got, expected in found:
+        if got != expected:
+            raise DecodeError(f"{name} is {got}, expected {expected}")
+    body = view[HEADER_BYTES:]
+    if crc != zlib.crc32(body, zlib.crc32(view[:_CRC_OFFSET])):
+        raise DecodeError("checksum does not match: the message was damaged")
+    return body

@@ -1,0 +1,170 @@
+"""RunConfig: the single description of a run.
+
+The command line, the dashboard's form, the stored `config.json` and the run id all derive from the fields below, so a
+field is declared, bounded and explained once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+import annotated_types
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+MethodName = Literal["deltamask", "fedpm", "linear-probe"]
+CodecName = Literal["bfuse8", "mask"]
+Noise = Literal["shared", "per_client"]
+Aggregation = Literal["beta", "unbiased"]
+Schedule = Literal["constant", "cosine"]
+KeepPayloads = Literal["none", "few", "all"]
+
+
+class RunConfig(BaseModel):
+    """A federated fine-tuning run: what is learnt, by whom, how, and what is kept.
+
+    Frozen and validated: a value out of range raises `pydantic.ValidationError`; `explain_errors` turns that into one
+    line a field, with the value and the allowed range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # What is learnt
+    method: Annotated[MethodName, Field(description="Federated method. `deltamask` sends mask changes, `fedpm` whole masks, `linear-probe` the classifier head.")] = "deltamask"
+    backbone: Annotated[str, Field(description="Pretrained network; see `deltamask doctor`.")] = "efficientnet_lite0"
+    masked_blocks: Annotated[int, Field(ge=1, le=64, description="How many of the last blocks are masked. More blocks: more to learn and more bits to send.")] = 1
+    image_size: Annotated[int, Field(ge=32, le=512, description="Images are resized to this many pixels a side.")] = 96
+    dataset: Annotated[str, Field(description="Dataset name; see `deltamask doctor`.")] = "fashion-mnist-mini"
+    train_samples: Annotated[int, Field(ge=1, le=10_000_000, description="Training images used, from the front of the dataset's fixed order; more than there are means all.")] = 6000
+    test_samples: Annotated[int, Field(ge=1, le=10_000_000, description="Test images used, from the front of the fixed order; more than there are means all.")] = 2000
+
+    # By whom
+    clients: Annotated[int, Field(ge=1, le=100_000, description="N, the number of clients that hold data.")] = 5
+    rho: Annotated[float, Field(gt=0, le=1, description="ρ, the share of clients sampled each round: K = ⌈ρN⌉.")] = 1.0
+    dirichlet_alpha: Annotated[float, Field(gt=0, le=10_000, description="α_dir, concentration of the label split: 10 is close to IID, 0.1 strongly non-IID.")] = 10.0
+    min_client_samples: Annotated[int, Field(ge=1, le=100_000, description="Every client holds at least this many training samples.")] = 8
+
+    # How
+    rounds: Annotated[int, Field(ge=1, le=10_000, description="Federated rounds after the head's probing round (round 0).")] = 60
+    local_epochs: Annotated[int, Field(ge=1, le=100, description="E, passes over its own data that a client makes each round.")] = 1
+    batch_size: Annotated[int, Field(ge=1, le=4096, description="Local batch size.")] = 64
+    lr: Annotated[float, Field(gt=0, le=10, description="Adam's step size on the scores. Larger moves more mask bits each round: faster, and more bits to send.")] = 0.1
+    lr_schedule: Annotated[Schedule, Field(description="`cosine` lowers lr to 0 over the rounds; late flips are mostly optimiser noise, so it saves bits.")] = "constant"
+    theta_init: Annotated[float, Field(gt=0, lt=1, description="θ₀, the mask probability every weight starts with.")] = 0.95
+    noise: Annotated[Noise, Field(description="Public randomness u. `shared`: one u for all clients (paper); `per_client`: one for each, which keeps θ from collapsing to 0 or 1. Costs no bits.")] = "per_client"
+    aggregation: Annotated[Aggregation, Field(description="`beta`: posterior of the decoded masks (paper); `unbiased`: θ += η·mean(m̂ − m_g), far less noisy.")] = "beta"
+    server_lr: Annotated[float, Field(gt=0, le=10, description="η, the server's step; read by `unbiased` only.")] = 1.0
+    kappa: Annotated[float, Field(gt=0, le=1, description="κ, the share of flips that are sent, largest KL(θ_k‖θ_g) first. Smaller: fewer bits, slower learning.")] = 1.0
+    kappa_schedule: Annotated[Schedule, Field(description="`cosine` lowers κ from its value towards 0 over the rounds.")] = "constant"
+    codec: Annotated[CodecName, Field(description="How a set of flips becomes bytes; read by `deltamask` only. `bfuse8`: 8 bits per entry, false flips ≈ d/256.")] = "bfuse8"
+    probe_epochs: Annotated[int, Field(ge=1, le=1000, description="Local epochs of the linear-probing round that initialises the head.")] = 40
+    probe_lr: Annotated[float, Field(gt=0, le=1, description="Adam's step size for the head.")] = 1e-3
+
+    # Bookkeeping
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="Every random draw derives from it.")] = 0
+    keep_payloads: Annotated[KeepPayloads, Field(description="Which uplink payloads stay on disk: of no client, of the first two sampled each round, or of all.")] = "few"
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> RunConfig:
+        need = self.clients * self.min_client_samples
+        if need > self.train_samples:
+            raise ValueError(
+                f"clients × min_client_samples = {self.clients} × {self.min_client_samples} = {need} exceeds "
+                f"train_samples = {self.train_samples}: lower one of the first two or raise train_samples"
+            )
+        return self
+
+    @property
+    def clients_per_round(self) -> int:
+        """K = ⌈ρN⌉ (at least 1)."""
+        return max(1, -int(-self.rho * self.clients // 1))
+
+    @property
+    def bpe(self) -> int | None:
+        """Bits per entry of the fuse filter, or None for a codec without one."""
+        return int(self.codec.removeprefix("bfuse")) if self.codec.startswith("bfuse") else None
+
+    @property
+    def run_id(self) -> str:
+        """Readable and unique to the config: same config, same id."""
+        digest = hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.method}-{self.dataset.replace(':', '_').replace('/', '_')}-{digest}"
+
+    def replace(self, **changes: Any) -> RunConfig:
+        """A validated copy with `changes`."""
+        return RunConfig(**{**self.model_dump(), **changes})
+
+
+def field_range(name: str) -> str:
+    """The allowed values of a field in words, e.g. `0 < kappa ≤ 1` or `one of: shared, per_client`."""
+    field = RunConfig.model_fields[name]
+    choices = get_args(field.annotation)
+    if choices:
+        return "one of: " + ", ".join(map(str, choices))
+    low, high = field_bounds(name)
+    left = f"{low[0]} {'<' if low[1] else '≤'} " if low else ""
+    right = f" {'<' if high[1] else '≤'} {high[0]}" if high else ""
+    kind = {int: "a whole number", float: "a number", str: "a text"}.get(field.annotation or object, "a value")
+    return f"{left}{name}{right}" if low or high else kind
+
+
+def field_bounds(name: str) -> tuple[tuple[float, bool] | None, tuple[float, bool] | None]:
+    """((low, exclusive), (high, exclusive)) of a numeric field; None where unbounded."""
+    low: tuple[float, bool] | None = None
+    high: tuple[float, bool] | None = None
+    for rule in RunConfig.model_fields[name].metadata:
+        match rule:
+            case annotated_types.Ge(ge=bound):
+                low = (bound, False)  # type: ignore[assignment]
+            case annotated_types.Gt(gt=bound):
+                low = (bound, True)  # type: ignore[assignment]
+            case annotated_types.Le(le=bound):
+                high = (bound, False)  # type: ignore[assignment]
+            case annotated_types.Lt(lt=bound):
+                high = (bound, True)  # type: ignore[assignment]
+    return low, high
+
+
+def explain_errors(error: ValidationError) -> list[str]:
+    """One line a fault: field, value and allowed range."""
+    lines = []
+    for fault in error.errors():
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{name}: no such field; fields: {', '.join(RunConfig.model_fields)}")
+        elif name in RunConfig.model_fields:
+            lines.append(f"{name} = {fault['input']!r} is out of range: {field_range(name)}")
+        else:
+            lines.append(str(fault["msg"]).removeprefix("Value error, "))
+    return lines
+
+
+def clamp_fields(values: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Read fields that came as text (a URL). Returns (usable values, one note a value that was clamped or dropped)."""
+    usable: dict[str, Any] = {}
+    notes: list[str] = []
+    for name, text in values.items():
+        if name not in RunConfig.model_fields:
+            notes.append(f"{name}: no such field, ignored")
+            continue
+        try:
+            usable[name] = getattr(RunConfig.__pydantic_validator__.validate_assignment(RunConfig.model_construct(), name, text), name)
+            continue
+        except ValidationError:
+            pass
+        default = RunConfig.model_fields[name].default
+        low, high = field_bounds(name)
+        try:
+            number = type(default)(float(text)) if isinstance(default, int | float) else None
+        except (ValueError, OverflowError):
+            number = None
+        if number is None or number != number or low is None or high is None:
+            notes.append(f"{name} = {text!r} is out of range ({field_range(name)}): using {default}")
+            continue
+        bound, exclusive = high if number > low[0] else low
+        value = default if exclusive else type(default)(bound)
+        notes.append(f"{name} = {text!r} is out of range ({field_range(name)}): using {value}")
+        usable[name] = value
+    return usable, notes

@@ -1,0 +1,25 @@
+"""Named configs: `deltamask run --preset NAME`."""
+
+from __future__ import annotations
+
+from deltamask.config import RunConfig
+
+PRESETS: dict[str, RunConfig] = {
+    # The default task: DeltaMask with per-client noise and the paper's Beta aggregation.
+    "fashion": RunConfig(),
+    # The paper's form: one public u for all clients.
+    "fashion-paper": RunConfig(noise="shared"),
+    # Our estimator of mean θ_k.
+    "fashion-unbiased": RunConfig(aggregation="unbiased"),
+    "fashion-fedpm": RunConfig(method="fedpm"),
+    "fashion-probe": RunConfig(method="linear-probe"),
+    # A minute of real training: to see something move.
+    "quick": RunConfig(train_samples=1000, test_samples=500, rounds=8, keep_payloads="all", probe_epochs=20),
+}
+
+
+def preset(name: str) -> RunConfig:
+    """The config called `name`; KeyError names those that exist."""
+    if name not in PRESETS:
+        raise KeyError(f"unknown preset {name!r}; presets: {', '.join(PRESETS)}")
+    return PRESETS[name]
