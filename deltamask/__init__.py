@@ -1,0 +1,31 @@
+"""DeltaMask Explorer: federated fine-tuning by probabilistic masking, its bytes and its accuracy.
+
+    from deltamask import RunConfig, simulate, load_run, list_runs, codecs, methods, datasets, backbones
+
+The last four are modules; each has `names()` and `get(name)` for what is registered. Names are loaded when first used,
+so that reading runs needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deltamask import backbones, codecs, datasets, methods
+    from deltamask.config import RunConfig
+    from deltamask.simulation import simulate
+    from deltamask.store import list_runs, load_run
+
+__all__ = ["RunConfig", "backbones", "codecs", "datasets", "list_runs", "load_run", "methods", "simulate"]
+
+_MODULES = {"backbones", "codecs", "datasets", "methods"}
+_HOMES = {"RunConfig": "config", "list_runs": "store", "load_run": "store", "simulate": "simulation"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

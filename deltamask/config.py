@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,48 +23,117 @@ KeepPayloads = Literal["none", "few", "all"]
 
 
 class RunConfig(BaseModel):
-    """A federated fine-tuning run: what is learnt, by whom, how, and what is kept.
+    """A federated fine-tuning run: what is learnt, by whom, how, and what is kept."""
 
-    Frozen and validated: a value out of range raises `pydantic.ValidationError`; `explain_errors` turns that into one
-    line a field, with the value and the allowed range.
-    """
+    # A value out of range raises pydantic.ValidationError; explain_errors turns it into one line a field.
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # What is learnt
-    method: Annotated[MethodName, Field(description="Federated method. `deltamask` sends mask changes, `fedpm` whole masks, `linear-probe` the classifier head.")] = "deltamask"
-    backbone: Annotated[str, Field(description="Pretrained network; see `deltamask doctor`.")] = "efficientnet_lite0"
-    masked_blocks: Annotated[int, Field(ge=1, le=64, description="How many of the last blocks are masked. More blocks: more to learn and more bits to send.")] = 1
-    image_size: Annotated[int, Field(ge=32, le=512, description="Images are resized to this many pixels a side.")] = 96
-    dataset: Annotated[str, Field(description="Dataset name; see `deltamask doctor`.")] = "fashion-mnist-mini"
-    train_samples: Annotated[int, Field(ge=1, le=10_000_000, description="Training images used, from the front of the dataset's fixed order; more than there are means all.")] = 6000
-    test_samples: Annotated[int, Field(ge=1, le=10_000_000, description="Test images used, from the front of the fixed order; more than there are means all.")] = 2000
+    method: MethodName = Field(
+        "deltamask",
+        description="Federated method. `deltamask` sends mask changes, `fedpm` whole masks, `linear-probe` the "
+        "classifier head.",
+    )
+    backbone: str = Field("efficientnet_lite0", description="Pretrained network; see `deltamask doctor`.")
+    masked_blocks: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="How many of the last blocks are masked. More blocks: more to learn and more bits to send.",
+    )
+    image_size: int = Field(96, ge=32, le=512, description="Images are resized to this many pixels a side.")
+    dataset: str = Field("fashion-mnist-mini", description="Dataset name; see `deltamask doctor`.")
+    train_samples: int = Field(
+        6000,
+        ge=1,
+        le=10_000_000,
+        description="Training images used, from the front of the dataset's fixed order; more than there are means all.",
+    )
+    test_samples: int = Field(
+        2000,
+        ge=1,
+        le=10_000_000,
+        description="Test images used, from the front of the fixed order; more than there are means all.",
+    )
 
     # By whom
-    clients: Annotated[int, Field(ge=1, le=100_000, description="N, the number of clients that hold data.")] = 5
-    rho: Annotated[float, Field(gt=0, le=1, description="ρ, the share of clients sampled each round: K = ⌈ρN⌉.")] = 1.0
-    dirichlet_alpha: Annotated[float, Field(gt=0, le=10_000, description="α_dir, concentration of the label split: 10 is close to IID, 0.1 strongly non-IID.")] = 10.0
-    min_client_samples: Annotated[int, Field(ge=1, le=100_000, description="Every client holds at least this many training samples.")] = 8
+    clients: int = Field(5, ge=1, le=100_000, description="N, the number of clients that hold data.")
+    rho: float = Field(1.0, gt=0, le=1, description="ρ, the share of clients sampled each round: K = ⌈ρN⌉.")
+    dirichlet_alpha: float = Field(
+        10.0,
+        gt=0,
+        le=10_000,
+        description="α_dir, concentration of the label split: 10 is close to IID, 0.1 strongly non-IID.",
+    )
+    min_client_samples: int = Field(
+        8,
+        ge=1,
+        le=100_000,
+        description="Every client holds at least this many training samples.",
+    )
 
     # How
-    rounds: Annotated[int, Field(ge=1, le=10_000, description="Federated rounds after the head's probing round (round 0).")] = 60
-    local_epochs: Annotated[int, Field(ge=1, le=100, description="E, passes over its own data that a client makes each round.")] = 1
-    batch_size: Annotated[int, Field(ge=1, le=4096, description="Local batch size.")] = 64
-    lr: Annotated[float, Field(gt=0, le=10, description="Adam's step size on the scores. Larger moves more mask bits each round: faster, and more bits to send.")] = 0.1
-    lr_schedule: Annotated[Schedule, Field(description="`cosine` lowers lr to 0 over the rounds; late flips are mostly optimiser noise, so it saves bits.")] = "constant"
-    theta_init: Annotated[float, Field(gt=0, lt=1, description="θ₀, the mask probability every weight starts with.")] = 0.95
-    noise: Annotated[Noise, Field(description="Public randomness u. `shared`: one u for all clients (paper); `per_client`: one for each, which keeps θ from collapsing to 0 or 1. Costs no bits.")] = "per_client"
-    aggregation: Annotated[Aggregation, Field(description="`beta`: posterior of the decoded masks (paper); `unbiased`: θ += η·mean(m̂ − m_g), far less noisy.")] = "beta"
-    server_lr: Annotated[float, Field(gt=0, le=10, description="η, the server's step; read by `unbiased` only.")] = 1.0
-    kappa: Annotated[float, Field(gt=0, le=1, description="κ, the share of flips that are sent, largest KL(θ_k‖θ_g) first. Smaller: fewer bits, slower learning.")] = 1.0
-    kappa_schedule: Annotated[Schedule, Field(description="`cosine` lowers κ from its value towards 0 over the rounds.")] = "constant"
-    codec: Annotated[CodecName, Field(description="How a set of flips becomes bytes; read by `deltamask` only. `bfuse8`: 8 bits per entry, false flips ≈ d/256.")] = "bfuse8"
-    probe_epochs: Annotated[int, Field(ge=1, le=1000, description="Local epochs of the linear-probing round that initialises the head.")] = 40
-    probe_lr: Annotated[float, Field(gt=0, le=1, description="Adam's step size for the head.")] = 1e-3
+    rounds: int = Field(60, ge=1, le=10_000, description="Federated rounds after the head's probing round (round 0).")
+    local_epochs: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="E, passes over its own data that a client makes each round.",
+    )
+    batch_size: int = Field(64, ge=1, le=4096, description="Local batch size.")
+    lr: float = Field(
+        0.1,
+        gt=0,
+        le=10,
+        description="Adam's step size on the scores. Larger moves more mask bits each round: faster, and more bits to "
+        "send.",
+    )
+    lr_schedule: Schedule = Field(
+        "constant",
+        description="`cosine` lowers lr to 0 over the rounds; late flips are mostly optimiser noise, so it saves bits.",
+    )
+    theta_init: float = Field(0.95, gt=0, lt=1, description="θ₀, the mask probability every weight starts with.")
+    noise: Noise = Field(
+        "per_client",
+        description="Public randomness u. `shared`: one u for all clients (paper); `per_client`: one for each, which "
+        "keeps θ from collapsing to 0 or 1. Costs no bits.",
+    )
+    aggregation: Aggregation = Field(
+        "beta",
+        description="`beta`: posterior of the decoded masks (paper); `unbiased`: θ += η·mean(m̂ − m_g), far less noisy.",
+    )
+    server_lr: float = Field(1.0, gt=0, le=10, description="η, the server's step; read by `unbiased` only.")
+    kappa: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="κ, the share of flips that are sent, largest KL(θ_k‖θ_g) first. Smaller: fewer bits, slower "
+        "learning.",
+    )
+    kappa_schedule: Schedule = Field(
+        "constant",
+        description="`cosine` lowers κ from its value towards 0 over the rounds.",
+    )
+    codec: CodecName = Field(
+        "bfuse8",
+        description="How a set of flips becomes bytes; read by `deltamask` only. `bfuse8`: 8 bits per entry, false "
+        "flips ≈ d/256.",
+    )
+    probe_epochs: int = Field(
+        40,
+        ge=1,
+        le=1000,
+        description="Local epochs of the linear-probing round that initialises the head.",
+    )
+    probe_lr: float = Field(0.001, gt=0, le=1, description="Adam's step size for the head.")
 
     # Bookkeeping
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="Every random draw derives from it.")] = 0
-    keep_payloads: Annotated[KeepPayloads, Field(description="Which uplink payloads stay on disk: of no client, of the first two sampled each round, or of all.")] = "few"
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Every random draw derives from it.")
+    keep_payloads: KeepPayloads = Field(
+        "few",
+        description="Which uplink payloads stay on disk: of no client, of the first two sampled each round, or of all.",
+    )
 
     @model_validator(mode="after")
     def _enough_samples(self) -> RunConfig:
@@ -106,7 +175,7 @@ def field_range(name: str) -> str:
     low, high = field_bounds(name)
     left = f"{low[0]} {'<' if low[1] else '≤'} " if low else ""
     right = f" {'<' if high[1] else '≤'} {high[0]}" if high else ""
-    kind = {int: "a whole number", float: "a number", str: "a text"}.get(field.annotation or object, "a value")
+    kind = {"int": "a whole number", "float": "a number", "str": "a text"}[type(field.default).__name__]
     return f"{left}{name}{right}" if low or high else kind
 
 
@@ -150,7 +219,9 @@ def clamp_fields(values: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
             notes.append(f"{name}: no such field, ignored")
             continue
         try:
-            usable[name] = getattr(RunConfig.__pydantic_validator__.validate_assignment(RunConfig.model_construct(), name, text), name)
+            usable[name] = getattr(
+                RunConfig.__pydantic_validator__.validate_assignment(RunConfig.model_construct(), name, text), name
+            )
             continue
         except ValidationError:
             pass

@@ -31,7 +31,7 @@ def to_fixed(theta: npt.NDArray[np.floating]) -> Theta:
 
 def to_float(theta: Theta) -> npt.NDArray[np.float32]:
     """Fixed point to float32, exactly."""
-    return theta.astype(np.float32) / ONE
+    return theta.astype(np.float32) / np.float32(ONE)
 
 
 def sample(theta: Theta, u: Words) -> Mask:
@@ -45,7 +45,7 @@ def flips(theta_client: Theta, theta_global: Theta, u: Words) -> Positions:
 
 
 def bernoulli_kl(p: Theta, q: Theta) -> npt.NDArray[np.float64]:
-    """KL(Bernoulli(p) ‖ Bernoulli(q)) in nats, elementwise, for fixed-point p and q inside the clip (so it is finite)."""
+    """KL(Bernoulli(p) ‖ Bernoulli(q)) in nats, elementwise; finite, since fixed-point p and q are inside the clip."""
     p1, q1 = p.astype(np.float64) / ONE, q.astype(np.float64) / ONE
     return p1 * np.log(p1 / q1) + (1 - p1) * np.log((1 - p1) / (1 - q1))
 

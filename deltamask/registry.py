@@ -31,6 +31,14 @@ class Registry(Generic[T]):
             raise KeyError(f"unknown {self.kind} {name!r}; there are: {', '.join(self._entries)}")
         return self._entries[name]
 
+    def get(self, name: str) -> T:
+        """The entry called `name`; KeyError lists what exists."""
+        return self[name]
+
+    def names(self) -> list[str]:
+        """All names, in the order of registration."""
+        return list(self._entries)
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 

@@ -1,0 +1,243 @@
+"""The `deltamask` command. Each subcommand prints for people, or with --json for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deltamask import export as exporting
+from deltamask.config import RunConfig, explain_errors, field_bounds, field_range
+from deltamask.presets import PRESETS, preset
+from deltamask.store import Run, RunFolder, StoreError, list_runs, load_run, new_folder
+
+RunName = Annotated[str, tyro.conf.Positional]
+Out = Annotated[Path | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
+Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
+
+_people = Console(stderr=True)
+
+
+def run_command(default: RunConfig) -> Callable[..., int]:
+    """The `run` subcommand. Its options are RunConfig's fields, their defaults taken from the preset.
+
+    The parser sees a plain dataclass of the fields, so that validation happens once, in RunConfig, with its own words.
+    """
+    fields = make_dataclass(
+        "RunFields",
+        [(name, _option(name), field(default=getattr(default, name))) for name in RunConfig.model_fields],
+    )
+    fields.__doc__ = RunConfig.__doc__
+
+    def run(
+        config: Annotated[Any, tyro.conf.OmitArgPrefixes],
+        *,
+        preset: Annotated[str | None, tyro.conf.arg(help=f"Start from a named config: {', '.join(PRESETS)}.")] = None,
+        out: Out = None,
+        json: Json = False,
+    ) -> int:
+        """Run a federated fine-tuning, round by round, into a run folder."""
+        valid = RunConfig(**vars(config))
+        return _execute(RunFolder.create(out or new_folder(valid), valid), valid, json)
+
+    run.__annotations__["config"] = Annotated[fields, tyro.conf.OmitArgPrefixes]
+    return run
+
+
+def _option(name: str) -> Any:
+    """A field's type, with its help and range, for the parser."""
+    info = RunConfig.model_fields[name]
+    low, high = field_bounds(name)
+    limits = f" Range: {field_range(name)}." if low or high else ""
+    return Annotated[info.annotation, tyro.conf.arg(help=f"{info.description}{limits}")]
+
+
+def resume(run: RunName, *, json: Json = False) -> int:
+    """Go on with a stopped, killed or failed run, from its last finished round."""
+    stored = load_run(run)
+    return _execute(RunFolder(stored.path), stored.config, json)
+
+
+def runs(*, json: Json = False) -> int:
+    """List runs: your own and the recorded ones."""
+    rows = [{"run": run.id, "state": run.state, **run.summary(), "path": str(run.path)} for run in list_runs()]
+    if json:
+        return _print_json(rows)
+    table = Table("run", "state", "rounds", "accuracy", "bpp up", "total bpp up")
+    for row in rows:
+        table.add_row(
+            row["run"],
+            row["state"],
+            str(row["rounds"]),
+            *(_figure(row[k]) for k in ("accuracy", "bpp_up", "bpp_up_total")),
+        )
+    Console().print(table)
+    return 0
+
+
+def show(run: RunName, *, json: Json = False) -> int:
+    """Show a run: its config, its rounds and its headline figures."""
+    stored = load_run(run)
+    if json:
+        return _print_json(exporting.as_json(stored))
+    console = Console()
+    console.print(f"[bold]{stored.id}[/bold]  {stored.state}  {stored.status.get('message', '')}".rstrip())
+    console.print(exporting.command_line(stored.config), soft_wrap=True)
+    table = Table("round", "accuracy", "loss", "bpp up", "total bpp up", "flips", "kept", "false", "seconds")
+    for row in stored.rounds.to_dict("records"):
+        cells = [_figure(row[k]) for k in ("accuracy", "loss", "bpp_up", "bpp_up_total")]
+        counts = [
+            "–" if row[k] is None or row[k] != row[k] else f"{row[k]:.0f}" for k in ("flips", "kept", "false_flips")
+        ]
+        table.add_row(str(row["round"]), *cells, *counts, f"{sum(row['seconds'].values()):.1f}")
+    console.print(table)
+    _print_summary(stored, console)
+    return 0
+
+
+def export(
+    run: RunName,
+    *,
+    out: Annotated[
+        Path | None, tyro.conf.arg(help="A .zip (the whole folder), .csv (rounds) or .json file; by default <run>.zip.")
+    ] = None,
+) -> int:
+    """Write a run to one file, to mail or to open elsewhere."""
+    stored = load_run(run)
+    target = out or Path(f"{stored.id}.zip")
+    exporting.write(stored, target)
+    _people.print(f"wrote {target}")
+    return 0
+
+
+def doctor(*, json: Json = False) -> int:
+    """Say what works here: packages, datasets, backbones, the feature cache."""
+    from deltamask import doctor as examination
+
+    report = examination.examine()
+    if json:
+        return _print_json(report)
+    examination.print_report(report, Console())
+    return 0 if report["healthy"] else 1
+
+
+def _execute(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
+    from deltamask.records import RoundRecord
+    from deltamask.runner import execute
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_people, transient=True, disable=not _people.is_terminal) as progress:
+        bar = progress.add_task("starting", total=None)
+        last = ""
+
+        def show(what: str, done: int, total: int) -> None:
+            nonlocal last
+            if what != last:
+                progress.reset(bar, description=what, total=total)
+                last = what
+                if not _people.is_terminal and not what.startswith("round"):
+                    _people.print(what, highlight=False)
+            progress.update(bar, completed=done)
+
+        def on_record(record: RoundRecord) -> None:
+            if as_json:
+                print(json.dumps(record.to_json()), flush=True)
+                return
+            kept = "" if record.kept is None else f"  flips sent {record.kept:8.0f}"
+            _people.print(
+                f"round {record.round:4d}/{config.rounds}  accuracy {record.accuracy:.4f}  "
+                f"uplink {record.bpp_up:.4f} bpp{kept}  {sum(record.seconds.values()):.1f} s",
+                highlight=False,
+            )  # fmt: skip
+
+        _people.print(f"writing {folder.path}", highlight=False, soft_wrap=True)
+        try:
+            state = execute(folder, config, on_record=on_record, show=show)
+        except KeyboardInterrupt:
+            _people.print(f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round")
+            return 130
+    if not as_json:
+        _print_summary(load_run(folder.path), _people)
+    if state == "stopped":
+        _people.print(f"stopped; `deltamask resume {folder.path}` goes on")
+    return 0
+
+
+def _print_summary(stored: Run, console: Console) -> None:
+    summary = stored.summary()
+    console.print(
+        f"{summary['rounds']} rounds: accuracy {_figure(summary['accuracy'])} (mean of the last ten), "
+        f"uplink {_figure(summary['bpp_up'])} bpp a round, {_figure(summary['bpp_up_total'])} in all with the head, "
+        f"{summary['uplink_bytes']:,} bytes",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.4f}"
+
+
+def _print_json(value: Any) -> int:
+    print(json.dumps(value, indent=1, allow_nan=False))
+    return 0
+
+
+def _chosen_preset(arguments: Sequence[str]) -> RunConfig:
+    """The config that --preset names. It must be known before the parser is made, whose defaults it sets."""
+    for at, argument in enumerate(arguments):
+        if argument == "--preset" and at + 1 < len(arguments):
+            return preset(arguments[at + 1])
+        if argument.startswith("--preset="):
+            return preset(argument.removeprefix("--preset="))
+    return RunConfig()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit status: 0, 1 when something failed, 2 for a bad argument."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        commands: dict[str, Callable[..., Any]] = {
+            "run": run_command(_chosen_preset(arguments)),
+            "resume": resume,
+            "runs": runs,
+            "show": show,
+            "export": export,
+            "doctor": doctor,
+        }
+        status: int = tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="deltamask",
+            args=arguments,
+            description="See what federated fine-tuning sends, costs and buys.",
+        )
+        return status
+    except ValidationError as error:
+        return _complain(2, *explain_errors(error))
+    except KeyError as error:
+        return _complain(2, str(error.args[0]))
+    except (StoreError, OSError, RuntimeError) as error:
+        return _complain(1, str(error))
+
+
+def _complain(status: int, *lines: str) -> int:
+    for line in lines:
+        _people.print(f"deltamask: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

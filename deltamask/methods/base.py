@@ -1,0 +1,84 @@
+"""What a method is: four pure functions over a small state, which exchange bytes and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deltamask.config import RunConfig
+from deltamask.masks import Positions
+from deltamask.registry import Registry
+
+if TYPE_CHECKING:  # methods are listed without loading torch
+    import numpy as np
+    from torch import Tensor
+
+    from deltamask.task import Task
+    from deltamask.training import Head
+
+
+@dataclass(frozen=True)
+class ClientReport:
+    """What only the client knows, measured for the record. None of it crosses the wire.
+
+    flips: |Δ| before κ. sent: Δ', the positions that were encoded. entropy_*: bits per parameter. None where the method
+    has no such thing.
+    """
+
+    loss: float
+    flips: int | None = None
+    sent: Positions | None = None
+    entropy_iid: float | None = None
+    entropy_side: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A client's answer. payload: the bytes that cross the network. suffix: what kind of file they make."""
+
+    payload: bytes
+    suffix: str
+    report: ClientReport
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the server made of a payload. positions: the decoded flips, if the method sends flips. dropped: why not."""
+
+    client: int
+    positions: Positions | None
+    dropped: str | None
+    seconds: float
+
+
+State = Any  # a dataclass whose fields are all NumPy arrays: that is what a checkpoint stores
+
+
+@dataclass(frozen=True)
+class Method:
+    """One federated method.
+
+    init(task, config, head): the server's first state.
+    broadcast(config, state, round): the downlink message, the same for every sampled client.
+    client_update(task, config, round, client, broadcast): local work, then the payload.
+    server_update(config, state, round, payloads, on_receipt): consumes payloads one by one (memory O(d) whatever their
+        number) and returns the next state; a payload that does not decode is reported and skipped.
+    effective(task, config, state, round): the tail weights to evaluate, by name; the first is the headline.
+    """
+
+    state: type
+    init: Callable[[Task, RunConfig, Head], State]
+    broadcast: Callable[[RunConfig, State, int], bytes]
+    client_update: Callable[[Task, RunConfig, int, int, bytes], Upload]
+    server_update: Callable[[RunConfig, State, int, Iterable[tuple[int, bytes]], Callable[[Receipt], None]], State]
+    effective: Callable[[Task, RunConfig, State, int], Iterator[tuple[str, Tensor]]]
+
+
+methods: Registry[Method] = Registry("method")
+
+
+def state_arrays(state: State) -> dict[str, np.ndarray]:
+    """A state's fields, for a checkpoint."""
+    return dict(vars(state))

@@ -1,0 +1,61 @@
+"""FedPM (arXiv 2209.15328): clients send a whole sampled mask, arithmetic-coded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from deltamask import masks, noise, training
+from deltamask.codecs import DecodeError, arithmetic, entropy
+from deltamask.codecs.base import seal, unseal
+from deltamask.config import RunConfig
+from deltamask.methods import masked
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, methods
+from deltamask.methods.masked import MaskState
+from deltamask.stopwatch import Stopwatch
+from deltamask.task import Task
+
+
+def client_update(task: Task, config: RunConfig, round: int, client: int, broadcast: bytes) -> Upload:
+    """Train the scores, draw a mask m_k ~ Bernoulli(θ_k) from private randomness, send all of it."""
+    clock = Stopwatch()
+    theta_global, head = masked.read_broadcast(task, round, broadcast)
+    with clock("train"):
+        trained = training.train_scores(task, head, theta_global, config, round=round, client=client)
+    with clock("encode"):
+        private = noise.generator(config.seed, "fedpm mask", round=round, client=client)
+        mask = masks.sample(trained.theta, private.integers(0, masks.ONE, task.d, np.uint16))
+        payload = seal("mask", round, client, task.d, arithmetic.encode_mask(mask))
+    bound = entropy.entropy_iid(int(mask.sum()), task.d) / task.d
+    return Upload(payload, ".bin", ClientReport(trained.loss, entropy_iid=bound, seconds=clock.seconds))
+
+
+def server_update(
+    config: RunConfig,
+    state: MaskState,
+    round: int,
+    payloads: Iterable[tuple[int, bytes]],
+    on_receipt: Callable[[Receipt], None],
+) -> MaskState:
+    """Decode the masks and take the mode of their Beta posterior. No payload decodes: θ_g stays as it is."""
+    ones = np.zeros(len(state.theta), np.int32)
+    received = 0
+    for client, payload in payloads:
+        clock = Stopwatch()
+        try:
+            with clock("decode"):
+                body = unseal(payload, "mask", round, client, len(state.theta))
+                mask = arithmetic.decode_mask(body, len(state.theta))
+        except DecodeError as error:
+            on_receipt(Receipt(client, None, str(error), clock.seconds["decode"]))
+            continue
+        ones += mask
+        received += 1
+        on_receipt(Receipt(client, None, None, clock.seconds["decode"]))
+    return masked.fold_beta(config, state, round, ones, received) if received else state
+
+
+methods.register("fedpm")(
+    Method(MaskState, masked.init, masked.broadcast, client_update, server_update, masked.effective)
+)

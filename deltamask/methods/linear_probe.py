@@ -1,0 +1,81 @@
+"""Linear probing: FedAvg (arXiv 1602.05629) of the classifier head on the frozen network.
+
+Also how every mask method gets its head: round 0 of any run is one round of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from deltamask import training
+from deltamask.codecs import DecodeError, dense
+from deltamask.config import RunConfig
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, methods
+from deltamask.stopwatch import Stopwatch
+from deltamask.task import Task
+from deltamask.training import Head
+
+
+@dataclass(frozen=True)
+class HeadState:
+    """head: the classifier. samples: (clients,) how many training samples each client holds, which FedAvg weighs by."""
+
+    head: Head
+    samples: np.ndarray
+
+
+def init(task: Task, config: RunConfig, head: Head) -> HeadState:
+    return HeadState(head, np.array([len(shard) for shard in task.shards]))
+
+
+def broadcast(config: RunConfig, state: HeadState, round: int) -> bytes:
+    """The head as a float32 picture."""
+    return dense.encode_dense32(state.head, round, dense.SERVER)
+
+
+def client_update(task: Task, config: RunConfig, round: int, client: int, broadcast: bytes) -> Upload:
+    """Train the head locally (round 0: `probe_epochs`, later rounds: `local_epochs`) and send it as float32."""
+    clock = Stopwatch()
+    head = dense.decode_dense32(broadcast, task.head_size, round, dense.SERVER)
+    epochs = config.local_epochs if round else config.probe_epochs
+    with clock("train"):
+        head, loss = training.train_head(task, head, config, epochs=epochs, round=round, client=client)
+    with clock("encode"):
+        payload = dense.encode_dense32(head, round, client)
+    return Upload(payload, ".png", ClientReport(loss, seconds=clock.seconds))
+
+
+def server_update(
+    config: RunConfig,
+    state: HeadState,
+    round: int,
+    payloads: Iterable[tuple[int, bytes]],
+    on_receipt: Callable[[Receipt], None],
+) -> HeadState:
+    """Average the heads, weighted by the clients' samples."""
+    total = np.zeros(len(state.head), np.float64)
+    weight = 0.0
+    for client, payload in payloads:
+        clock = Stopwatch()
+        try:
+            with clock("decode"):
+                head = dense.decode_dense32(payload, len(state.head), round, client)
+        except DecodeError as error:
+            on_receipt(Receipt(client, None, str(error), clock.seconds["decode"]))
+            continue
+        total += float(state.samples[client]) * head
+        weight += float(state.samples[client])
+        on_receipt(Receipt(client, None, None, clock.seconds["decode"]))
+    return HeadState((total / weight).astype(np.float32), state.samples) if weight else state
+
+
+def effective(task: Task, config: RunConfig, state: HeadState, round: int) -> Iterator[tuple[str, Tensor]]:
+    """The pretrained weights, unmasked."""
+    yield "mean", task.tail.weights
+
+
+methods.register("linear-probe")(Method(HeadState, init, broadcast, client_update, server_update, effective))

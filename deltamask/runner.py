@@ -1,0 +1,161 @@
+"""Carries a run out in its folder: records, checkpoints, payloads, progress, and what the user asks meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import filelock
+import torch
+
+from deltamask.config import RunConfig
+from deltamask.methods import methods
+from deltamask.methods.base import state_arrays
+from deltamask.records import RoundRecord
+from deltamask.simulation import Checkpoint, Observer, simulate
+from deltamask.store import RunFolder, StoreError, write_json
+from deltamask.task import Task, load_task
+
+STATUS_EVERY = 0.5  # seconds between two writes of status.json
+POLL = 0.2  # seconds between two looks at the control file while paused
+FEW = 2  # clients whose payloads are kept with keep_payloads = few
+
+
+class Stopped(Exception):
+    """The user asked the run to stop."""
+
+
+@dataclass
+class Recorder(Observer):
+    """An observer that writes everything into the run folder."""
+
+    folder: RunFolder
+    config: RunConfig
+    show: Callable[[str, int, int], None]
+    round: int = -1
+    began: float = field(default_factory=time.monotonic)
+    _written: float = 0.0
+    _progress: dict[str, Any] = field(default_factory=dict)
+    _stepping: bool = False
+
+    def status(self, state: str, message: str = "") -> None:
+        """Write status.json now."""
+        self._written = time.monotonic()
+        self.folder.write_status(
+            state=state, message=message, round=self.round, rounds=self.config.rounds, progress=self._progress
+        )
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self._progress = {"what": what, "done": done, "total": total}
+        self.show(what, done, total)
+        if time.monotonic() - self._written > STATUS_EVERY:
+            self.status("running")
+        self.obey()
+
+    def obey(self) -> None:
+        """Wait while paused; raise Stopped on stop; on step, let one round pass and pause again."""
+        while (word := self.folder.control()) == "pause":
+            if time.monotonic() - self._written > STATUS_EVERY:
+                self.status("paused")
+            time.sleep(POLL)
+        if word == "step":
+            self._stepping = True
+            self.folder.ask("run")
+        if word == "stop":
+            raise Stopped
+
+    def payload(self, round: int, client: int, order: int, suffix: str, payload: bytes) -> None:
+        keep = {"none": 0, "few": FEW, "all": self.config.clients_per_round}[self.config.keep_payloads]
+        if order < keep:
+            self.folder.write_payload(round, client, suffix, payload)
+
+    def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
+        self.folder.append(record.to_json())
+        self.folder.save_state(checkpoint.round, state_arrays(checkpoint.state))
+        self.round = checkpoint.round
+        if self._stepping:
+            self._stepping = False
+            self.folder.ask("pause")
+        self.status("running")
+
+
+def execute(
+    folder: RunFolder,
+    config: RunConfig,
+    *,
+    on_record: Callable[[RoundRecord], None],
+    show: Callable[[str, int, int], None],
+) -> str:
+    """Run or go on with the run in `folder`. Returns the state it ended in: finished or stopped.
+
+    Raises StoreError if another process runs this folder or its checkpoint is damaged; whatever else goes wrong is
+    written to status.json as `failed` and raised.
+    """
+    lock = filelock.FileLock(folder.path / "run.lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise StoreError(f"another process is running {folder.path}; stop it first") from None
+    recorder = Recorder(folder, config, show)
+    try:
+        if folder.control() == "stop":
+            folder.ask("run")
+        recorder.status("starting")
+        start = _checkpoint(folder, config)
+        folder.rewind(start.round if start else -1)
+        recorder.round = start.round if start else -1
+        task = load_task(config, recorder.progress)
+        _describe(folder, task)
+        for record in simulate(config, task=task, start=start, observer=recorder):
+            on_record(record)
+        recorder.status("finished")
+        return "finished"
+    except Stopped:
+        recorder.status("stopped", "stopped by the user")
+        return "stopped"
+    except KeyboardInterrupt:
+        recorder.status("stopped", "interrupted from the keyboard")
+        raise
+    except BaseException as error:
+        _try_status(recorder, f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        lock.release()
+
+
+def _try_status(recorder: Recorder, message: str) -> None:
+    """Say why the run failed, where the disk still lets us."""
+    try:
+        recorder.status("failed", message)
+    except OSError:
+        return
+
+
+def _checkpoint(folder: RunFolder, config: RunConfig) -> Checkpoint | None:
+    stored = folder.load_state()
+    if stored is None:
+        return None
+    round, arrays = stored
+    try:
+        return Checkpoint(round, methods[config.method].state(**arrays))
+    except TypeError as error:
+        raise StoreError(f"{folder.path}: the checkpoint is not one of method {config.method} ({error})") from error
+
+
+def _describe(folder: RunFolder, task: Task) -> None:
+    write_json(
+        folder.path / "task.json",
+        {
+            "d": task.d,
+            "head_size": task.head_size,
+            "layers": [vars(layer) | {"shape": list(layer.shape)} for layer in task.tail.layers],
+            "classes": list(task.classes),
+            "label_counts": task.label_counts.tolist(),
+            "train_samples": len(task.train_y),
+            "test_samples": len(task.test_y),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        },
+    )

@@ -1,0 +1,318 @@
+"""Run folders: what a run leaves on disk, and how it is read back. Needs no torch.
+
+config.json       the RunConfig, package version, git revision
+task.json         d, layers, classes, and which client holds how many samples of each class
+rounds.jsonl      one RoundRecord a line; a torn last line is ignored
+state.safetensors the latest checkpoint, replaced atomically
+status.json       state, pid, progress, replaced atomically
+control           what a user asked of the running process: run, pause, step or stop
+payloads/         r0007-c03.png …, what crossed the wire
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import safetensors
+import safetensors.numpy
+from pydantic import ValidationError
+
+from deltamask.atomic import write_atomic
+from deltamask.config import RunConfig, explain_errors
+from deltamask.datasets import data_dir
+
+PAYLOAD_NAME = re.compile(r"r(\d{4,})-c(\d{2,})\.(png|bin)")
+ACTIVE = ("starting", "running", "paused")
+
+
+class StoreError(RuntimeError):
+    """A run folder cannot be made, read or continued; the message says what to do."""
+
+
+def runs_dir() -> Path:
+    """Where new runs go: $DELTAMASK_RUNS, else `runs/` in the current folder."""
+    return Path(os.environ.get("DELTAMASK_RUNS") or "runs")
+
+
+def recorded_dir() -> Path:
+    """The recorded runs that ship with the repository."""
+    return data_dir() / "runs"
+
+
+@functools.cache
+def provenance() -> dict[str, str | None]:
+    """Package version and git revision, as stored with every run."""
+    try:
+        package = version("deltamask")
+    except PackageNotFoundError:
+        package = None
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+        revision: str | None = answer.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        revision = None
+    return {"deltamask": package, "git_revision": revision}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically. NaN is refused: it is no JSON."""
+    with write_atomic(path) as file:
+        file.write(json.dumps(value, indent=1, allow_nan=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    """The file's value, or None if it is missing or torn."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The writing side. One process at a time; `runner.py` holds the lock."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> RunFolder:
+        """A new folder. StoreError if it already holds a run."""
+        if (path / "config.json").exists():
+            raise StoreError(
+                f"{path} already holds a run: `deltamask resume {path}` goes on with it, --out names another"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(path / "config.json", {"config": config.model_dump(), **provenance(), "created": created})
+        return cls(path)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record. On failure (a full disk) the file is cut back, so that what was there stays whole."""
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        with open(self.path / "rounds.jsonl", "ab") as file:
+            end = file.tell()
+            try:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(self.path / "rounds.jsonl", end)
+                raise
+
+    def rewind(self, round: int) -> None:
+        """Drop records above `round` and a torn last line: the state of the latest checkpoint."""
+        lines = [json.dumps(record).encode() + b"\n" for record in read_records(self.path) if record["round"] <= round]
+        with write_atomic(self.path / "rounds.jsonl") as file:
+            file.writelines(lines)
+
+    def save_state(self, round: int, arrays: dict[str, np.ndarray]) -> None:
+        """The checkpoint: the server's state after `round`."""
+        with write_atomic(self.path / "state.safetensors") as file:
+            file.write(safetensors.numpy.save(arrays, metadata={"round": str(round)}))
+
+    def load_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
+        """(round, arrays) of the latest checkpoint, or None if there is none. StoreError if it is damaged."""
+        path = self.path / "state.safetensors"
+        if not path.exists():
+            return None
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                return int(file.metadata()["round"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:  # the reader raises its own class, not exported under a stable name
+            raise StoreError(f"{path} is damaged ({error}); delete it to start the run from round 0") from error
+
+    def write_payload(self, round: int, client: int, suffix: str, payload: bytes) -> None:
+        """Keep one uplink message."""
+        folder = self.path / "payloads"
+        folder.mkdir(exist_ok=True)
+        with write_atomic(folder / f"r{round:04d}-c{client:02d}{suffix}") as file:
+            file.write(payload)
+
+    def write_status(self, **status: Any) -> None:
+        """Replace `status.json`; the pid and its start time tell a dead process from a living one."""
+        process = psutil.Process()
+        stamp = {"pid": process.pid, "pid_started": process.create_time()}
+        heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(self.path / "status.json", {**status, **stamp, "heartbeat": heartbeat})
+
+    def control(self) -> str:
+        """What the user last asked for: run, pause, step or stop."""
+        try:
+            word = (self.path / "control").read_text().strip()
+        except OSError:
+            return "run"
+        return word if word in ("run", "pause", "step", "stop") else "run"
+
+    def ask(self, word: str) -> None:
+        """Ask the process that runs this folder to run, pause, step or stop."""
+        with write_atomic(self.path / "control") as file:
+            file.write(word.encode())
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A kept uplink message."""
+
+    round: int
+    client: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """The reading side: a run folder at one moment."""
+
+    path: Path
+    config: RunConfig
+    provenance: dict[str, Any]
+    records: list[dict[str, Any]]
+    status: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def state(self) -> str:
+        """starting, running, paused, stopped, finished, failed, or killed (its process is gone without a word)."""
+        state = str(self.status.get("state", "stopped"))
+        return "killed" if state in ACTIVE and not is_alive(self.status) else state
+
+    @cached_property
+    def task(self) -> dict[str, Any]:
+        """d, layers, classes, label_counts; empty before the run has got that far."""
+        return read_json(self.path / "task.json") or {}
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """One row a round, with cumulative bits per parameter and client. Lists of clients are left out."""
+        frame = pd.DataFrame([{k: v for k, v in record.items() if k != "clients"} for record in self.records])
+        if len(frame):
+            frame["bpp_up_total"] = frame["bpp_up"].cumsum()
+            frame["bpp_down_total"] = frame["bpp_down"].cumsum()
+        return frame
+
+    @cached_property
+    def clients(self) -> pd.DataFrame:
+        """One row for each client and round."""
+        return pd.DataFrame([{"round": r["round"], **client} for r in self.records for client in r["clients"]])
+
+    def payloads(self, round: int | None = None) -> list[Payload]:
+        """Kept payloads, by round and client."""
+        pattern = "*" if round is None else f"r{round:04d}-*"
+        found = [(PAYLOAD_NAME.fullmatch(path.name), path) for path in (self.path / "payloads").glob(pattern)]
+        return sorted(
+            (Payload(int(match[1]), int(match[2]), path) for match, path in found if match),
+            key=lambda payload: (payload.round, payload.client),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The run's headline figures, over the rounds after the probing round 0.
+
+        accuracy: mean of the last ten. bpp_up: mean. bpp_up_total, uplink_bytes: everything sent, round 0 included.
+        """
+        rounds = self.rounds
+        if not len(rounds):
+            return {"rounds": 0, "accuracy": None, "bpp_up": None, "bpp_up_total": None, "uplink_bytes": 0}
+        after = rounds[rounds["round"] > 0]
+        return {
+            "rounds": int(rounds["round"].max()),
+            "accuracy": float((after if len(after) else rounds)["accuracy"].tail(10).mean()),
+            "bpp_up": float(after["bpp_up"].mean()) if len(after) else None,
+            "bpp_up_total": float(rounds["bpp_up_total"].iloc[-1]),
+            "uplink_bytes": int(rounds["uplink_bytes"].sum()),
+        }
+
+
+def is_alive(status: dict[str, Any]) -> bool:
+    """Is the process that wrote this status still there (and not another one with its pid)?"""
+    try:
+        started = psutil.Process(int(status["pid"])).create_time()
+        return abs(started - float(status["pid_started"])) < 1 and _not_zombie(int(status["pid"]))
+    except (KeyError, TypeError, ValueError, psutil.Error):
+        return False
+
+
+def _not_zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a run folder, up to the first line that is torn."""
+    return list(_whole_lines(path / "rounds.jsonl"))
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return
+    for line in lines[:-1]:  # what follows the last newline is torn or empty
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(record, dict) or "round" not in record:
+            return
+        yield record
+
+
+def load_run(run: str | Path) -> Run:
+    """Read a run by path, or by id from `runs/` and the recorded runs. StoreError says what was looked for."""
+    path = find_run(run)
+    stored = read_json(path / "config.json")
+    try:
+        config = RunConfig(**stored["config"])
+    except (TypeError, KeyError):
+        raise StoreError(f"{path / 'config.json'} is missing or damaged: not a run folder") from None
+    except ValidationError as error:
+        raise StoreError(f"{path / 'config.json'}: " + "; ".join(explain_errors(error))) from error
+    origin = {key: value for key, value in stored.items() if key != "config"}
+    return Run(path, config, origin, read_records(path), read_json(path / "status.json") or {})
+
+
+def find_run(run: str | Path) -> Path:
+    """The folder of a run given by path or id. StoreError if there is none."""
+    places = [Path(run), runs_dir() / run, recorded_dir() / run]
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
+    raise StoreError(
+        f"no run {str(run)!r}; looked in {', '.join(str(place) for place in places)}; `deltamask runs` lists them"
+    )
+
+
+def list_runs(*roots: Path) -> list[Run]:
+    """All readable runs below `roots` (by default `runs/` and the recorded ones), newest first."""
+    runs = []
+    for root in roots or (runs_dir(), recorded_dir()):
+        for config in sorted(root.glob("*/config.json")):
+            try:
+                runs.append(load_run(config.parent))
+            except StoreError:
+                continue  # one damaged folder must not hide the others; `deltamask show` names the fault
+    return sorted(runs, key=lambda run: str(run.provenance.get("created", "")), reverse=True)
+
+
+def new_folder(config: RunConfig, root: Path | None = None) -> Path:
+    """A path for a new run: the run's id, or id-2, id-3 … where that is taken."""
+    base = (root or runs_dir()) / config.run_id
+    candidates = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 10_000))
+    return next(path for path in candidates if not path.exists())

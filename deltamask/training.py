@@ -1,0 +1,138 @@
+"""Local training and evaluation: the only place where gradients flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deltamask import noise
+from deltamask.config import RunConfig, Schedule
+from deltamask.masks import ONE, SCORE_CLIP, Theta, to_fixed, to_float
+from deltamask.task import Task
+
+Head = npt.NDArray[np.float32]  # (classes · (features + 1),): weights row by row, then biases
+
+
+def scheduled(value: float, schedule: Schedule, round: int, rounds: int) -> float:
+    """A value constant over the rounds 1 … rounds, or lowered by half a cosine from `value` towards 0."""
+    return value if schedule == "constant" else value * 0.5 * (1 + math.cos(math.pi * (round - 1) / rounds))
+
+
+def split_head(head: Head, task: Task) -> tuple[Tensor, Tensor]:
+    """(weight of shape (classes, features), bias of shape (classes,)) as tensors that share no memory with `head`."""
+    flat = torch.from_numpy(head.copy())
+    cut = len(task.classes) * task.num_features
+    return flat[:cut].view(len(task.classes), task.num_features), flat[cut:]
+
+
+def batches(shard: npt.NDArray[np.int64], batch_size: int, epochs: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    """Sample indices batch by batch, shuffled anew each epoch."""
+    for _ in range(epochs):
+        order = torch.from_numpy(rng.permutation(shard))
+        yield from order.split(batch_size)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What local training leaves behind. theta: (d,) fixed point. loss: mean over the last epoch's batches."""
+
+    theta: Theta
+    loss: float
+
+
+def train_scores(task: Task, head: Head, theta: Theta, config: RunConfig, *, round: int, client: int) -> Trained:
+    """Step 4 of the round: E local epochs on the scores s = logit θ, with a fresh Bernoulli mask each step.
+
+    The straight-through estimator passes the gradient with respect to the mask on to θ = σ(s). Adam starts afresh, and
+    scores stay within ±SCORE_CLIP. Raises FloatingPointError if the scores are no longer finite.
+    """
+    tail, shard = task.tail, task.shards[client]
+    weight, bias = split_head(head, task)
+    scores = torch.from_numpy(to_float(theta)).logit_().requires_grad_(True)
+    optimizer = torch.optim.Adam(
+        [scores], lr=scheduled(config.lr, config.lr_schedule, round, config.rounds), fused=True
+    )
+    private = np.random.SFC64(noise.key(config.seed, "local mask", round=round, client=client))
+    rng = noise.generator(config.seed, "batches", round=round, client=client)
+    probability, threshold, uniform = (torch.empty(task.d) for _ in range(3))
+    mask = torch.empty(task.d, dtype=torch.bool)
+    losses: list[Tensor] = []
+    for index in batches(shard, config.batch_size, config.local_epochs, rng):
+        with torch.no_grad():  # m ~ Bernoulli(σ(s)) from 16-bit words, seen as integers in [−2¹⁵, 2¹⁵)
+            torch.sigmoid(scores, out=probability)
+            torch.mul(probability, ONE, out=threshold).sub_(ONE // 2)
+            words = private.random_raw(-(-task.d // 4)).view(np.int16)[: task.d]
+            uniform.copy_(torch.from_numpy(words))
+            torch.lt(uniform, threshold, out=mask)
+            torch.mul(tail.weights, mask, out=tail.effective)
+            tail.grad.zero_()
+        loss = functional.cross_entropy(functional.linear(tail(task.train_x[index]), weight, bias), task.train_y[index])
+        loss.backward()
+        with torch.no_grad():  # ∂L/∂s = ∂L/∂(m⊙w) · w · θ(1 − θ)
+            scores.grad = tail.grad.mul(tail.weights).mul_(probability).mul_(torch.sub(1, probability, out=threshold))
+            optimizer.step()
+            scores.clamp_(-SCORE_CLIP, SCORE_CLIP)
+        losses.append(loss.detach())
+    if not torch.isfinite(scores).all():
+        raise FloatingPointError("scores are no longer finite: lower lr")
+    steps = -(-len(shard) // config.batch_size)
+    return Trained(
+        to_fixed(torch.sigmoid(scores.detach().double()).numpy()), float(torch.stack(losses[-steps:]).mean())
+    )
+
+
+def train_head(
+    task: Task, head: Head, config: RunConfig, *, epochs: int, round: int, client: int
+) -> tuple[Head, float]:
+    """Local epochs of linear probing: Adam on the head, on the unmasked network's output. Returns (head, last loss)."""
+    weight, bias = (part.clone().requires_grad_(True) for part in split_head(head, task))
+    optimizer = torch.optim.Adam([weight, bias], lr=config.probe_lr, fused=True)
+    rng = noise.generator(config.seed, "head batches", round=round, client=client)
+    loss = torch.zeros(())
+    for index in batches(task.shards[client], config.batch_size, epochs, rng):
+        optimizer.zero_grad(set_to_none=True)
+        logits = functional.linear(task.pooled_train[index], weight, bias)
+        loss = functional.cross_entropy(logits, task.train_y[index])
+        loss.backward()
+        optimizer.step()
+    return torch.cat([weight.detach().reshape(-1), bias.detach()]).numpy(), float(loss.detach())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """On the test set. class_accuracy: (classes,), NaN for a class without test images."""
+
+    accuracy: float
+    loss: float
+    class_accuracy: npt.NDArray[np.float64]
+
+
+def evaluate(task: Task, effective: Tensor, head: Head) -> Evaluation:
+    """Accuracy and cross-entropy of the network with tail weights `effective` (d,) and classifier `head`."""
+    weight, bias = split_head(head, task)
+    logits = functional.linear(task.pooled(task.test_x, effective), weight, bias)
+    hits = (logits.argmax(1) == task.test_y).numpy()
+    labels = task.test_y.numpy()
+    per_class = [
+        hits[labels == label].mean() if (labels == label).any() else np.nan for label in range(len(task.classes))
+    ]
+    return Evaluation(float(hits.mean()), float(functional.cross_entropy(logits, task.test_y)), np.array(per_class))
+
+
+def client_accuracy(evaluation: Evaluation, label_counts: npt.NDArray[np.int64]) -> float:
+    """The server model's accuracy for a client: test accuracy by class, weighted with the client's own label shares.
+
+    An exact expectation over the test set, with no test images set aside for each client.
+    """
+    tested = ~np.isnan(evaluation.class_accuracy)
+    weight = np.where(tested, label_counts, 0)
+    return (
+        float(np.nan_to_num(evaluation.class_accuracy) @ weight / weight.sum()) if weight.sum() else evaluation.accuracy
+    )
