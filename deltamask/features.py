@@ -19,8 +19,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
 from deltamask.atomic import write_atomic
-from deltamask.backbones import Backbone
 from deltamask.datasets import Images
+from deltamask.tail import Backbone
 
 CHUNK = 500
 BATCH = 50

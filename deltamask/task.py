@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from deltamask import backbones, datasets
-from deltamask.backbones import Tail
 from deltamask.config import RunConfig
 from deltamask.features import FeatureKey, Progress, trunk_features
 from deltamask.partition import Shards, dirichlet_split, label_counts
+from deltamask.tail import Tail
 
 EVALUATION_BATCH = 500
 

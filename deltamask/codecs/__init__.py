@@ -1,6 +1,6 @@
 """Codecs: flips to bytes and back. `codecs` is the registry; importing this package fills it."""
 
-from deltamask.codecs import arithmetic, fuse
+from deltamask.codecs import arithmetic, bloom, fuse, gap, gated, rice, xor
 from deltamask.codecs.base import Codec, CodecContext, DecodeError, codecs
 
-__all__ = ["Codec", "CodecContext", "DecodeError", "arithmetic", "codecs", "fuse"]
+__all__ = ["Codec", "CodecContext", "DecodeError", "arithmetic", "bloom", "codecs", "fuse", "gap", "gated", "rice", "xor"]

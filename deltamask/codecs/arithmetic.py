@@ -64,6 +64,7 @@ class MaskCodec:
     name: str = "mask"
     exact: bool = True
     suffix: str = ".bin"
+    false_positive_rate: float = 0.0
 
     def encode(self, positions: Positions, context: CodecContext) -> bytes:
         mask = apply_flips(sample(context.theta, context.noise.words(0, context.d)), positions)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from deltamask.masks import Positions, Theta
 from deltamask.noise import PublicNoise
@@ -37,11 +41,25 @@ class CodecContext:
 
 
 class Codec(Protocol):
-    """A way to send a set of positions. `exact` says that decoding gives back the very set; `suffix` names its files."""
+    """A way to send a set of positions.
 
-    name: str
-    exact: bool
-    suffix: str
+    exact: decoding gives back the very set. Otherwise it gives a superset, and `false_positive_rate` is the share of
+    the other positions that it adds; None where that share depends on the flips. suffix: names the payload's files.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def exact(self) -> bool: ...
+
+    @property
+    def suffix(self) -> str: ...
+
+    @property
+    def false_positive_rate(self) -> float | None:
+        """Expected share of the positions outside the set that decoding adds to it."""
+        ...
 
     def encode(self, positions: Positions, context: CodecContext) -> bytes:
         """Sorted unique positions in [0, d) to a payload."""
@@ -61,7 +79,22 @@ HEADER_BYTES = HEADER.size
 _CRC_OFFSET = HEADER_BYTES - 4
 
 # What the body holds. Numbers are part of the wire format: never reuse one.
-KINDS = {"dense32": 1, "mask": 2, "bfuse8": 8, "theta16": 64}
+KINDS = {
+    "dense32": 1,
+    "mask": 2,
+    "rice": 3,
+    "gap": 4,
+    "bfuse8": 8,
+    "bfuse16": 9,
+    "bfuse32": 10,
+    "xor8": 11,
+    "xor16": 12,
+    "bloom": 13,
+    "bloom-p0": 14,
+    "bfuse8-gated": 24,
+    "bfuse16-gated": 25,
+    "theta16": 64,
+}
 
 
 def seal(kind: str, round: int, client: int, d: int, body: bytes) -> bytes:
@@ -80,11 +113,29 @@ def unseal(message: bytes | memoryview, kind: str, round: int, client: int, d: i
         raise DecodeError(f"magic bytes are {bytes(magic)!r}, expected {MAGIC!r}")
     if version != VERSION:
         raise DecodeError(f"wire version {version}, this package reads {VERSION}")
-    found = (("kind", kind_id, KINDS[kind]), ("round", its_round, round), ("client", its_client, client), ("d", its_d, d))
-    for name, got, expected in found:
+    expectations = (("kind", kind_id, KINDS[kind]), ("round", its_round, round), ("client", its_client, client))
+    for name, got, expected in (*expectations, ("d", its_d, d)):
         if got != expected:
             raise DecodeError(f"{name} is {got}, expected {expected}")
     body = view[HEADER_BYTES:]
     if crc != zlib.crc32(body, zlib.crc32(view[:_CRC_OFFSET])):
         raise DecodeError("checksum does not match: the message was damaged")
     return body
+
+
+CHUNK = 1 << 20  # positions asked at once: u, buckets and answers never exist for all of a large d
+
+
+def checked(positions: Positions, d: int) -> Positions:
+    """`positions` as int64, if they are sorted, unique and in [0, d). ValueError otherwise: the caller has a bug."""
+    positions = np.ascontiguousarray(positions, np.int64)
+    if len(positions) and (positions[0] < 0 or positions[-1] >= d or not (positions[1:] > positions[:-1]).all()):
+        raise ValueError(f"positions are not sorted, unique and in [0, {d})")
+    return positions
+
+
+def scan(members: Callable[[int, int], npt.NDArray[np.bool_]], d: int, chunk: int = CHUNK) -> Positions:
+    """All positions in [0, d) where `members(start, stop)` is true, asked in chunks."""
+    starts = range(0, d, chunk)
+    parts = [np.flatnonzero(members(start, min(d, start + chunk))) + start for start in starts]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)

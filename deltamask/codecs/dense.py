@@ -44,3 +44,23 @@ def decode_theta16(payload: bytes, d: int, round: int) -> Theta:
     if theta.min(initial=THETA_MIN) < THETA_MIN or theta.max(initial=THETA_MAX) > THETA_MAX:
         raise DecodeError(f"theta leaves [{THETA_MIN}, {THETA_MAX}]")
     return theta
+
+
+def pack(*messages: bytes) -> bytes:
+    """Several messages as one: each behind its length in four bytes, little-endian."""
+    return b"".join(len(message).to_bytes(4, "little") + message for message in messages)
+
+
+def unpack(payload: bytes, count: int) -> list[bytes]:
+    """The `count` messages of `pack`. Raises DecodeError."""
+    parts: list[bytes] = []
+    at = 0
+    for _ in range(count):
+        length = int.from_bytes(payload[at : at + 4], "little")
+        if len(payload) - at < 4 + length:
+            raise DecodeError(f"part {len(parts)} of {count} says {length} bytes, the payload ends before")
+        parts.append(payload[at + 4 : at + 4 + length])
+        at += 4 + length
+    if at != len(payload):
+        raise DecodeError(f"{len(payload) - at} bytes behind the last of {count} parts")
+    return parts

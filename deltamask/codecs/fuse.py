@@ -1,12 +1,13 @@
 """Binary fuse filters (Graf & Lemire 2022, arXiv 2201.01174), the paper's code for flips.
 
-Construction is pyfusefilter's C core on a uint64 buffer. Membership is our own kernel, which answers all positions of a
-range at once and never hands unchecked bytes to C.
+Construction is pyfusefilter's C core on a uint64 buffer for 8 and 16 bits, our own for 32. Membership is our own
+kernel, which answers all positions of a range at once for every width and never hands unchecked bytes to C.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -15,11 +16,11 @@ import numpy.typing as npt
 from pyfusefilter._xorfilter import ffi, lib
 
 from deltamask.codecs import png
-from deltamask.codecs.base import HEADER_BYTES, CodecContext, DecodeError, codecs, seal, unseal
+from deltamask.codecs.base import HEADER_BYTES, CodecContext, DecodeError, checked, codecs, scan, seal, unseal
+from deltamask.codecs.fuse_build import MAX_SEGMENT, ConstructionError, murmur64, populate, slots_of
 from deltamask.masks import Positions
 
-_FIELDS = struct.Struct("<QII")  # seed, segment length, segment count
-MAX_SEGMENT = 1 << 18
+FIELDS = struct.Struct("<QII")  # seed, segment length, segment count
 
 
 @dataclass(frozen=True)
@@ -33,51 +34,37 @@ class FuseFilter:
 
 
 def build(positions: Positions, width: int) -> FuseFilter:
-    """A filter that holds `positions` (unique), with 8- or 16-bit fingerprints. The empty set gives an empty filter."""
+    """A filter of 8-, 16- or 32-bit fingerprints that holds `positions` (unique). The empty set gives an empty filter.
+
+    Raises ConstructionError if no seed works, which means that positions repeat.
+    """
+    dtype = np.dtype(f"<u{width // 8}")
     if len(positions) == 0:
-        return FuseFilter(0, 1, 0, np.zeros(0, np.dtype(f"<u{width // 8}")))
+        return FuseFilter(0, 1, 0, np.zeros(0, dtype))
+    if width == 32:
+        return FuseFilter(*populate(positions, dtype))
     keys = np.ascontiguousarray(positions, dtype=np.uint64).copy()  # the C core may reorder its buffer
     name = f"binary_fuse{width}"
     core = ffi.new(f"{name}_t *")
     if not getattr(lib, f"{name}_allocate")(len(keys), core):
         raise MemoryError(f"no memory for a filter of {len(keys)} keys")
     try:
+        # The core itself takes a new seed after a failure, up to a hundred times.
         if not getattr(lib, f"{name}_populate")(ffi.cast("uint64_t *", ffi.from_buffer(keys)), len(keys), core):
-            raise RuntimeError(f"the filter of {len(keys)} keys could not be built: positions are not unique")
+            raise ConstructionError(f"the filter of {len(keys)} keys could not be built: positions are not unique")
         raw = bytes(ffi.buffer(core.Fingerprints, core.ArrayLength * (width // 8)))
-        return FuseFilter(core.Seed, core.SegmentLength, core.SegmentCount, np.frombuffer(raw, np.dtype(f"<u{width // 8}")))
+        return FuseFilter(core.Seed, core.SegmentLength, core.SegmentCount, np.frombuffer(raw, dtype))
     finally:
         getattr(lib, f"{name}_free")(core)
-
-
-@numba.njit(cache=True, inline="always")
-def _murmur64(h: np.uint64) -> np.uint64:
-    h ^= h >> np.uint64(33)
-    h *= np.uint64(0xFF51AFD7ED558CCD)
-    h ^= h >> np.uint64(33)
-    h *= np.uint64(0xC4CEB9FE1A85EC53)
-    h ^= h >> np.uint64(33)
-    return h
-
-
-@numba.njit(cache=True, inline="always")
-def slots(position: np.uint64, seed: np.uint64, segment_length: np.uint64, reach: np.uint64) -> tuple:
-    """(fingerprint before truncation, h0, h1, h2): the hash of a position and the three slots it asks."""
-    h = _murmur64(position + seed)
-    low = (h & np.uint64(0xFFFFFFFF)) * reach
-    h0 = ((h >> np.uint64(32)) * reach + (low >> np.uint64(32))) >> np.uint64(32)
-    mask = segment_length - np.uint64(1)
-    h1 = (h0 + segment_length) ^ ((h >> np.uint64(18)) & mask)
-    h2 = (h0 + segment_length + segment_length) ^ (h & mask)
-    return h ^ (h >> np.uint64(32)), h0, h1, h2
 
 
 @numba.njit(parallel=True, cache=True)
 def _members(fingerprints, seed, segment_length, reach, width_mask, start, stop, found):  # type: ignore[no-untyped-def]
     for index in numba.prange(stop - start):
-        f, h0, h1, h2 = slots(np.uint64(start + index), seed, segment_length, reach)
+        h = murmur64(np.uint64(start + index) + seed)
+        h0, h1, h2 = slots_of(h, segment_length, reach)
         stored = np.uint64(fingerprints[h0]) ^ np.uint64(fingerprints[h1]) ^ np.uint64(fingerprints[h2])
-        found[index] = ((f ^ stored) & width_mask) == np.uint64(0)
+        found[index] = ((h ^ (h >> np.uint64(32)) ^ stored) & width_mask) == np.uint64(0)
 
 
 def members(filter: FuseFilter, start: int, stop: int) -> npt.NDArray[np.bool_]:
@@ -111,32 +98,54 @@ class FuseCodec:
     def name(self) -> str:
         return f"bfuse{self.width}"
 
+    @property
+    def false_positive_rate(self) -> float:
+        return 2.0**-self.width
+
     def encode(self, positions: Positions, context: CodecContext) -> bytes:
-        filter = build(positions, self.width)
-        fields = _FIELDS.pack(filter.seed, filter.segment_length, filter.segment_count)
-        body = fields + filter.fingerprints.tobytes()
+        body = pack(build(checked(positions, context.d), self.width))
         return png.write(seal(self.name, context.round, context.client, context.d, body))
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
-        return np.flatnonzero(members(self.parse(payload, context), 0, context.d))
+        filter = self.parse(payload, context)
+        return scan(lambda start, stop: members(filter, start, stop), context.d)
 
     def parse(self, payload: bytes, context: CodecContext) -> FuseFilter:
         """The filter inside a payload, every field checked. Raises DecodeError."""
-        # A filter holds at most d keys; the largest overhead is that of small sets, a few hundred slots.
-        most = HEADER_BYTES + _FIELDS.size + (2 * context.d + 2048) * self.width // 8
-        pixels, size = png.read(payload, max_pixels=2 * most)
-        start = HEADER_BYTES + _FIELDS.size
-        if len(pixels) < start:
-            raise DecodeError(f"picture of {len(pixels)} pixels is shorter than header and filter fields, {start}")
-        seed, segment_length, segment_count = _FIELDS.unpack_from(pixels, HEADER_BYTES)
+        message = png.read_fields(payload, FIELDS, most_bytes(context.d, self.width), fingerprint_bytes(self.width))
+        return unpack(unseal(message, self.name, context.round, context.client, context.d), self.width)
+
+
+def pack(filter: FuseFilter) -> bytes:
+    """The fields and the fingerprints, little-endian."""
+    return FIELDS.pack(filter.seed, filter.segment_length, filter.segment_count) + filter.fingerprints.tobytes()
+
+
+def unpack(body: memoryview, width: int) -> FuseFilter:
+    """The filter in a body whose length `fingerprint_bytes` has already confirmed."""
+    seed, segment_length, segment_count = FIELDS.unpack_from(body)
+    fingerprints = np.frombuffer(body[FIELDS.size :], np.dtype(f"<u{width // 8}"))
+    return FuseFilter(seed, segment_length, segment_count, fingerprints)
+
+
+def most_bytes(d: int, width: int) -> int:
+    """No valid message is longer: at most d keys, and the overhead of small sets is a few hundred slots."""
+    return HEADER_BYTES + FIELDS.size + (2 * d + 2048) * width // 8
+
+
+def fingerprint_bytes(width: int) -> Callable[[int, int, int], int]:
+    """The check of the filter's fields, as `png.read_fields` asks for it."""
+
+    def body_bytes(seed: int, segment_length: int, segment_count: int) -> int:
         if not 0 < segment_length <= MAX_SEGMENT or segment_length & (segment_length - 1):
             raise DecodeError(f"segment length {segment_length} is no power of two up to {MAX_SEGMENT}")
-        slots_total = (segment_count + 2) * segment_length if segment_count else 0
-        if slots_total * self.width // 8 > len(pixels) - start:
-            raise DecodeError(f"filter of {slots_total} slots does not fit {len(pixels)} pixels")
-        message = png.strip_padding(pixels, start + slots_total * self.width // 8, size)
-        body = unseal(message, self.name, context.round, context.client, context.d)
-        return FuseFilter(seed, segment_length, segment_count, np.frombuffer(body[_FIELDS.size :], np.dtype(f"<u{self.width // 8}")))
+        slots = (segment_count + 2) * segment_length if segment_count else 0
+        if slots >= 1 << 32:  # the kernel's slot arithmetic is in 64 bits and needs 32-bit sizes
+            raise DecodeError(f"filter of {segment_count} segments of {segment_length} slots is too large")
+        return slots * width // 8
+
+    return body_bytes
 
 
-codecs.register("bfuse8")(FuseCodec(8))
+for _width in (8, 16, 32):
+    codecs.register(f"bfuse{_width}")(FuseCodec(_width))

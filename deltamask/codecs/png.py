@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Callable
 
-from deltamask.codecs.base import DecodeError
+from deltamask.codecs.base import HEADER_BYTES, DecodeError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _IHDR = struct.Struct(">IIBBBBB")
@@ -60,8 +61,9 @@ def read(payload: bytes, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
         at += 12 + length
         if len(chunks) > 3:
             break
-    if [kind for kind, _ in chunks] != [b"IHDR", b"IDAT", b"IEND"] or len(chunks[0][1]) != _IHDR.size or len(chunks[2][1]):
-        raise DecodeError(f"PNG chunks are {[kind.decode('latin-1') for kind, _ in chunks]}, expected IHDR, IDAT, IEND")
+    kinds = [kind for kind, _ in chunks]
+    if kinds != [b"IHDR", b"IDAT", b"IEND"] or len(chunks[0][1]) != _IHDR.size or len(chunks[2][1]):
+        raise DecodeError(f"PNG chunks are {[kind.decode('latin-1') for kind in kinds]}, expected IHDR, IDAT, IEND")
     width, height, *mode = _IHDR.unpack(chunks[0][1])
     if tuple(mode) != _GRAY8:
         raise DecodeError(f"PNG mode is {tuple(mode)}, expected 8-bit grayscale {_GRAY8}")
@@ -87,3 +89,20 @@ def strip_padding(pixels: bytes, count: int, size: tuple[int, int]) -> bytes:
     if size != shape(count) or any(pixels[count:]):
         raise DecodeError(f"picture of {size[0]} × {size[1]} pixels does not fit a message of {count} bytes")
     return pixels[:count]
+
+
+def read_fields(payload: bytes, fields: struct.Struct, most: int, body_bytes: Callable[..., int]) -> bytes:
+    """The message inside a picture whose length is only known from its own first fields.
+
+    fields: what a body starts with. most: no valid message is longer, in bytes. body_bytes(*fields): what follows the
+    fields, in bytes; it raises DecodeError for fields that cannot be. Nothing is checked against the header here:
+    `unseal` the result.
+    """
+    pixels, size = read(payload, max_pixels=most + math.isqrt(most) + 2)  # the last row's padding
+    start = HEADER_BYTES + fields.size
+    if len(pixels) < start:
+        raise DecodeError(f"picture of {len(pixels)} pixels is shorter than header and fields, {start}")
+    length = start + body_bytes(*fields.unpack_from(pixels, HEADER_BYTES))
+    if length > len(pixels):
+        raise DecodeError(f"fields speak of {length} bytes, the picture has {len(pixels)} pixels")
+    return strip_padding(pixels, length, size)

@@ -1,0 +1,153 @@
+"""Bloom filters, DeepReduce's index compression (arXiv 2102.03112, section 4), over flips.
+
+`bloom` sends the filter alone: false flips at a given rate. `bloom-p0` is DeepReduce's policy P0, under which the
+sender also sends the value of every position that the receiver will take for a member. The value of a flip is one bit,
+true or false positive, so the set arrives exactly.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from deltamask.codecs import png
+from deltamask.codecs.base import HEADER_BYTES, CodecContext, DecodeError, checked, codecs, scan, seal, unseal
+from deltamask.codecs.fuse_build import murmur64
+from deltamask.masks import Positions
+
+FIELDS = struct.Struct("<IBI")  # m, bits of the filter; hashes; positives that P0 speaks of (0 without it)
+MAX_HASHES = 32
+MIN_BITS = 128  # a handful of keys in fewer bits would miss the rate
+FPR = 2.0**-8  # that of `bfuse8`, so that both can be compared
+
+
+@dataclass(frozen=True)
+class BloomFilter:
+    """bits: (⌈m / 8⌉,) uint8, slot s in byte s // 8 at bit s % 8. m = 0 is the empty set."""
+
+    m: int
+    hashes: int
+    bits: npt.NDArray[np.uint8]
+
+
+def build(positions: Positions, fpr: float) -> BloomFilter:
+    """The filter with the fewest bits at false-positive rate `fpr`: n·log2(1 / fpr) / ln 2 of them."""
+    if len(positions) == 0:
+        return BloomFilter(0, 0, np.zeros(0, np.uint8))
+    hashes = min(MAX_HASHES, max(1, round(-math.log2(fpr))))
+    # With the number of hashes rounded, this many bits give the rate: fpr = (1 − exp(−hashes·n / m))^hashes.
+    m = max(MIN_BITS, math.ceil(-hashes * len(positions) / math.log1p(-(fpr ** (1 / hashes)))))
+    if m >= 1 << 32:
+        raise ValueError(f"a Bloom filter of {m} bits is beyond this format's 2³² − 1")
+    bits = np.zeros(-(-m // 8), np.uint8)
+    _insert(positions, np.uint64(m), hashes, bits)
+    return BloomFilter(m, hashes, bits)
+
+
+@numba.njit(cache=True, inline="always")
+def _slot(position: np.uint64, turn: int, m: np.uint64) -> np.uint64:
+    """The slot of hash number `turn`. Independent hashes: double hashing misses the rate on small filters."""
+    h = murmur64(position * np.uint64(MAX_HASHES) + np.uint64(turn) + np.uint64(0x9E3779B97F4A7C15))
+    return ((h >> np.uint64(32)) * m) >> np.uint64(32)
+
+
+@numba.njit(cache=True)
+def _insert(positions, m, hashes, bits):  # type: ignore[no-untyped-def]
+    for position in positions:
+        for turn in range(hashes):
+            slot = _slot(np.uint64(position), turn, m)
+            bits[slot >> np.uint64(3)] |= np.uint8(1 << (slot & np.uint64(7)))
+
+
+@numba.njit(parallel=True, cache=True)
+def _members(bits, m, hashes, start, stop, found):  # type: ignore[no-untyped-def]
+    for index in numba.prange(stop - start):
+        inside = True
+        for turn in range(hashes):
+            slot = _slot(np.uint64(start + index), turn, m)
+            if not (bits[slot >> np.uint64(3)] >> np.uint8(slot & np.uint64(7))) & 1:
+                inside = False
+                break
+        found[index] = inside
+
+
+def members(filter: BloomFilter, start: int, stop: int) -> npt.NDArray[np.bool_]:
+    """For each position in [start, stop): does the filter say it is in the set? No false negatives."""
+    found = np.zeros(stop - start, np.bool_)
+    if filter.m:
+        _members(filter.bits, np.uint64(filter.m), filter.hashes, start, stop, found)
+    return found
+
+
+@dataclass(frozen=True)
+class BloomCodec:
+    """`bloom`, and with `exact` `bloom-p0`, as the pixels of a grayscale PNG."""
+
+    exact: bool
+    suffix: str = ".png"
+
+    @property
+    def name(self) -> str:
+        return "bloom-p0" if self.exact else "bloom"
+
+    @property
+    def false_positive_rate(self) -> float:
+        return 0.0 if self.exact else FPR
+
+    def encode(self, positions: Positions, context: CodecContext) -> bytes:
+        positions = checked(positions, context.d)
+        filter = build(positions, self._rate(len(positions), context.d))
+        verdicts = b""
+        count = 0
+        if self.exact:
+            positives = scan(lambda start, stop: members(filter, start, stop), context.d)
+            count = len(positives)
+            verdicts = np.packbits(_is_in(positives, positions), bitorder="little").tobytes()
+        body = FIELDS.pack(filter.m, filter.hashes, count) + filter.bits.tobytes() + verdicts
+        return png.write(seal(self.name, context.round, context.client, context.d, body))
+
+    def _rate(self, count: int, d: int) -> float:
+        """P0 pays 1.44·log2(1 / fpr) bits a flip and fpr bits a position, least in total at 2.08·density."""
+        return min(0.5, max(2.0**-MAX_HASHES, 2.08 * count / d)) if self.exact else FPR
+
+    def decode(self, payload: bytes, context: CodecContext) -> Positions:
+        d = context.d
+        most = HEADER_BYTES + FIELDS.size + 6 * d + d // 8 + 64  # MAX_HASHES / ln 2 = 46.2 bits a flip at the worst
+        message = png.read_fields(payload, FIELDS, most, self._body_bytes)
+        body = unseal(message, self.name, context.round, context.client, d)
+        m, hashes, count = FIELDS.unpack_from(body)
+        split = FIELDS.size + -(-m // 8)
+        filter = BloomFilter(m, hashes, np.frombuffer(body[FIELDS.size : split], np.uint8))
+        positives = scan(lambda start, stop: members(filter, start, stop), d)
+        if not self.exact:
+            return positives
+        if count != len(positives):
+            raise DecodeError(f"message judges {count} positives, its filter has {len(positives)}")
+        verdicts = np.unpackbits(np.frombuffer(body[split:], np.uint8), bitorder="little")
+        if verdicts[count:].any():
+            raise DecodeError("the last byte of verdicts has bits left over")
+        return positives[verdicts[:count].astype(np.bool_)]
+
+    def _body_bytes(self, m: int, hashes: int, count: int) -> int:
+        if hashes > MAX_HASHES or (hashes == 0) != (m == 0):
+            raise DecodeError(f"Bloom filter of {m} bits with {hashes} hashes, at most {MAX_HASHES} are possible")
+        if count and not self.exact:
+            raise DecodeError(f"{count} verdicts in a message without policy P0")
+        return -(-m // 8) + -(-count // 8)
+
+
+def _is_in(some: Positions, sorted_set: Positions) -> npt.NDArray[np.bool_]:
+    """For each of `some`, is it in `sorted_set`? Both sorted."""
+    at = np.searchsorted(sorted_set, some)
+    inside = at < len(sorted_set)
+    inside[inside] = sorted_set[at[inside]] == some[inside]
+    return inside
+
+
+codecs.register("bloom")(BloomCodec(exact=False))
+codecs.register("bloom-p0")(BloomCodec(exact=True))

@@ -1,0 +1,199 @@
+"""`gap`: flips, range-coded given the side information that both sides hold (DESIGN, section 5). Exact.
+
+A flip happens exactly when u lies between θ_g and θ_k, so flips crowd where |logit u − logit θ_g| is small. `gap_model`
+turns that into a probability for each position; `constriction` codes the flips at these probabilities. Positions are
+taken in chunks, each inside one layer; the model learns from a chunk after it has been coded, and the decoder follows.
+
+Positions of one coding level share a call of the range coder, which then costs nanoseconds a position. Level 0 (below
+2⁻¹²: most of d) is skipped unless a flag, one a chunk, says that a flip is there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from deltamask.codecs import gap_model as model
+from deltamask.codecs import side
+from deltamask.codecs.base import CodecContext, DecodeError, checked, codecs, seal, unseal
+from deltamask.masks import Positions
+
+FIELDS = struct.Struct("<HH")  # scale: mean distance of a flip, 1/16 score units; amplitude of the shape, 2⁻¹²
+FIRST_CHUNK, LARGEST_CHUNK = 1 << 12, 1 << 17
+
+Bits = npt.NDArray[np.int32]
+
+
+class Coder(Protocol):
+    """Codes bits that are 1 with probability `q` · 2⁻²⁴. A decoder ignores what it is given and returns what it reads."""
+
+    def code(self, bits: Bits, q: int) -> Bits: ...
+
+
+class Encoder:
+    def __init__(self) -> None:
+        self.words = constriction.stream.queue.RangeEncoder()
+
+    def code(self, bits: Bits, q: int) -> Bits:
+        self.words.encode(bits, _bernoulli(q))
+        return bits
+
+
+class Decoder:
+    def __init__(self, body: bytes | memoryview) -> None:
+        if len(body) % 4:
+            raise DecodeError(f"coded flips of {len(body)} bytes are no whole number of 32-bit words")
+        self.words = constriction.stream.queue.RangeDecoder(np.frombuffer(body, "<u4").astype(np.uint32))
+
+    def code(self, bits: Bits, q: int) -> Bits:
+        try:
+            return self.words.decode(_bernoulli(q), len(bits))
+        except AssertionError as error:  # what constriction raises for words that no encoder writes
+            raise DecodeError(f"coded flips are not valid: {error}") from None
+
+
+class Tally:
+    """Sums what an ideal coder would spend: the entropy of the model, in bits."""
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def code(self, bits: Bits, q: int) -> Bits:
+        ones = int(bits.sum())
+        p = q / (1 << model.BITS)
+        self.bits -= ones * np.log2(p) + (len(bits) - ones) * np.log2(1 - p)
+        return bits
+
+
+def _bernoulli(q: int) -> constriction.stream.model.Bernoulli:
+    return constriction.stream.model.Bernoulli(q / (1 << model.BITS), perfect=False)
+
+
+def _chunks(context: CodecContext) -> Iterator[tuple[int, int, int]]:
+    """(layer, start, stop): small chunks at first, while little has been learnt. None reaches across a layer."""
+    bounds = [0, *sorted({b for b in context.layers if 0 < b < context.d}), context.d]
+    size = FIRST_CHUNK
+    for layer, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        while start < end:
+            yield layer, start, min(end, start + size)
+            start, size = start + size, min(2 * size, LARGEST_CHUNK)
+
+
+def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positions: Positions | None) -> Positions:
+    """Code all flips. Encoding passes `positions`; decoding passes None and gets them from the coder."""
+    learnt = model.Model(len(context.layers) + 1, amplitude)
+    steps = model.distance_steps(scale)
+    chunks_seen = chunks_with_rare = 0
+    cells, order = np.empty(LARGEST_CHUNK, np.uint16), np.empty(LARGEST_CHUNK, np.int32)
+    parts: list[Positions] = []
+    for layer, start, stop in _chunks(context):
+        counts = np.zeros(model.CELLS, np.int64)
+        here = cells[: stop - start]
+        theta = np.ascontiguousarray(context.theta[start:stop], np.uint16)
+        model.cells_of(
+            context.noise.words(start, stop), theta, side.SCORE_OF_U, side.SCORE_OF_THETA, steps, here, counts
+        )
+        q = learnt.probabilities(layer)
+        level_of_cell = model.coding_levels(q[2])
+        at_level = np.bincount(level_of_cell, weights=counts, minlength=model.LEVELS).astype(np.int64)
+        rare = int(at_level[0])
+        flipped = np.zeros(stop - start, np.int32)
+        if positions is not None:
+            low, high = np.searchsorted(positions, (start, stop))
+            flipped[positions[low:high] - start] = 1
+
+        at_level[0] = 0
+        ends = np.cumsum(at_level)
+        model.sort_by_level(here, level_of_cell, ends - at_level, order)
+        coded = order[: ends[-1]]
+        bits = flipped[coded]
+        for level in np.flatnonzero(at_level):
+            block = slice(ends[level] - at_level[level], ends[level])
+            bits[block] = coder.code(bits[block], int(model.REPRESENTATIVE[level]))
+        flipped[coded] = bits
+
+        if rare:
+            # One flag a chunk, learnt as it goes: (with + 1/8) / (seen + 1).
+            any_q = ((8 * chunks_with_rare + 1) << (model.BITS - 3)) // (chunks_seen + 1)
+            is_rare = level_of_cell[here] == 0
+            some = coder.code(np.array([flipped[is_rare].any()], np.int32), min(max(any_q, model.LOWEST), model.HIGHEST))
+            if some[0]:
+                mean = int((counts * q[2])[level_of_cell == 0].sum()) // rare
+                flipped[is_rare] = coder.code(
+                    flipped[is_rare], min(max(mean, (1 << model.BITS) // (rare + 1), model.LOWEST), model.HIGHEST)
+                )
+                chunks_with_rare += 1
+            chunks_seen += 1
+
+        found = np.flatnonzero(flipped)
+        parts.append(found + start)
+        learnt.update(layer, counts, np.bincount(here[found], minlength=model.CELLS), q)
+    return np.concatenate(parts)
+
+
+def fit(positions: Positions, context: CodecContext) -> tuple[int, int]:
+    """(scale, amplitude) for the header, from at least one flip."""
+    at_distance = np.zeros(side.MAX_DISTANCE + 1, np.int64)
+    total = 0
+    for _, start, stop in _chunks(context):
+        distance = side.distances(context, start, stop)
+        at_distance += np.bincount(distance, minlength=len(at_distance))
+        low, high = np.searchsorted(positions, (start, stop))
+        total += int(distance[positions[low:high] - start].sum())
+    scale = min(max(16 * total // len(positions), 1), (1 << 16) - 1)
+    expected = int((at_distance * model.SHAPE[model.distance_steps(scale)]).sum()) >> (model.BITS - 12)
+    amplitude = min(max((len(positions) << 24) // max(expected, 1), 1), (1 << 16) - 1)
+    return scale, amplitude
+
+
+def model_bits(positions: Positions, context: CodecContext) -> float:
+    """The entropy of the model: bits that an ideal coder would spend on these flips at its probabilities."""
+    if len(positions) == 0:
+        return 0.0
+    tally = Tally()
+    run(tally, context, *fit(positions, context), positions)
+    return tally.bits
+
+
+@dataclass(frozen=True)
+class GapCodec:
+    """Flips given u and θ_g. The empty set is an empty body."""
+
+    name: str = "gap"
+    exact: bool = True
+    suffix: str = ".bin"
+    false_positive_rate: float = 0.0
+
+    def encode(self, positions: Positions, context: CodecContext) -> bytes:
+        positions = checked(positions, context.d)
+        body = b""
+        if len(positions):
+            encoder = Encoder()
+            scale, amplitude = fit(positions, context)
+            run(encoder, context, scale, amplitude, positions)
+            body = FIELDS.pack(scale, amplitude) + encoder.words.get_compressed().astype("<u4").tobytes()
+        return seal(self.name, context.round, context.client, context.d, body)
+
+    def decode(self, payload: bytes, context: CodecContext) -> Positions:
+        body = unseal(payload, self.name, context.round, context.client, context.d)
+        if not len(body):
+            return np.zeros(0, np.int64)
+        if len(body) < FIELDS.size:
+            raise DecodeError(f"body of {len(body)} bytes is shorter than its fields, {FIELDS.size}")
+        scale, amplitude = FIELDS.unpack_from(body)
+        if not scale or not amplitude:
+            raise DecodeError(f"scale {scale} and amplitude {amplitude} must be positive")
+        decoder = Decoder(body[FIELDS.size :])
+        positions = run(decoder, context, scale, amplitude, None)
+        if not decoder.words.maybe_exhausted():
+            raise DecodeError("coded flips have bytes left over")
+        return positions
+
+
+codecs.register("gap")(GapCodec())

@@ -1,0 +1,93 @@
+"""A network cut in two: a frozen trunk, and a tail whose weights are masked."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from deltamask.backbones import BackboneError
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained network, cut in two. Both modules are in evaluation mode with gradients off.
+
+    trunk: (n, 3, size, size) → features. tail: features → (n, num_features). mean, std: per channel, for pixels in
+    [0, 1]. weights_id: what the weights are, for the feature cache.
+    """
+
+    name: str
+    trunk: nn.Module
+    tail: nn.Module
+    num_features: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    weights_id: str
+
+
+def cut(blocks: list[nn.Module], masked_blocks: int, name: str) -> tuple[list[nn.Module], list[nn.Module]]:
+    """(frozen blocks, masked blocks). BackboneError if the network has no more than `masked_blocks` of them."""
+    if masked_blocks >= len(blocks):
+        raise BackboneError(
+            f"masked_blocks = {masked_blocks}: {name} has {len(blocks)} blocks, and at least one must stay frozen"
+        )
+    return blocks[:-masked_blocks], blocks[-masked_blocks:]
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Evaluation mode (batch norms use their pretrained statistics), no gradients."""
+    return module.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One masked weight tensor and its place in the flat vector."""
+
+    name: str
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+
+class Tail:
+    """The tail with its maskable weights gathered in one flat vector.
+
+    `weights` (d,) holds the pretrained values and never changes; `effective` (d,) is what the module computes with, its
+    parameters being views of it, and `grad` (d,) is where their gradients accumulate. Write m ⊙ weights into
+    `effective`, run the module, read `grad`: nothing is allocated or copied layer by layer.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = copy.deepcopy(module).to(memory_format=torch.channels_last)
+        parameters: list[nn.Parameter] = []
+        self.layers: list[Layer] = []
+        start = 0
+        for name, part in self.module.named_modules():
+            if isinstance(part, nn.Linear | nn.Conv2d):
+                stop = start + part.weight.numel()
+                self.layers.append(Layer(name, start, stop, tuple(part.weight.shape)))
+                parameters.append(cast(nn.Parameter, part.weight))
+                start = stop
+        self.d = start
+        self.weights = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+        self.effective = self.weights.clone()
+        self.grad = torch.zeros_like(self.weights)
+        for layer, parameter in zip(self.layers, parameters, strict=True):
+            parameter.data = self.effective[layer.start : layer.stop].view(layer.shape)
+            parameter.grad = self.grad[layer.start : layer.stop].view(layer.shape)
+            parameter.requires_grad_(True)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Where each layer starts, then d."""
+        return (*(layer.start for layer in self.layers), self.d)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Trunk features (n, …) to pooled vectors (n, num_features), through `effective`."""
+        pooled: Tensor = self.module(features)
+        return pooled
