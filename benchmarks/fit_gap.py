@@ -2,8 +2,8 @@
 
     python benchmarks/fit_gap.py FOLDER     # of .npz files with theta_global, positions, seed, round, noise_client
 
-Prints 64 integers in units of 2⁻²⁴ for `deltamask/codecs/gap_model.py`. Positions whose θ_g is at the clip are left out:
-half of their moves lead outside.
+Prints 64 integers in units of 2⁻²⁴ for `deltamask/codecs/gap_model.py`. Positions whose θ_g is at the clip are left
+out: half of their moves lead outside.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.masks import ONE, THETA_MAX, THETA_MIN, Theta
+from deltamask.rounding import ceil
 
 Counts = npt.NDArray[np.int32]
 
@@ -34,4 +35,4 @@ def _fixed(value: npt.NDArray[np.floating] | npt.NDArray[np.int64]) -> Theta:
 
 def reset_priors(round: int, rho: float) -> bool:
     """Priors start afresh every ⌈1/ρ⌉ rounds (round counts from 1)."""
-    return (round - 1) % -int(-1 / rho // 1) == 0
+    return (round - 1) % ceil(1 / rho) == 0

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from deltamask import backbones, datasets
 from deltamask import export as exporting
 from deltamask.config import RunConfig, explain_errors, field_bounds, field_range
 from deltamask.presets import PRESETS, preset
@@ -47,6 +48,7 @@ def run_command(default: RunConfig) -> Callable[..., int]:
     ) -> int:
         """Run a federated fine-tuning, round by round, into a run folder."""
         valid = RunConfig(**vars(config))
+        _ = datasets.get(valid.dataset), backbones.get(valid.backbone)  # an unknown name must not leave a folder behind
         return _execute(RunFolder.create(out or new_folder(valid), valid), valid, json)
 
     run.__annotations__["config"] = Annotated[fields, tyro.conf.OmitArgPrefixes]
@@ -115,7 +117,7 @@ def export(
     stored = load_run(run)
     target = out or Path(f"{stored.id}.zip")
     exporting.write(stored, target)
-    _people.print(f"wrote {target}")
+    _people.print(f"wrote {target}", soft_wrap=True)
     return 0
 
 
@@ -168,12 +170,14 @@ def _execute(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
         try:
             state = execute(folder, config, on_record=on_record, show=show)
         except KeyboardInterrupt:
-            _people.print(f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round")
+            _people.print(
+                f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round", soft_wrap=True
+            )
             return 130
     if not as_json:
         _print_summary(load_run(folder.path), _people)
     if state == "stopped":
-        _people.print(f"stopped; `deltamask resume {folder.path}` goes on")
+        _people.print(f"stopped; `deltamask resume {folder.path}` goes on", soft_wrap=True)
     return 0
 
 

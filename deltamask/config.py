@@ -6,13 +6,16 @@ field is declared, bounded and explained once.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import annotated_types
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from deltamask.rounding import ceil
 
 MethodName = Literal["deltamask", "fedpm", "linear-probe"]
 CodecName = Literal["bfuse8", "mask"]
@@ -147,8 +150,8 @@ class RunConfig(BaseModel):
 
     @property
     def clients_per_round(self) -> int:
-        """K = ⌈ρN⌉ (at least 1)."""
-        return max(1, -int(-self.rho * self.clients // 1))
+        """K = ⌈ρN⌉, at least 1."""
+        return ceil(self.rho * self.clients)
 
     @property
     def bpe(self) -> int | None:
@@ -210,8 +213,19 @@ def explain_errors(error: ValidationError) -> list[str]:
     return lines
 
 
+@functools.cache
+def _alone(name: str) -> TypeAdapter[Any]:
+    """The check of one field by itself: whether fields fit each other is only known when all are there."""
+    field = RunConfig.model_fields[name]
+    bounded: Any = Annotated[field.annotation, field]
+    return TypeAdapter(bounded, config=ConfigDict(allow_inf_nan=False))
+
+
 def clamp_fields(values: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Read fields that came as text (a URL). Returns (usable values, one note a value that was clamped or dropped)."""
+    """Read fields that came as text (a URL). Returns (usable values, one note a value that was clamped or dropped).
+
+    Each value is in its own field's range; RunConfig may still refuse them together (more clients than samples).
+    """
     usable: dict[str, Any] = {}
     notes: list[str] = []
     for name, text in values.items():
@@ -219,9 +233,7 @@ def clamp_fields(values: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
             notes.append(f"{name}: no such field, ignored")
             continue
         try:
-            usable[name] = getattr(
-                RunConfig.__pydantic_validator__.validate_assignment(RunConfig.model_construct(), name, text), name
-            )
+            usable[name] = _alone(name).validate_python(text)
             continue
         except ValidationError:
             pass
@@ -234,8 +246,9 @@ def clamp_fields(values: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
         if number is None or number != number or low is None or high is None:
             notes.append(f"{name} = {text!r} is out of range ({field_range(name)}): using {default}")
             continue
-        bound, exclusive = high if number > low[0] else low
-        value = default if exclusive else type(default)(bound)
+        value = type(default)(min(max(number, low[0]), high[0]))
+        if (value, True) in (low, high):  # an open end
+            value = default
         notes.append(f"{name} = {text!r} is out of range ({field_range(name)}): using {value}")
         usable[name] = value
     return usable, notes

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +81,13 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     """A gzipped IDX file of unsigned bytes (the format of MNIST and its kin). DatasetError if it is torn or foreign."""
     try:
         raw = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); restore the file or run `deltamask doctor`") from error
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08" or len(raw) < 4 + 4 * raw[3]:
         raise DatasetError(f"{path}: no IDX file of unsigned bytes")
     shape = struct.unpack_from(f">{raw[3]}I", raw, 4)
     start = 4 + 4 * raw[3]
-    if len(raw) - start != int(np.prod(shape)):
+    if len(raw) - start != math.prod(shape):
         raise DatasetError(f"{path}: {len(raw) - start} bytes of data do not make an array of shape {shape}")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 

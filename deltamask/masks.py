@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.noise import Words
+from deltamask.rounding import ceil
 
 SCORE_CLIP = 6.0
 ONE = 1 << 16  # θ = 1 in fixed point
@@ -52,7 +53,7 @@ def bernoulli_kl(p: Theta, q: Theta) -> npt.NDArray[np.float64]:
 
 def keep_top(positions: Positions, theta_client: Theta, theta_global: Theta, kappa: float) -> Positions:
     """Δ': the ⌈κ·|Δ|⌉ flips with the largest KL(θ_k ‖ θ_g), sorted by position; ties go to the lower position."""
-    count = int(np.ceil(kappa * len(positions)))
+    count = ceil(kappa * len(positions))
     if count >= len(positions):
         return positions
     gain = bernoulli_kl(theta_client[positions], theta_global[positions])

@@ -75,6 +75,7 @@ class Recorder(Observer):
         self.folder.append(record.to_json())
         self.folder.save_state(checkpoint.round, state_arrays(checkpoint.state))
         self.round = checkpoint.round
+        self._progress = {**self._progress, "done": 0}  # of the round that begins now
         if self._stepping:
             self._stepping = False
             self.folder.ask("pause")

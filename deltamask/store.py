@@ -11,6 +11,7 @@ payloads/         r0007-c03.png …, what crossed the wire
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -99,21 +100,24 @@ class RunFolder:
                 f"{path} already holds a run: `deltamask resume {path}` goes on with it, --out names another"
             )
         path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path)
+        folder.write_status(state="starting")  # before the config, so that no reader takes the run for a dead one
         created = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(path / "config.json", {"config": config.model_dump(), **provenance(), "created": created})
-        return cls(path)
+        return folder
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record. On failure (a full disk) the file is cut back, so that what was there stays whole."""
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
-        with open(self.path / "rounds.jsonl", "ab") as file:
+        # Unbuffered: a buffer would write the rest of the line again when the file is closed, behind the cut.
+        with open(self.path / "rounds.jsonl", "ab", buffering=0) as file:
             end = file.tell()
             try:
-                file.write(line)
-                file.flush()
+                if (written := file.write(line)) != len(line):
+                    raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written", file.name)
                 os.fsync(file.fileno())
             except OSError:
-                os.truncate(self.path / "rounds.jsonl", end)
+                file.truncate(end)
                 raise
 
     def rewind(self, round: int) -> None:
@@ -145,9 +149,9 @@ class RunFolder:
         with write_atomic(folder / f"r{round:04d}-c{client:02d}{suffix}") as file:
             file.write(payload)
 
-    def write_status(self, **status: Any) -> None:
-        """Replace `status.json`; the pid and its start time tell a dead process from a living one."""
-        process = psutil.Process()
+    def write_status(self, *, pid: int | None = None, **status: Any) -> None:
+        """Replace `status.json`; the pid (by default ours) and its start time tell a dead process from a living one."""
+        process = psutil.Process(pid)
         stamp = {"pid": process.pid, "pid_started": process.create_time()}
         heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.path / "status.json", {**status, **stamp, "heartbeat": heartbeat})
@@ -256,7 +260,18 @@ def _not_zombie(pid: int) -> bool:
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The records of a run folder, up to the first line that is torn."""
-    return list(_whole_lines(path / "rounds.jsonl"))
+    file = path / "rounds.jsonl"
+    try:
+        stat = file.stat()
+    except OSError:
+        return []
+    return list(_parsed(file, stat.st_mtime_ns, stat.st_size))
+
+
+@functools.lru_cache(maxsize=512)
+def _parsed(file: Path, mtime_ns: int, size: int) -> tuple[dict[str, Any], ...]:
+    """Records as they were at that time: a page that asks every second parses a file only after it has grown."""
+    return tuple(_whole_lines(file))
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:

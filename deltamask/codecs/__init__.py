@@ -3,4 +3,20 @@
 from deltamask.codecs import arithmetic, bloom, fuse, gap, gated, rice, xor
 from deltamask.codecs.base import Codec, CodecContext, DecodeError, codecs
 
-__all__ = ["Codec", "CodecContext", "DecodeError", "arithmetic", "bloom", "codecs", "fuse", "gap", "gated", "rice", "xor"]
+get, names = codecs.get, codecs.names
+
+__all__ = [
+    "Codec",
+    "CodecContext",
+    "DecodeError",
+    "arithmetic",
+    "bloom",
+    "codecs",
+    "fuse",
+    "gap",
+    "gated",
+    "get",
+    "names",
+    "rice",
+    "xor",
+]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import constriction
 import numpy as np
 
-from deltamask.codecs.base import CodecContext, DecodeError, codecs, seal, unseal
-from deltamask.masks import Mask, Positions, apply_flips, sample
+from deltamask.codecs.base import CHUNK, CodecContext, checked, codecs, seal, unseal
+from deltamask.codecs.range_coder import Decoder, Encoder
+from deltamask.masks import Mask, Positions, sample
 
 FIRST_BLOCK, LARGEST_BLOCK = 64, 1 << 14
 
@@ -26,34 +26,29 @@ def _blocks(d: int) -> Iterator[tuple[int, int]]:
         start, size = start + size, min(2 * size, LARGEST_BLOCK)
 
 
-def _bernoulli(ones: int, seen: int) -> constriction.stream.model.Bernoulli:
-    return constriction.stream.model.Bernoulli((2 * ones + 1) / (2 * seen + 2), perfect=False)  # Krichevsky–Trofimov
+def _p(ones: int, seen: int) -> float:
+    return (2 * ones + 1) / (2 * seen + 2)  # Krichevsky–Trofimov
 
 
 def encode_mask(mask: Mask) -> bytes:
     """Mask of shape (d,) to compressed words."""
-    encoder = constriction.stream.queue.RangeEncoder()
-    symbols = mask.astype(np.int32)
+    encoder = Encoder()
     ones = 0
     for start, stop in _blocks(len(mask)):
-        encoder.encode(symbols[start:stop], _bernoulli(ones, start))
-        ones += int(symbols[start:stop].sum())
-    return encoder.get_compressed().astype("<u4").tobytes()
+        ones += int(encoder.code(mask[start:stop].astype(np.int32), _p(ones, start)).sum())
+    return encoder.finish()
 
 
 def decode_mask(body: bytes | memoryview, d: int) -> Mask:
     """The mask of shape (d,). DecodeError if `body` is not what `encode_mask` makes of it."""
-    if len(body) % 4:
-        raise DecodeError(f"coded mask of {len(body)} bytes is no whole number of 32-bit words")
-    decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, "<u4").astype(np.uint32))
+    decoder = Decoder(body)
     mask = np.empty(d, np.bool_)
     ones = 0
     for start, stop in _blocks(d):
-        block = decoder.decode(_bernoulli(ones, start), stop - start)
+        block = decoder.code(np.empty(stop - start, np.int32), _p(ones, start))
         mask[start:stop] = block
         ones += int(block.sum())
-    if not decoder.maybe_exhausted():
-        raise DecodeError("coded mask has bytes left over")
+    decoder.finish()
     return mask
 
 
@@ -67,13 +62,23 @@ class MaskCodec:
     false_positive_rate: float = 0.0
 
     def encode(self, positions: Positions, context: CodecContext) -> bytes:
-        mask = apply_flips(sample(context.theta, context.noise.words(0, context.d)), positions)
+        mask = np.empty(context.d, np.bool_)
+        for start, stop, chunk in _global_mask(context):
+            mask[start:stop] = chunk
+        mask[checked(positions, context.d)] ^= True
         return seal(self.name, context.round, context.client, context.d, encode_mask(mask))
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
-        body = unseal(payload, self.name, context.round, context.client, context.d)
-        global_mask = sample(context.theta, context.noise.words(0, context.d))
-        return np.flatnonzero(decode_mask(body, context.d) != global_mask)
+        mask = decode_mask(unseal(payload, self.name, context.round, context.client, context.d), context.d)
+        parts = [np.flatnonzero(mask[start:stop] != chunk) + start for start, stop, chunk in _global_mask(context)]
+        return np.concatenate(parts)
+
+
+def _global_mask(context: CodecContext) -> Iterator[tuple[int, int, Mask]]:
+    """(start, stop, m_g[start:stop]) chunk by chunk."""
+    for start in range(0, context.d, CHUNK):
+        stop = min(context.d, start + CHUNK)
+        yield start, stop, sample(context.theta[start:stop], context.noise.words(start, stop))
 
 
 codecs.register("mask")(MaskCodec())

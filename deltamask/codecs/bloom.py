@@ -64,9 +64,9 @@ def _insert(positions, m, hashes, bits):  # type: ignore[no-untyped-def]
             bits[slot >> np.uint64(3)] |= np.uint8(1 << (slot & np.uint64(7)))
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True)
 def _members(bits, m, hashes, start, stop, found):  # type: ignore[no-untyped-def]
-    for index in numba.prange(stop - start):
+    for index in range(stop - start):
         inside = True
         for turn in range(hashes):
             slot = _slot(np.uint64(start + index), turn, m)

@@ -22,9 +22,10 @@ def decode_dense32(payload: bytes, count: int, round: int, client: int) -> npt.N
     length = HEADER_BYTES + 4 * count
     pixels, size = png.read(payload, max_pixels=2 * length + 16)
     message = png.strip_padding(pixels, length, size) if len(pixels) >= length else pixels
-    values = np.frombuffer(unseal(message, "dense32", round, client, count), "<f4").astype(np.float32)
-    if len(values) != count:
-        raise DecodeError(f"message holds {len(values)} values, expected {count}")
+    body = unseal(message, "dense32", round, client, count)
+    if len(body) != 4 * count:
+        raise DecodeError(f"message holds {len(body)} bytes of values, expected {4 * count}")
+    values = np.frombuffer(body, "<f4").astype(np.float32)
     if not np.isfinite(values).all():
         raise DecodeError("message holds NaN or infinite values")
     return values

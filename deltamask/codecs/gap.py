@@ -13,73 +13,26 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
 
-import constriction
 import numpy as np
-import numpy.typing as npt
 
 from deltamask.codecs import gap_model as model
 from deltamask.codecs import side
 from deltamask.codecs.base import CodecContext, DecodeError, checked, codecs, seal, unseal
+from deltamask.codecs.range_coder import Coder, Decoder, Encoder, Tally
 from deltamask.masks import Positions
 
 FIELDS = struct.Struct("<HH")  # scale: mean distance of a flip, 1/16 score units; amplitude of the shape, 2⁻¹²
 FIRST_CHUNK, LARGEST_CHUNK = 1 << 12, 1 << 17
-
-Bits = npt.NDArray[np.int32]
-
-
-class Coder(Protocol):
-    """Codes bits that are 1 with probability `q` · 2⁻²⁴. A decoder ignores what it is given and returns what it reads."""
-
-    def code(self, bits: Bits, q: int) -> Bits: ...
-
-
-class Encoder:
-    def __init__(self) -> None:
-        self.words = constriction.stream.queue.RangeEncoder()
-
-    def code(self, bits: Bits, q: int) -> Bits:
-        self.words.encode(bits, _bernoulli(q))
-        return bits
-
-
-class Decoder:
-    def __init__(self, body: bytes | memoryview) -> None:
-        if len(body) % 4:
-            raise DecodeError(f"coded flips of {len(body)} bytes are no whole number of 32-bit words")
-        self.words = constriction.stream.queue.RangeDecoder(np.frombuffer(body, "<u4").astype(np.uint32))
-
-    def code(self, bits: Bits, q: int) -> Bits:
-        try:
-            return self.words.decode(_bernoulli(q), len(bits))
-        except AssertionError as error:  # what constriction raises for words that no encoder writes
-            raise DecodeError(f"coded flips are not valid: {error}") from None
-
-
-class Tally:
-    """Sums what an ideal coder would spend: the entropy of the model, in bits."""
-
-    def __init__(self) -> None:
-        self.bits = 0.0
-
-    def code(self, bits: Bits, q: int) -> Bits:
-        ones = int(bits.sum())
-        p = q / (1 << model.BITS)
-        self.bits -= ones * np.log2(p) + (len(bits) - ones) * np.log2(1 - p)
-        return bits
-
-
-def _bernoulli(q: int) -> constriction.stream.model.Bernoulli:
-    return constriction.stream.model.Bernoulli(q / (1 << model.BITS), perfect=False)
+UNIT = 2.0**-model.BITS  # of the model's integer probabilities
 
 
 def _chunks(context: CodecContext) -> Iterator[tuple[int, int, int]]:
     """(layer, start, stop): small chunks at first, while little has been learnt. None reaches across a layer."""
     bounds = [0, *sorted({b for b in context.layers if 0 < b < context.d}), context.d]
     size = FIRST_CHUNK
-    for layer, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for layer, (start, end) in enumerate(pairwise(bounds)):
         while start < end:
             yield layer, start, min(end, start + size)
             start, size = start + size, min(2 * size, LARGEST_CHUNK)
@@ -115,19 +68,18 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
         bits = flipped[coded]
         for level in np.flatnonzero(at_level):
             block = slice(ends[level] - at_level[level], ends[level])
-            bits[block] = coder.code(bits[block], int(model.REPRESENTATIVE[level]))
+            bits[block] = coder.code(bits[block], model.REPRESENTATIVE[level] * UNIT)
         flipped[coded] = bits
 
         if rare:
             # One flag a chunk, learnt as it goes: (with + 1/8) / (seen + 1).
             any_q = ((8 * chunks_with_rare + 1) << (model.BITS - 3)) // (chunks_seen + 1)
             is_rare = level_of_cell[here] == 0
-            some = coder.code(np.array([flipped[is_rare].any()], np.int32), min(max(any_q, model.LOWEST), model.HIGHEST))
-            if some[0]:
+            flag = np.array([flipped[is_rare].any()], np.int32)
+            if coder.code(flag, model.clip(any_q) * UNIT)[0]:
                 mean = int((counts * q[2])[level_of_cell == 0].sum()) // rare
-                flipped[is_rare] = coder.code(
-                    flipped[is_rare], min(max(mean, (1 << model.BITS) // (rare + 1), model.LOWEST), model.HIGHEST)
-                )
+                some = model.clip(max(mean, (1 << model.BITS) // (rare + 1)))  # one flip at least is known to be there
+                flipped[is_rare] = coder.code(flipped[is_rare], some * UNIT)
                 chunks_with_rare += 1
             chunks_seen += 1
 
@@ -158,7 +110,7 @@ def model_bits(positions: Positions, context: CodecContext) -> float:
         return 0.0
     tally = Tally()
     run(tally, context, *fit(positions, context), positions)
-    return tally.bits
+    return tally.spent
 
 
 @dataclass(frozen=True)
@@ -177,7 +129,7 @@ class GapCodec:
             encoder = Encoder()
             scale, amplitude = fit(positions, context)
             run(encoder, context, scale, amplitude, positions)
-            body = FIELDS.pack(scale, amplitude) + encoder.words.get_compressed().astype("<u4").tobytes()
+            body = FIELDS.pack(scale, amplitude) + encoder.finish()
         return seal(self.name, context.round, context.client, context.d, body)
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
@@ -191,8 +143,7 @@ class GapCodec:
             raise DecodeError(f"scale {scale} and amplitude {amplitude} must be positive")
         decoder = Decoder(body[FIELDS.size :])
         positions = run(decoder, context, scale, amplitude, None)
-        if not decoder.words.maybe_exhausted():
-            raise DecodeError("coded flips have bytes left over")
+        decoder.finish()
         return positions
 
 

@@ -68,6 +68,11 @@ def _representatives() -> Integers:
     return np.array([0, *below, *[(1 << BITS) - q for q in reversed(below)]], np.int64)
 
 
+def clip(q: int) -> int:
+    """A probability that the coder can take."""
+    return min(max(q, LOWEST), HIGHEST)
+
+
 REPRESENTATIVE = _representatives()
 
 

@@ -98,8 +98,8 @@ class RiceCodec:
             raise DecodeError(f"body of {len(body)} bytes is shorter than its fields, {FIELDS.size}")
         count, k = FIELDS.unpack_from(body)
         coded = np.frombuffer(body[FIELDS.size :], np.uint8)
-        if k > MAX_K or count > context.d or count * (k + 1) > 8 * len(coded):
-            raise DecodeError(f"{count} gaps with k = {k} do not fit {len(coded)} bytes and {context.d} positions")
+        if k > MAX_K or count * (k + 1) > 8 * len(coded):
+            raise DecodeError(f"{count} gaps with k = {k} do not fit {len(coded)} bytes")
         positions = np.empty(count, np.int64)
         read = _read(coded, k, context.d, positions)
         if read < 0:

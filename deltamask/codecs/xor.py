@@ -44,6 +44,8 @@ def build(positions: Positions, width: int) -> XorFilter:
     if not getattr(lib, f"xor{width}_allocate")(len(keys), core):
         raise MemoryError(f"no memory for a filter of {len(keys)} keys")
     try:
+        # The core leaves the slots that no key needs as malloc gave them: what was in memory would go over the wire.
+        ffi.memmove(core.fingerprints, bytes(3 * core.blockLength * (width // 8)), 3 * core.blockLength * (width // 8))
         # The core itself takes a new seed after a failure, up to a hundred times.
         if not getattr(lib, f"xor{width}_buffered_populate")(
             ffi.cast("uint64_t *", ffi.from_buffer(keys)), len(keys), core
@@ -62,9 +64,9 @@ def _slot(h: np.uint64, turn: np.uint64, block_length: np.uint64) -> np.uint64:
     return ((turned & np.uint64(0xFFFFFFFF)) * block_length) >> np.uint64(32)
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True)
 def _members(fingerprints, seed, block_length, width_mask, start, stop, found):  # type: ignore[no-untyped-def]
-    for index in numba.prange(stop - start):
+    for index in range(stop - start):
         h = murmur64(np.uint64(start + index) + seed)
         h0 = _slot(h, np.uint64(0), block_length)
         h1 = _slot(h, np.uint64(21), block_length) + block_length

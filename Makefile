@@ -1,0 +1,48 @@
+# Each target sets up .venv by itself: once, and again only when pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8501
+
+.DEFAULT_GOAL := help
+.PHONY: help app test test-browser test-notebooks lint format notebooks record clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv: torch is large, so the first time takes a minute or two"
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[app,notebooks,test]'
+	touch $@
+
+app: .venv/installed  ## Open the dashboard on localhost (PORT=8501)
+	$(BIN)/streamlit run app/main.py --server.port $(PORT)
+
+test: .venv/installed  ## Run the tests (without the browser's)
+	$(BIN)/python -m pytest -m 'not browser and not notebook'
+
+test-browser: .venv/installed  ## Drive the dashboard in headless Chromium
+	$(BIN)/python -m pytest -m browser
+
+test-notebooks: .venv/installed  ## Execute every notebook
+	$(BIN)/python -m pytest -m notebook
+
+lint: .venv/installed  ## Linters and type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed  ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: .venv/installed  ## Open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+record: .venv/installed  ## Make the recorded runs again, into data/runs (a quarter of an hour)
+	DELTAMASK=$(BIN)/deltamask scripts/record_runs.sh
+
+clean:  ## Remove what was installed and built; runs and caches stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,135 @@
+"""The form. Every control is one field of RunConfig; its help and its range come from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import streamlit as st
+from pydantic import ValidationError
+
+from deltamask import backbones, datasets
+from deltamask.config import RunConfig, clamp_fields, explain_errors, field_bounds, field_range
+from deltamask.presets import PRESETS
+
+FIRST = "quick"  # what the form shows on a first visit: a minute of training
+OWN = "own settings"
+SLIDER_LOW = 0.01  # of κ and ρ
+ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
+
+LABELS = {
+    "method": "Method", "backbone": "Backbone", "dataset": "Dataset", "masked_blocks": "Masked blocks",
+    "image_size": "Image size", "train_samples": "Training images", "test_samples": "Test images",
+    "clients": "Clients N", "rho": "Participation ρ", "dirichlet_alpha": "Dirichlet α",
+    "min_client_samples": "Least samples a client", "rounds": "Rounds", "local_epochs": "Local epochs E",
+    "batch_size": "Batch size", "lr": "Score step size", "lr_schedule": "Step size schedule",
+    "theta_init": "θ₀", "noise": "Public noise u", "aggregation": "Aggregation", "server_lr": "Server step η",
+    "kappa": "κ, share of flips sent", "kappa_schedule": "κ schedule", "codec": "Codec",
+    "probe_epochs": "Head epochs", "probe_lr": "Head step size", "seed": "Seed", "keep_payloads": "Keep payloads",
+}  # fmt: skip
+GROUPS = {
+    "Task": ("backbone", "dataset", "masked_blocks", "train_samples", "test_samples", "image_size"),
+    "Clients": ("clients", "rho", "dirichlet_alpha", "min_client_samples"),
+    "Method": ("method", "noise", "aggregation", "server_lr", "theta_init"),
+    "Bits": ("kappa", "kappa_schedule", "codec"),
+    "Training": ("rounds", "lr", "lr_schedule", "local_epochs", "batch_size", "probe_epochs", "probe_lr", "seed"),
+    "Storage": ("keep_payloads",),
+}
+ONLY_DELTAMASK = {"noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"}
+
+
+def key(name: str) -> str:
+    """The widget key of a field."""
+    return f"field_{name}"
+
+
+def start_form() -> list[str]:
+    """Fill the form from the URL, once a session. Returns notes on values that had to be clamped."""
+    if "form_notes" in st.session_state:
+        return list(st.session_state.form_notes)
+    given = {name: value for name, value in st.query_params.items() if name in RunConfig.model_fields}
+    values, notes = clamp_fields(given)
+    for name, known in (("backbone", offered_backbones()), ("dataset", datasets.names())):
+        if name in values and values[name] not in known:
+            default = RunConfig.model_fields[name].default
+            notes.append(f"{name} = {values[name]!r} is unknown (there are: {', '.join(known)}): using {default}")
+            values[name] = default
+    for name in ("kappa", "rho"):
+        if name in values and values[name] < SLIDER_LOW:
+            notes.append(f"{name} = {values[name]:g} is below what the slider can show: using {SLIDER_LOW}")
+            values[name] = SLIDER_LOW
+    base = RunConfig() if given else PRESETS[FIRST]
+    fill({**base.model_dump(), **values})
+    st.session_state.preset = OWN if given else FIRST
+    st.session_state.form_notes = notes
+    return notes
+
+
+def fill(values: dict[str, Any]) -> None:
+    """Set every control."""
+    for name, value in values.items():
+        st.session_state[key(name)] = value
+
+
+def offered_backbones() -> list[str]:
+    return [name for name in backbones.names() if backbones.get(name).offered]
+
+
+def _chosen_preset() -> None:
+    if st.session_state.preset != OWN:
+        fill(PRESETS[st.session_state.preset].model_dump())
+
+
+def _changed() -> None:
+    st.session_state.preset = OWN
+
+
+def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, list[str]]:
+    """Draw the form. Returns (config, []) or (None, what is wrong), and keeps the URL in step.
+
+    extras: what to draw below the controls of a group.
+    """
+    st.selectbox(
+        "Start from", [OWN, *PRESETS], key="preset", on_change=_chosen_preset,
+        help="`quick` trains for about half a minute; the `fashion` presets are those of the recorded runs.",
+    )  # fmt: skip
+    for group, names in GROUPS.items():
+        with st.expander(group, expanded=group in ("Clients", "Method", "Bits")):
+            for name in names:
+                _draw(name)
+            if group in extras:
+                extras[group]()
+    values = {name: st.session_state[key(name)] for name in RunConfig.model_fields}
+    for name, value in values.items():
+        if value == RunConfig.model_fields[name].default:
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != str(value):
+            st.query_params[name] = str(value)
+    try:
+        return RunConfig(**values), []
+    except ValidationError as error:
+        return None, explain_errors(error)
+
+
+def _draw(name: str) -> None:
+    info = RunConfig.model_fields[name]
+    low, high = field_bounds(name)
+    about = f"{info.description} Range: {field_range(name)}." if low else str(info.description)
+    idle = st.session_state[key("method")] != "deltamask" and name in ONLY_DELTAMASK
+    idle = idle or (name == "server_lr" and st.session_state[key("aggregation")] != "unbiased")
+    common: dict[str, Any] = {"key": key(name), "help": about, "on_change": _changed, "disabled": idle}
+    registered = {"backbone": offered_backbones(), "dataset": datasets.names()}
+    choices = registered.get(name) or list(get_args(info.annotation))
+    if choices:
+        st.selectbox(LABELS[name], choices, **common)
+    elif name == "dirichlet_alpha":
+        options = sorted({*ALPHAS, st.session_state[key(name)]})
+        st.select_slider(LABELS[name], options, format_func=lambda value: f"{value:g}", **common)
+    elif name in ("kappa", "rho"):
+        st.slider(LABELS[name], SLIDER_LOW, 1.0, step=0.01, **common)
+    elif isinstance(info.default, int) and low and high:
+        st.number_input(LABELS[name], int(low[0]), int(high[0]), step=1, **common)
+    elif low and high:
+        # An exclusive bound is left to RunConfig, whose message is shown.
+        ends = [None if exclusive else float(bound) for bound, exclusive in (low, high)]
+        st.number_input(LABELS[name], ends[0], ends[1], step=0.01, format="%g", **common)

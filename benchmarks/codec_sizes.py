@@ -1,0 +1,136 @@
+"""Bytes of every codec on the real flips of whole runs.
+
+    python benchmarks/codec_sizes.py fashion fashion-unbiased fashion-paper [--rounds N] [--dump FOLDER]
+
+Runs each preset again (same config and seed, so the same rounds as the recorded run), and encodes what every client
+sends in every round with every codec. Writes benchmarks/results/codec_sizes.json and prints the table of
+docs/codecs.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deltamask.codecs import CodecContext, codecs, gap
+from deltamask.codecs.base import HEADER_BYTES
+from deltamask.codecs.entropy import entropy_iid, entropy_side
+from deltamask.methods import deltamask as method
+from deltamask.presets import preset
+from deltamask.simulation import simulate
+
+RESULTS = Path(__file__).parent / "results" / "codec_sizes.json"
+
+
+def totals(name: str, rounds: int | None, dump: Path | None) -> dict[str, Any]:
+    """Sums over all clients and rounds of a preset. dump: where to keep the flips for `gap_ideas.py`, `fit_gap.py`."""
+    config = preset(name)
+    if rounds:
+        config = config.replace(rounds=rounds)
+    sums: defaultdict[str, float] = defaultdict(float)
+    false: defaultdict[str, int] = defaultdict(int)
+    wire = codecs[config.codec]
+
+    class Spy:
+        """The run's own codec, which also shows the flips to all others. The run goes on with what the server read."""
+
+        name, suffix, exact = wire.name, wire.suffix, wire.exact
+
+        def encode(self, positions: np.ndarray, context: CodecContext) -> bytes:
+            for other in codecs:
+                payload = codecs[other].encode(positions, context)
+                sums[other] += len(payload)
+                if not codecs[other].exact:
+                    false[other] += len(codecs[other].decode(payload, context)) - len(positions)
+            sums["flips"] += len(positions)
+            sums["positions"] += context.d
+            sums["entropy_iid_bits"] += entropy_iid(len(positions), context.d)
+            sums["entropy_side_bits"] += entropy_side(positions, context)
+            sums["gap_model_bits"] += gap.model_bits(positions, context)
+            sums["gap_body_bits"] += 8 * (len(codecs["gap"].encode(positions, context)) - HEADER_BYTES)
+            sums["messages"] += 1
+            if dump:
+                save(dump, config.run_id, positions, context)
+            return wire.encode(positions, context)
+
+        def decode(self, payload: bytes, context: CodecContext) -> np.ndarray:
+            return wire.decode(payload, context)
+
+    original, method.codecs = method.codecs, {config.codec: Spy()}  # type: ignore[assignment]
+    try:
+        for record in simulate(config):
+            print(f"{name}: round {record.round} of {config.rounds}", file=sys.stderr)
+    finally:
+        method.codecs = original
+    return {
+        "preset": name,
+        "rounds": config.rounds,
+        "seed": config.seed,
+        "sums": dict(sums),
+        "false_flips": dict(false),
+    }
+
+
+def save(folder: Path, run: str, positions: np.ndarray, context: CodecContext) -> None:
+    """One client's flips and what both sides know, as an .npz file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        folder / f"{run}-r{context.round:02d}-c{context.client}.npz",
+        positions=positions,
+        theta_global=context.theta,
+        seed=context.noise.seed,
+        round=context.round,
+        client=context.client,
+        noise_client=-1 if context.noise.client is None else context.noise.client,
+        layers=context.layers,
+    )
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: bits a flip and bytes as a share of bfuse8's, for each preset."""
+    lines = ["| codec | " + " | ".join(f"{r['preset']}: bits a flip | of bfuse8 | false flips" for r in results) + " |"]
+    lines.append("|---|" + "---|" * (3 * len(results)))
+    for name in codecs:
+        cells = []
+        for result in results:
+            sums = result["sums"]
+            per_message = result["false_flips"].get(name, 0) / sums["messages"]
+            share = sums[name] / sums["bfuse8"]
+            cells.append(f"{8 * sums[name] / sums['flips']:.3f} | {share:.3f} | {per_message:,.1f}")
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    rows = (
+        ("i.i.d. entropy", "entropy_iid_bits"),
+        ("oracle table, not paid for", "entropy_side_bits"),
+        ("`gap`'s own model", "gap_model_bits"),
+    )
+    for label, key in rows:
+        cells = [
+            f"{r['sums'][key] / r['sums']['flips']:.3f} | {r['sums'][key] / 8 / r['sums']['bfuse8']:.3f} | "
+            for r in results
+        ]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("presets", nargs="+")
+    parser.add_argument("--rounds", type=int, default=None)
+    parser.add_argument("--dump", type=Path, default=None)
+    options = parser.parse_args()
+    results = []
+    for name in options.presets:
+        results.append(totals(name, options.rounds, options.dump))
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

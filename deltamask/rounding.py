@@ -1,0 +1,10 @@
+"""Rounding up products and quotients of decimal shares (ρ, κ)."""
+
+from __future__ import annotations
+
+import math
+
+
+def ceil(x: float) -> int:
+    """⌈x⌉ for x ≥ 0, forgiving floating point: 0.07 × 100 is 7.000000000000001 there and still means 7, not 8."""
+    return math.ceil(x * (1 - 1e-12))

@@ -1,0 +1,83 @@
+"""The recorded runs and what README and charts say of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deltamask import charts, codecs
+from deltamask.codecs import CodecContext
+from deltamask.methods import deltamask as method
+from deltamask.presets import PRESETS
+from deltamask.store import list_runs, load_run, recorded_dir
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDED = ["fashion", "fashion-paper", "fashion-unbiased", "fashion-fedpm", "fashion-probe"]
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_run_is_finished_and_is_its_preset(name: str) -> None:
+    run = load_run(recorded_dir() / name)
+    assert run.config == PRESETS[name]
+    assert run.state == "finished"
+    assert [record["round"] for record in run.records] == list(range(run.config.rounds + 1))
+    for record in run.records:
+        assert record["uplink_bytes"] == sum(client["uplink_bytes"] for client in record["clients"])
+        assert record["bpp_up"] == pytest.approx(8 * record["uplink_bytes"] / (run.task["d"] * len(record["clients"])))
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_kept_payloads_are_the_bytes_that_were_counted(name: str) -> None:
+    run = load_run(recorded_dir() / name)
+    kept = run.payloads()
+    assert {payload.round for payload in kept} == set(range(run.config.rounds + 1))
+    for payload in kept:
+        client = run.records[payload.round]["clients"][payload.client]
+        assert payload.path.stat().st_size == client["uplink_bytes"]
+
+
+def test_recorded_payloads_decode_to_the_recorded_counts() -> None:
+    run = load_run(recorded_dir() / "fashion")
+    theta = np.zeros(run.task["d"], np.uint16)  # bfuse8 reads nothing but d from it
+    for payload in run.payloads()[2::24]:
+        context: CodecContext = method.context(run.config, theta, (), payload.round, payload.client)
+        flips = codecs.get("bfuse8").decode(payload.path.read_bytes(), context)
+        client = run.records[payload.round]["clients"][payload.client]
+        assert len(flips) == client["kept"] + client["false_flips"]
+
+
+def test_recorded_runs_stay_small() -> None:
+    shipped = [path for path in recorded_dir().rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+    assert sum(path.stat().st_size for path in shipped) < 25e6
+
+
+def test_readme_table_says_what_the_runs_say() -> None:
+    rows = re.findall(
+        r"^\| .*? \| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", (ROOT / "README.md").read_text(), re.M
+    )
+    assert {name for name, *_ in rows} == set(RECORDED)
+    for name, accuracy, bpp, total in rows:
+        summary = load_run(recorded_dir() / name).summary()
+        assert (accuracy, bpp, total) == (
+            f"{summary['accuracy']:.4f}",
+            f"{summary['bpp_up']:.4f}",
+            f"{summary['bpp_up_total']:.2f}",
+        )
+
+
+def test_curves_draw_the_records() -> None:
+    run = load_run(recorded_dir() / "fashion")
+    curve, mark = charts.accuracy_curves([run], against="bits", at_round=12).data
+    assert list(curve.y) == [record["accuracy"] for record in run.records]
+    assert list(curve.x) == pytest.approx(np.cumsum([record["bpp_up"] for record in run.records]))
+    assert (mark.x[0], mark.y[0]) == (curve.x[12], curve.y[12])
+
+
+def test_legend_names_are_unique() -> None:
+    runs = list_runs(recorded_dir())
+    names = charts.curve_names([*runs, runs[0]])
+    assert len(set(names[:-1])) == len(runs)
+    assert names[0] == names[-1] == f"{charts.label(runs[0])} · {runs[0].id}"

@@ -1,0 +1,179 @@
+"""Contexts, golden payloads and mutations that the wire's tests and `benchmarks/soak.py` share.
+
+python -m tests.wire_cases    # writes golden payloads that are missing, and never touches one that exists
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from deltamask.codecs import CodecContext, codecs, dense, png
+from deltamask.codecs.base import HEADER, HEADER_BYTES
+from deltamask.masks import THETA_MAX, THETA_MIN, Positions, flips, to_fixed
+from deltamask.noise import PublicNoise
+
+GOLDEN = Path(__file__).parent / "golden"
+SEED, ROUND, CLIENT, D = 11, 7, 3, 512
+LAYERS = (0, 200, 512)
+
+Decode = Callable[[bytes], object]
+
+
+def context(d: int = D) -> CodecContext:
+    """A context that any language can rebuild: θ_g by a formula, u from the seed."""
+    spread = (np.arange(d, dtype=np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)) >> np.uint64(16)
+    theta = np.maximum(THETA_MIN, np.minimum(THETA_MAX, spread)).astype(np.uint16)
+    layers = LAYERS if d == D else (0, d // 3, d)
+    return CodecContext(ROUND, CLIENT, theta, PublicNoise(SEED, ROUND, CLIENT), layers)
+
+
+def realistic_flips(d: int, width: float, seed: int) -> tuple[Positions, CodecContext]:
+    """Flips that come from steps of `width` nats on the score, and their context."""
+    rng = np.random.default_rng(seed)
+    scores = np.clip(rng.normal(2.9, 1.5, d), -6, 6)
+    theta = to_fixed(1 / (1 + np.exp(-scores)))
+    client = to_fixed(1 / (1 + np.exp(-np.clip(scores + rng.normal(0, width, d), -6, 6))))
+    of = CodecContext(2, 1, theta, PublicNoise(seed, 2, 1), (0, d // 3, d))
+    return flips(client, theta, of.noise.words(0, d)), of
+
+
+def golden_positions() -> Positions:
+    """Every seventeenth position or so, uneven on purpose."""
+    return np.array([i for i in range(D) if (i * i + 3 * i) % 17 == 4 and i % 3], np.int64)
+
+
+MANY = 20_000  # positions of the second golden payload of `gap`: several chunks, so that its model has learnt
+
+
+def many_flips() -> tuple[Positions, CodecContext]:
+    """Flips of a θ_k that is θ_g moved by up to 1,500/65,536, by a formula."""
+    of = context(MANY)
+    move = (np.arange(MANY) * 40503 % 3001) - 1500
+    client = np.clip(of.theta.astype(np.int64) + move, THETA_MIN, THETA_MAX).astype(np.uint16)
+    return flips(client, of.theta, of.noise.words(0, MANY)), of
+
+
+def golden_head() -> np.ndarray:
+    return (np.arange(40, dtype=np.float32) - 20) / 8
+
+
+def digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
+    """name → (suffix, encode the golden content, decode any payload) of every message there is."""
+    of = context()
+    table: dict[str, tuple[str, Callable[[], bytes], Decode]] = {
+        "dense32": (
+            ".png",
+            lambda: dense.encode_dense32(golden_head(), ROUND, CLIENT),
+            lambda payload: dense.decode_dense32(payload, 40, ROUND, CLIENT),
+        ),
+        "theta16": (
+            ".bin",
+            lambda: dense.encode_theta16(of.theta, ROUND),
+            lambda payload: dense.decode_theta16(payload, D, ROUND),
+        ),
+    }
+    for name in codecs:
+        codec = codecs[name]
+        table[name] = (
+            codec.suffix,
+            lambda codec=codec: codec.encode(golden_positions(), of),  # type: ignore[misc]
+            lambda payload, codec=codec: codec.decode(payload, of),  # type: ignore[misc]
+        )
+    return table
+
+
+def golden_payloads() -> dict[str, bytes]:
+    return {name: (GOLDEN / f"{name}{suffix}").read_bytes() for name, (suffix, _, _) in decoders().items()}
+
+
+def write_missing() -> None:
+    """Golden payloads for whatever has none yet, and what they decode to."""
+    GOLDEN.mkdir(exist_ok=True)
+    index_path = GOLDEN / "index.json"
+    index = json.loads(index_path.read_text()) if index_path.exists() else {}
+    about = {"seed": SEED, "round": ROUND, "client": CLIENT, "d": D, "layers": list(LAYERS)}
+    about |= {
+        "theta": "max(162, min(65374, (i · 2654435761 mod 2^32) >> 16))",
+        "positions": golden_positions().tolist(),
+    }
+    index.setdefault("context", about)
+    for name, (suffix, encode, decode) in decoders().items():
+        path = GOLDEN / f"{name}{suffix}"
+        if not path.exists():
+            path.write_bytes(encode())
+            index[name] = {"sha256_of_decoded": digest(np.asarray(decode(path.read_bytes())))}
+    path = GOLDEN / "gap-20000.bin"
+    if not path.exists():
+        path.write_bytes(codecs["gap"].encode(*many_flips()))
+    index_path.write_text(json.dumps(index, indent=1) + "\n")
+
+
+# Mutations. A picture is taken apart to its pixels, so that changes reach the fields behind two checksums.
+
+
+def is_picture(payload: bytes) -> bool:
+    return payload.startswith(png.SIGNATURE)
+
+
+def message_of(payload: bytes) -> bytes:
+    """Header and body, with the picture's padding if it is one."""
+    return png.read(payload, 1 << 30)[0] if is_picture(payload) else payload
+
+
+def wrap(message: bytes, like: bytes, *, fix: bool = True, length: int | None = None) -> bytes:
+    """`message` as a payload of the same container as `like`; `fix` makes its checksum right for `length` bytes."""
+    if fix and len(message) >= HEADER_BYTES:
+        body = message[HEADER_BYTES:length]
+        head = message[: HEADER_BYTES - 4]
+        message = head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + message[HEADER_BYTES:]
+    return png.write(message) if is_picture(like) else message
+
+
+def true_length(payload: bytes, name: str) -> int:
+    """Bytes of the message inside a golden picture, without padding: the length whose checksum matches."""
+    message = message_of(payload)
+    crc = HEADER.unpack_from(message)[-1]
+    head = message[: HEADER_BYTES - 4]
+    for length in range(len(message), HEADER_BYTES - 1, -1):
+        if zlib.crc32(message[HEADER_BYTES:length], zlib.crc32(head)) == crc:
+            return length
+    raise ValueError(f"golden payload of {name} has no valid length")
+
+
+def every_byte_change(payload: bytes) -> Iterator[bytes]:
+    """All 255 other values of every byte."""
+    for at in range(len(payload)):
+        for value in range(256):
+            if value != payload[at]:
+                yield payload[:at] + bytes([value]) + payload[at + 1 :]
+
+
+def every_field_change(payload: bytes, name: str) -> Iterator[bytes]:
+    """Each single bit of the message, and each byte set to 0 and 255, with all checksums made right again."""
+    length = true_length(payload, name)
+    message = message_of(payload)[:length]
+    for at in range(length):
+        for value in {message[at] ^ (1 << bit) for bit in range(8)} | {0, 255}:
+            yield wrap(message[:at] + bytes([value]) + message[at + 1 :], payload)
+
+
+def every_truncation(payload: bytes, name: str) -> Iterator[bytes]:
+    """The payload cut anywhere, and its message cut anywhere with the checksums made right again."""
+    yield from (payload[:length] for length in range(len(payload)))
+    message = message_of(payload)[: true_length(payload, name)]
+    yield from (wrap(message[:length], payload) for length in range(len(message)))
+
+
+if __name__ == "__main__":
+    write_missing()
