@@ -182,7 +182,7 @@ def _draw_round(run: Run, round: int) -> None:
             st.markdown("**Flips a client**")
             st.plotly_chart(charts.flips_by_round(run), key="flips", config=CHART)
         with middle:
-            st.markdown("**Bits against what they had to carry**")
+            st.markdown("**Bits sent, and the bounds**")
             st.plotly_chart(charts.bits_by_round(run), key="bits", config=CHART)
         with right:
             st.markdown("**Accuracy by client**")

@@ -72,7 +72,7 @@ def curve_names(runs: Sequence[Run]) -> list[str]:
 
 
 def accuracy_curves(
-    runs: Sequence[Run], *, against: str = "bits", at_round: int | None = None, log_x: bool = True, height: int = 380
+    runs: Sequence[Run], *, against: str = "bits", at_round: int | None = None, log_x: bool = True
 ) -> go.Figure:
     """Accuracy of the server model, `against` cumulative uplink "bits" per parameter or "rounds".
 
@@ -108,7 +108,7 @@ def accuracy_curves(
                 hoverinfo="skip",
             )
     x = "uplink so far, bits per parameter and client" if against == "bits" else "round"
-    _layout(figure, x, "test accuracy", height)
+    _layout(figure, x, "test accuracy", 340 + 20 * len(runs))  # the legend takes a line a run
     if against == "bits" and log_x:
         ticks = [mantissa * 10.0**power for power in range(-4, 5) for mantissa in (1, 2, 5)]
         figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from pydantic import ValidationError
@@ -121,6 +121,26 @@ def export(
     return 0
 
 
+def bench(
+    what: Annotated[Literal["codecs"], tyro.conf.Positional],
+    *,
+    d: Annotated[float, tyro.conf.arg(help="Number of maskable weights; 1e9 is understood.")] = 1_009_792,
+    density: Annotated[float, tyro.conf.arg(help="Share of positions that flip.")] = 0.01,
+    seed: Annotated[int, tyro.conf.arg(help="Of the synthetic flips.")] = 0,
+    json: Json = False,
+) -> int:
+    """Time and weigh every codec on synthetic flips: bytes, both entropy bounds, false flips, memory."""
+    from deltamask import bench as benchmarks
+
+    if not 1 <= d <= 1e10:
+        return _complain(2, f"d = {d:g} is out of range: 1 ≤ d ≤ 1e10")
+    rows = benchmarks.bench_codecs(int(d), density, seed)
+    if json:
+        return _print_json(rows)
+    benchmarks.print_table(rows)
+    return 0
+
+
 def doctor(*, json: Json = False) -> int:
     """Say what works here: packages, datasets, backbones, the feature cache."""
     from deltamask import doctor as examination
@@ -220,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "runs": runs,
             "show": show,
             "export": export,
+            "bench": bench,
             "doctor": doctor,
         }
         status: int = tyro.extras.subcommand_cli_from_dict(
@@ -233,6 +254,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(2, *explain_errors(error))
     except KeyError as error:
         return _complain(2, str(error.args[0]))
+    except ValueError as error:
+        return _complain(2, str(error))
     except (StoreError, OSError, RuntimeError) as error:
         return _complain(1, str(error))
 

@@ -18,7 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from deltamask.rounding import ceil
 
 MethodName = Literal["deltamask", "fedpm", "linear-probe"]
-CodecName = Literal["bfuse8", "mask"]
+CodecName = Literal[
+    "bfuse8", "bfuse16", "bfuse32", "bfuse8-gated", "bfuse16-gated",
+    "xor8", "xor16", "bloom", "bloom-p0", "rice", "gap", "mask",
+]  # fmt: skip
 Noise = Literal["shared", "per_client"]
 Aggregation = Literal["beta", "unbiased"]
 Schedule = Literal["constant", "cosine"]
@@ -120,8 +123,9 @@ class RunConfig(BaseModel):
     )
     codec: CodecName = Field(
         "bfuse8",
-        description="How a set of flips becomes bytes; read by `deltamask` only. `bfuse8`: 8 bits per entry, false "
-        "flips ≈ d/256.",
+        description="How a set of flips becomes bytes; read by `deltamask` only. `bfuse8/16/32`: the paper's filter "
+        "with that many bits per entry (bpe), false flips ≈ d·2^−bpe. `-gated`: fewer false flips for 2 bytes. `gap`: "
+        "ours, exact, a third of bfuse8's bits. `mask`: the whole mask.",
     )
     probe_epochs: int = Field(
         40,
@@ -152,11 +156,6 @@ class RunConfig(BaseModel):
     def clients_per_round(self) -> int:
         """K = ⌈ρN⌉, at least 1."""
         return ceil(self.rho * self.clients)
-
-    @property
-    def bpe(self) -> int | None:
-        """Bits per entry of the fuse filter, or None for a codec without one."""
-        return int(self.codec.removeprefix("bfuse")) if self.codec.startswith("bfuse") else None
 
     @property
     def run_id(self) -> str:

@@ -55,14 +55,22 @@ class Recorder(Observer):
         self.obey()
 
     def obey(self) -> None:
-        """Wait while paused; raise Stopped on stop; on step, let one round pass and pause again."""
-        while (word := self.folder.control()) == "pause":
-            if time.monotonic() - self._written > STATUS_EVERY:
+        """Wait while paused; raise Stopped on stop; on step, let one round pass.
+
+        A step leaves `pause` in the control file at once, to be read when its round is over: what the user asks for
+        meanwhile is not overwritten.
+        """
+        paused = False
+        while (word := self.folder.control()) == "pause" and not self._stepping:
+            if not paused or time.monotonic() - self._written > STATUS_EVERY:
                 self.status("paused")
+            paused = True
             time.sleep(POLL)
+        if paused:
+            self.status("running")
         if word == "step":
             self._stepping = True
-            self.folder.ask("run")
+            self.folder.ask("pause")
         if word == "stop":
             raise Stopped
 
@@ -76,9 +84,7 @@ class Recorder(Observer):
         self.folder.save_state(checkpoint.round, state_arrays(checkpoint.state))
         self.round = checkpoint.round
         self._progress = {**self._progress, "done": 0}  # of the round that begins now
-        if self._stepping:
-            self._stepping = False
-            self.folder.ask("pause")
+        self._stepping = False
         self.status("running")
 
 

@@ -193,6 +193,19 @@ def test_coding_levels_cover_every_probability_closely() -> None:
     assert not gap_model.coding_levels(np.array([gap_model.LOWEST, (1 << 12) - 1])).any()
 
 
+def test_the_models_integers_are_the_wire() -> None:
+    """Probabilities before and after learning from made-up chunks of two layers, bit for bit."""
+    learnt = gap_model.Model(2, 5000)
+    cell = np.arange(gap_model.CELLS)
+    digests = []
+    for layer, positions in ((0, 1 + cell % 97), (0, 1 + cell % 1009), (1, 1 + cell % 31)):
+        q = learnt.probabilities(layer)
+        learnt.update(layer, positions, positions * (cell % 5 == 0) // 2, q)
+        both = learnt.probabilities(0)[2] + learnt.probabilities(1)[2]
+        digests.append(zlib.crc32(both.astype("<i8").tobytes()))
+    assert digests == [0x07A63AE5, 0x60FE0ED4, 0x55B27152]
+
+
 def test_gap_chunks_cover_every_position_once_and_no_layer_twice() -> None:
     of = CodecContext(0, 0, np.full(400_000, 60_000, np.uint16), PublicNoise(0, 0, 0), (0, 5, 5, 300_000, 400_000))
     chunks = list(gap._chunks(of))

@@ -156,7 +156,7 @@ def test_golden_payload(name: str) -> None:
 def test_golden_payload_of_gap_over_many_chunks() -> None:
     """The integers of its model are the wire: any change to them shows here. The encoder still writes these bytes."""
     positions, of = many_flips()
-    golden = (GOLDEN / "gap-20000.bin").read_bytes()
+    golden = (GOLDEN / "gap-60000.bin").read_bytes()
     np.testing.assert_array_equal(codecs["gap"].decode(golden, of), positions)
     assert codecs["gap"].encode(positions, of) == golden
 

@@ -177,11 +177,6 @@ def test_clients_per_round_is_rho_n_rounded_up(rho: float, clients: int, expecte
     assert RunConfig(rho=rho, clients=clients).clients_per_round == expected
 
 
-def test_bpe_is_the_width_of_the_fuse_filter() -> None:
-    assert RunConfig(codec="bfuse8").bpe == 8
-    assert RunConfig(codec="mask").bpe is None
-
-
 def test_run_id_is_stable_and_names_method_and_dataset() -> None:
     config = RunConfig()
     assert config.run_id == RunConfig().run_id

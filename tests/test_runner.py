@@ -216,9 +216,19 @@ def test_killed_during_a_round_it_goes_on_as_if_nothing_had_happened(tiny_cache:
         assert sum(sizes) == record["uplink_bytes"]
 
 
-def test_pause_step_stop_resume_and_nobody_else_in_the_folder(
-    tiny_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_killed_between_record_and_checkpoint_no_round_is_there_twice(tiny_cache: Path, tmp_path: Path) -> None:
+    config = tiny.config(rounds=3)
+    folder = RunFolder.create(tmp_path / "run", config)
+    quiet(config.replace(rounds=1), folder)
+    state = tmp_path / "run" / "state.safetensors"
+    older = state.read_bytes()
+    quiet(config.replace(rounds=2), folder)
+    state.write_bytes(older)  # as if the checkpoint of round 2 had not been written any more
+    assert main(["resume", str(tmp_path / "run")]) == 0
+    assert list(map(timeless, records(tmp_path / "run"))) == uninterrupted(config)
+
+
+def test_pause_step_stop_resume_and_nobody_else_in_the_folder(tiny_cache: Path, tmp_path: Path) -> None:
     config = tiny.config(rounds=24, local_epochs=4)
     path = tmp_path / "run"
     path.mkdir()
@@ -233,8 +243,10 @@ def test_pause_step_stop_resume_and_nobody_else_in_the_folder(
     with started(["run", *flags(config), "--out", str(path)]) as process:
         wait_until(lambda: paused_after(0), process)
 
-        assert main(["resume", str(path)]) == 1  # a second process on one folder
-        assert f"another process is running {path}" in capsys.readouterr().err
+        with started(["resume", str(path)]) as second:
+            _, errors = second.communicate(timeout=PATIENCE)
+        assert second.returncode == 1
+        assert f"another process is running {path}" in errors
         assert load_run(path).state == "paused"
         assert load_run(path).status["pid"] == process.pid
 

@@ -152,6 +152,31 @@ def test_bomb_is_refused_before_it_inflates(name: str) -> None:
     assert peak < len(bomb) + 64 * D + 200_000
 
 
+@pytest.mark.parametrize("name", [name for name in MESSAGES if golden_payloads()[name].startswith(png.SIGNATURE)])
+def test_a_picture_has_one_shape_and_zero_padding(name: str) -> None:
+    """Nothing can hide in the last row, and no second picture means the same message."""
+    golden = golden_payloads()[name]
+    pixels, (height, width) = png.read(golden, 1 << 20)
+    length = true_length(golden, name)
+    narrow = png.write(pixels[:length] + bytes(width))  # a row more than the message needs
+    assert png.read(narrow, 1 << 20)[1] != (height, width)
+    hidden = [narrow]
+    if length < len(pixels):
+        hidden.append(png.write(pixels[:-1] + b"\1"))
+    for payload in hidden:
+        with pytest.raises(DecodeError):
+            decoders()[name][2](payload)
+    assert any(true_length(p, n) < len(message_of(p)) for n, p in golden_payloads().items())
+
+
+@pytest.mark.parametrize("name", ["gap", "mask"])
+def test_range_coded_bodies_end_where_they_should(name: str) -> None:
+    golden = golden_payloads()[name]
+    for more in (b"\1\2\3\4", bytes(64)):
+        with pytest.raises(DecodeError, match="left over"):
+            decoders()[name][2](wrap(golden + more * 4, golden))
+
+
 @pytest.mark.parametrize("name", MESSAGES)
 def test_header_is_checked_field_by_field(name: str) -> None:
     golden = golden_payloads()[name]
