@@ -15,7 +15,7 @@ from deltamask.partition import dirichlet_split, label_counts
 from deltamask.store import ACTIVE, Run, list_runs
 
 SPLIT_FIELDS = ("dataset", "train_samples", "clients", "dirichlet_alpha", "min_client_samples", "seed")
-RECORDED_FIRST = ("fashion-paper", "fashion", "fashion-unbiased", "fashion-fedpm", "fashion-probe")
+RECORDED_FIRST = ("fashion-paper", "fashion", "fashion-gap", "fashion-unbiased", "fashion-fedpm", "fashion-probe")
 
 
 @st.cache_data(show_spinner=False)

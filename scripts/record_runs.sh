@@ -5,7 +5,7 @@
 set -eu
 target=${1:-data/runs}
 deltamask=${DELTAMASK:-deltamask}
-for preset in fashion fashion-paper fashion-unbiased fashion-fedpm fashion-probe; do
+for preset in fashion fashion-paper fashion-unbiased fashion-gap fashion-fedpm fashion-probe; do
     if [ -e "$target/$preset/config.json" ]; then
         $deltamask resume "$target/$preset"
     else

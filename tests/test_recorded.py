@@ -15,7 +15,7 @@ from deltamask.presets import PRESETS
 from deltamask.store import list_runs, load_run, recorded_dir
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORDED = ["fashion", "fashion-paper", "fashion-unbiased", "fashion-fedpm", "fashion-probe"]
+RECORDED = ["fashion", "fashion-paper", "fashion-unbiased", "fashion-gap", "fashion-fedpm", "fashion-probe"]
 
 
 @pytest.mark.parametrize("name", RECORDED)
