@@ -47,45 +47,68 @@ class Trained:
     loss: float
 
 
-def train_scores(task: Task, head: Head, theta: Theta, config: RunConfig, *, round: int, client: int) -> Trained:
-    """Step 4 of the round: E local epochs on the scores s = logit θ, with a fresh Bernoulli mask each step.
+class ScoreStep:
+    """One local step on the scores s = logit θ, in three parts: draw a mask, learn with it, update the scores.
 
-    The straight-through estimator passes the gradient with respect to the mask on to θ = σ(s). Adam starts afresh, and
-    scores stay within ±SCORE_CLIP. Raises FloatingPointError if the scores are no longer finite.
+    All buffers are (d,) and live as long as the client's training; the tail computes on views of its own flat vectors,
+    so nothing is gathered or scattered layer by layer. bits: private randomness, 16 bits of it a position and step.
     """
-    tail, shard = task.tail, task.shards[client]
-    weight, bias = split_head(head, task)
-    scores = torch.from_numpy(to_float(theta)).logit_().requires_grad_(True)
-    optimizer = torch.optim.Adam(
-        [scores], lr=scheduled(config.lr, config.lr_schedule, round, config.rounds), fused=True
-    )
-    private = np.random.SFC64(noise.key(config.seed, "local mask", round=round, client=client))
+
+    def __init__(self, task: Task, head: Head, theta: Theta, lr: float, bits: np.random.BitGenerator) -> None:
+        self.task, self.tail, self.bits = task, task.tail, bits
+        self.weight, self.bias = split_head(head, task)
+        self.scores = torch.from_numpy(to_float(theta)).logit_().requires_grad_(True)
+        self.scores.grad = torch.empty(task.d)
+        self.optimizer = torch.optim.Adam([self.scores], lr=lr, fused=True)
+        self.probability, self.scratch = torch.empty(task.d), torch.empty(task.d)
+        self.mask = torch.empty(task.d, dtype=torch.bool)
+
+    @torch.no_grad()
+    def draw(self) -> None:
+        """m ~ Bernoulli(σ(s)), and m ⊙ w into the tail: 16-bit words, read as integers in [−2¹⁵, 2¹⁵), against θ."""
+        torch.sigmoid(self.scores, out=self.probability)
+        words = self.bits.random_raw(-(-self.task.d // 4)).view(np.int16)[: self.task.d]
+        self.scratch.copy_(torch.from_numpy(words)).add_(ONE // 2).div_(ONE)
+        torch.lt(self.scratch, self.probability, out=self.mask)
+        torch.mul(self.tail.weights, self.mask, out=self.tail.effective)
+
+    def learn(self, index: Tensor) -> Tensor:
+        """Cross-entropy of the masked network on the samples `index`, its gradient left in the tail."""
+        self.tail.grad.zero_()
+        pooled = self.tail(self.task.train_x[index])
+        loss = functional.cross_entropy(functional.linear(pooled, self.weight, self.bias), self.task.train_y[index])
+        loss.backward()
+        return loss.detach()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Straight through the draw: ∂L/∂s = ∂L/∂(m⊙w) · w · θ(1 − θ). Then Adam, and the scores' clip."""
+        torch.mul(self.tail.grad, self.tail.weights, out=self.scores.grad)
+        torch.addcmul(self.probability, self.probability, self.probability, value=-1, out=self.scratch)
+        self.scores.grad.mul_(self.scratch)  # type: ignore[union-attr]
+        self.optimizer.step()
+        self.scores.clamp_(-SCORE_CLIP, SCORE_CLIP)
+
+
+def train_scores(task: Task, head: Head, theta: Theta, config: RunConfig, *, round: int, client: int) -> Trained:
+    """Step 4 of the round: E local epochs on the scores, with a fresh Bernoulli mask each step and a fresh Adam.
+
+    Raises FloatingPointError if the scores are no longer finite.
+    """
+    shard = task.shards[client]
     rng = noise.generator(config.seed, "batches", round=round, client=client)
-    probability, threshold, uniform = (torch.empty(task.d) for _ in range(3))
-    mask = torch.empty(task.d, dtype=torch.bool)
+    private = np.random.SFC64(noise.key(config.seed, "local mask", round=round, client=client))
+    step = ScoreStep(task, head, theta, scheduled(config.lr, config.lr_schedule, round, config.rounds), private)
     losses: list[Tensor] = []
     for index in batches(shard, config.batch_size, config.local_epochs, rng):
-        with torch.no_grad():  # m ~ Bernoulli(σ(s)) from 16-bit words, seen as integers in [−2¹⁵, 2¹⁵)
-            torch.sigmoid(scores, out=probability)
-            torch.mul(probability, ONE, out=threshold).sub_(ONE // 2)
-            words = private.random_raw(-(-task.d // 4)).view(np.int16)[: task.d]
-            uniform.copy_(torch.from_numpy(words))
-            torch.lt(uniform, threshold, out=mask)
-            torch.mul(tail.weights, mask, out=tail.effective)
-            tail.grad.zero_()
-        loss = functional.cross_entropy(functional.linear(tail(task.train_x[index]), weight, bias), task.train_y[index])
-        loss.backward()
-        with torch.no_grad():  # ∂L/∂s = ∂L/∂(m⊙w) · w · θ(1 − θ)
-            scores.grad = tail.grad.mul(tail.weights).mul_(probability).mul_(torch.sub(1, probability, out=threshold))
-            optimizer.step()
-            scores.clamp_(-SCORE_CLIP, SCORE_CLIP)
-        losses.append(loss.detach())
-    if not torch.isfinite(scores).all():
+        step.draw()
+        losses.append(step.learn(index))
+        step.update()
+    if not torch.isfinite(step.scores).all():
         raise FloatingPointError("scores are no longer finite: lower lr")
     steps = -(-len(shard) // config.batch_size)
-    return Trained(
-        to_fixed(torch.sigmoid(scores.detach().double()).numpy()), float(torch.stack(losses[-steps:]).mean())
-    )
+    theta_client = to_fixed(torch.sigmoid(step.scores.detach().double()).numpy())
+    return Trained(theta_client, float(torch.stack(losses[-steps:]).mean()))
 
 
 def train_head(
