@@ -51,6 +51,8 @@ class RoundBook:
     def received(self, receipt: Receipt) -> None:
         """The server decoded the payload, or dropped it."""
         self.clock.seconds["decode"] = self.clock.seconds.get("decode", 0.0) + receipt.seconds
+        if receipt.client not in self._in_flight:  # a second payload, refused: the first one's line stands
+            return
         sent = self._in_flight.pop(receipt.client)
         false_flips = None
         if sent is not None and receipt.positions is not None:

@@ -218,6 +218,15 @@ def test_a_hostile_payload_costs_its_client_the_round_and_nobody_else(
         assert_same_state(state, with_all)
 
 
+def test_a_second_payload_of_one_client_is_refused_and_the_first_one_stands(server: Server) -> None:
+    state, receipts = server.update([server.honest[0], *server.honest])
+    assert [receipt.client for receipt in receipts] == [0, 0, 1, 2, 3]
+    assert [bool(receipt.dropped) for receipt in receipts] == [False, True, False, False, False]
+    assert "client 0 has sent a payload in this round already" in str(receipts[1].dropped)
+    once, _ = server.update(server.honest)
+    assert_same_state(state, once)
+
+
 def test_the_state_stays_finite_and_in_range(server: Server) -> None:
     state, _ = server.update([(0, server.honest[0][1]), (1, b"")])
     assert np.isfinite(state.head).all()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
 from deltamask.masks import Positions
 from deltamask.registry import Registry
+from deltamask.stopwatch import Stopwatch
 
 if TYPE_CHECKING:  # methods are listed without loading torch
     import numpy as np
@@ -16,6 +18,9 @@ if TYPE_CHECKING:  # methods are listed without loading torch
 
     from deltamask.task import Task
     from deltamask.training import Head
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,32 @@ class Receipt:
     positions: Positions | None
     dropped: str | None
     seconds: float
+
+
+def decoded(
+    payloads: Iterable[tuple[int, bytes]],
+    decode: Callable[[int, bytes], T],
+    on_receipt: Callable[[Receipt], None],
+    positions: Callable[[T], Positions | None] = lambda value: None,
+) -> Iterator[tuple[int, T]]:
+    """(client, value) of every payload that decodes, one at a time; each gets its receipt.
+
+    What does not decode, and a second payload of one client, is reported and skipped. positions: the flips in a value.
+    """
+    seen: set[int] = set()
+    for client, payload in payloads:
+        clock = Stopwatch()
+        try:
+            with clock("decode"):
+                if client in seen:
+                    raise DecodeError(f"client {client} has sent a payload in this round already")
+                value = decode(client, payload)
+        except DecodeError as error:
+            on_receipt(Receipt(client, None, str(error), clock.seconds["decode"]))
+            continue
+        seen.add(client)
+        yield client, value
+        on_receipt(Receipt(client, positions(value), None, clock.seconds["decode"]))
 
 
 State = Any  # a dataclass whose fields are all NumPy arrays: that is what a checkpoint stores

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from deltamask import aggregation, masks, training
-from deltamask.codecs import CodecContext, DecodeError, codecs, entropy
+from deltamask.codecs import CodecContext, codecs, entropy
 from deltamask.config import RunConfig
 from deltamask.masks import Theta
 from deltamask.methods import masked
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, methods
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
 from deltamask.methods.masked import MaskState
 from deltamask.noise import PublicNoise
 from deltamask.stopwatch import Stopwatch
@@ -63,24 +63,21 @@ def server_update(
 
     No payload decodes: θ_g stays as it is.
     """
-    codec = codecs[config.codec]
+
+    def side(client: int) -> CodecContext:
+        return context(config, state.theta, state.layers, round, client)
+
+    def decode(client: int, payload: bytes) -> masks.Positions:
+        return codecs[config.codec].decode(payload, side(client))
+
     ones = np.zeros(len(state.theta), np.int32)  # Σ m̂_k
     change = np.zeros(len(state.theta), np.int32)  # Σ (m̂_k − m_g,k)
     received = 0
-    for client, payload in payloads:
-        clock = Stopwatch()
-        both_know = context(config, state.theta, state.layers, round, client)
-        try:
-            with clock("decode"):
-                flips = codec.decode(payload, both_know)
-        except DecodeError as error:
-            on_receipt(Receipt(client, None, str(error), clock.seconds["decode"]))
-            continue
-        mask_global = masks.sample(state.theta, both_know.noise.words(0, len(state.theta)))
+    for client, flips in decoded(payloads, decode, on_receipt, positions=lambda flips: flips):
+        mask_global = masks.sample(state.theta, side(client).noise.words(0, len(state.theta)))
         ones += masks.apply_flips(mask_global, flips)
         change[flips] += np.where(mask_global[flips], -1, 1)
         received += 1
-        on_receipt(Receipt(client, flips, None, clock.seconds["decode"]))
     if received == 0:
         return state
     if config.aggregation == "beta":

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from deltamask import masks, noise, training
-from deltamask.codecs import DecodeError, arithmetic, entropy
+from deltamask.codecs import arithmetic, entropy
 from deltamask.codecs.base import seal, unseal
 from deltamask.config import RunConfig
 from deltamask.methods import masked
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, methods
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
 from deltamask.methods.masked import MaskState
 from deltamask.stopwatch import Stopwatch
 from deltamask.task import Task
@@ -39,20 +39,16 @@ def server_update(
     on_receipt: Callable[[Receipt], None],
 ) -> MaskState:
     """Decode the masks and take the mode of their Beta posterior. No payload decodes: θ_g stays as it is."""
-    ones = np.zeros(len(state.theta), np.int32)
+    d = len(state.theta)
+
+    def decode(client: int, payload: bytes) -> masks.Mask:
+        return arithmetic.decode_mask(unseal(payload, "mask", round, client, d), d)
+
+    ones = np.zeros(d, np.int32)
     received = 0
-    for client, payload in payloads:
-        clock = Stopwatch()
-        try:
-            with clock("decode"):
-                body = unseal(payload, "mask", round, client, len(state.theta))
-                mask = arithmetic.decode_mask(body, len(state.theta))
-        except DecodeError as error:
-            on_receipt(Receipt(client, None, str(error), clock.seconds["decode"]))
-            continue
+    for _, mask in decoded(payloads, decode, on_receipt):
         ones += mask
         received += 1
-        on_receipt(Receipt(client, None, None, clock.seconds["decode"]))
     return masked.fold_beta(config, state, round, ones, received) if received else state
 
 

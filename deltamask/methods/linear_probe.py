@@ -12,9 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from deltamask import training
-from deltamask.codecs import DecodeError, dense
+from deltamask.codecs import dense
 from deltamask.config import RunConfig
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, methods
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
 from deltamask.stopwatch import Stopwatch
 from deltamask.task import Task
 from deltamask.training import Head
@@ -57,19 +57,15 @@ def server_update(
     on_receipt: Callable[[Receipt], None],
 ) -> HeadState:
     """Average the heads, weighted by the clients' samples."""
+
+    def decode(client: int, payload: bytes) -> Head:
+        return dense.decode_dense32(payload, len(state.head), round, client)
+
     total = np.zeros(len(state.head), np.float64)
     weight = 0.0
-    for client, payload in payloads:
-        clock = Stopwatch()
-        try:
-            with clock("decode"):
-                head = dense.decode_dense32(payload, len(state.head), round, client)
-        except DecodeError as error:
-            on_receipt(Receipt(client, None, str(error), clock.seconds["decode"]))
-            continue
+    for client, head in decoded(payloads, decode, on_receipt):
         total += float(state.samples[client]) * head
         weight += float(state.samples[client])
-        on_receipt(Receipt(client, None, None, clock.seconds["decode"]))
     return HeadState((total / weight).astype(np.float32), state.samples) if weight else state
 
 

@@ -1,0 +1,107 @@
+"""The `flower` variant of rounds.py: the same client and server updates through Flower's simulation on Ray.
+
+Two clients at a time on one thread each, which is what Flower makes of two cores. Payloads travel as uint8 arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from deltamask import training
+from deltamask.config import RunConfig
+from deltamask.methods import methods
+from deltamask.simulation import Checkpoint
+from deltamask.task import Task, load_task
+
+os.environ.update(FLWR_TELEMETRY_ENABLED="0", RAY_USAGE_STATS_ENABLED="0", RAY_DISABLE_MEMORY_MONITOR="1")
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.simulation import run_simulation
+
+if TYPE_CHECKING:
+    from rounds import Clock
+
+
+def _pack(payload: bytes) -> ArrayRecord:
+    return ArrayRecord(numpy_ndarrays=[np.frombuffer(payload, np.uint8)])
+
+
+def _unpack(record: Any) -> bytes:
+    return bytes(record.to_numpy_ndarrays()[0].tobytes())
+
+
+@functools.cache
+def _task(config: RunConfig) -> Task:
+    """Each worker process loads the task once."""
+    torch.set_num_threads(1)
+    return load_task(config)
+
+
+client_app = ClientApp()
+
+
+@client_app.train()
+def train(message: Message, context: Context) -> Message:
+    """One client's round."""
+    settings: Any = message.content["settings"]
+    config = RunConfig.model_validate_json(settings["config"])
+    broadcast = _unpack(message.content["broadcast"])
+    upload = methods[config.method].client_update(
+        _task(config), config, settings["round"], settings["client"], broadcast
+    )
+    return Message(RecordDict({"payload": _pack(upload.payload)}), reply_to=message)
+
+
+def flower_clock(task: Task, config: RunConfig, start: Checkpoint) -> Clock:
+    """Play the rounds and time them. Same seeds, so the same masks as in process, but for floating-point noise."""
+    from rounds import Clock
+
+    clock = Clock.__new__(Clock)
+    clock.seconds, clock.stages = [], []
+    method = methods[config.method]
+    server_app = ServerApp()
+
+    @server_app.main()
+    def serve(grid: Grid, context: Context) -> None:
+        state = start.state
+        while len(nodes := sorted(grid.get_node_ids())) < config.clients:
+            time.sleep(0.1)
+        for round in range(1, config.rounds + 1):
+            begin = time.perf_counter()
+            broadcast = method.broadcast(config, state, round)
+            messages = [
+                Message(
+                    RecordDict({
+                        "broadcast": _pack(broadcast),
+                        "settings": ConfigRecord(
+                            {"round": round, "client": client, "config": config.model_dump_json()}
+                        ),
+                    }),
+                    dst_node_id=node, message_type="train",
+                )
+                for client, node in enumerate(nodes)
+            ]  # fmt: skip
+            client_of = dict(zip(nodes, range(config.clients), strict=True))
+            replies = sorted(
+                ((client_of[reply.metadata.src_node_id], _unpack(reply.content["payload"]))
+                 for reply in grid.send_and_receive(messages)),
+            )  # fmt: skip
+            state = method.server_update(config, state, round, replies, lambda receipt: None)
+            for name, weights in method.effective(task, config, state, round):
+                accuracy = training.evaluate(task, weights, state.head).accuracy
+                if name == "mean":
+                    clock.accuracy = accuracy
+            clock.seconds.append(time.perf_counter() - begin)
+            clock.stages.append({})
+
+    resources = {"num_cpus": 1, "num_gpus": 0.0}
+    run_simulation(server_app, client_app, config.clients, backend_config={"client_resources": resources})
+    return clock
