@@ -222,7 +222,7 @@ def best_of(work: Callable[[], Any], repeat: int = 7) -> float:
 
 def step_profile(task: Task, config: RunConfig) -> dict[str, float]:
     """Milliseconds of a step's parts, and of the same matrix products by plain torch.mm."""
-    head = np.zeros(task.head_size, np.float32)
+    head = np.random.default_rng(0).normal(0, 0.1, task.head_size).astype(np.float32)
     theta = to_fixed(np.full(task.d, config.theta_init))
     step = ScoreStep(task, head, theta, config.lr, np.random.SFC64(0))
     index = torch.arange(min(config.batch_size, len(task.train_y)))
@@ -265,8 +265,11 @@ def large_step() -> dict[str, float]:
     shard = [np.arange(64)]
     task = Task(tail, torch.randn(64, 50, 768), labels, torch.randn(1, 50, 768), labels[:1], shard, ("",) * 10, 768)
     theta = to_fixed(np.full(task.d, 0.95))
-    step = ScoreStep(task, np.zeros(task.head_size, np.float32), theta, 0.1, np.random.SFC64(0))
+    head = np.random.default_rng(0).normal(0, 0.1, task.head_size).astype(np.float32)
+    step = ScoreStep(task, head, theta, 0.1, np.random.SFC64(0))
     index = torch.arange(64)
+    step.draw()
+    step.learn(index)
     times = {
         "draw": best_of(step.draw, 2), "learn": best_of(lambda: step.learn(index), 1), "update": best_of(step.update, 2)
     }  # fmt: skip
@@ -275,7 +278,12 @@ def large_step() -> dict[str, float]:
     changed = flips(client, theta, context.noise.words(0, task.d))
     times["encode"] = best_of(lambda: codecs["bfuse8"].encode(changed, context), 1)
     rest = times["draw"] + times["update"] + times["encode"]
-    return {"d": task.d, **times, "draw, update and encode, share of the step": rest / (rest + times["learn"])}
+    return {
+        "d": task.d,
+        "flips": len(changed),
+        **times,
+        "draw, update and encode, share of the step": rest / (rest + times["learn"]),
+    }
 
 
 def peak_memory(clients: int) -> float:

@@ -47,6 +47,8 @@ def _style(run: Run) -> tuple[str, str, str]:
     dash, marker = ("solid", "circle")
     if run.config.method == "deltamask":
         dash, marker, _ = VARIANTS[run.config.noise, run.config.aggregation]
+        if run.config.codec != RunConfig.model_fields["codec"].default:
+            dash, marker = "longdashdot", "star"
     return METHOD_COLORS.get(run.config.method, "#7d8590"), dash, marker
 
 
