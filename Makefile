@@ -41,8 +41,8 @@ format: .venv/installed  ## Put the code into shape
 notebooks: .venv/installed  ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-record: .venv/installed  ## Make the recorded runs again, into data/runs (a quarter of an hour)
-	DELTAMASK=$(BIN)/deltamask scripts/record_runs.sh
+record: .venv/installed  ## Make the recorded runs again, into runs/recorded (a quarter of an hour)
+	DELTAMASK=$(BIN)/deltamask scripts/record_runs.sh runs/recorded
 
 clean:  ## Remove what was installed and built; runs and caches stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

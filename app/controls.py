@@ -12,7 +12,7 @@ from deltamask import backbones, datasets
 from deltamask.config import RunConfig, clamp_fields, explain_errors, field_bounds, field_range
 from deltamask.presets import PRESETS
 
-FIRST = "quick"  # what the form shows on a first visit: a minute of training
+FIRST = "quick"  # what the form shows on a first visit: some seconds of training
 OWN = "own settings"
 SLIDER_LOW = 0.01  # of κ and ρ
 ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
@@ -91,7 +91,7 @@ def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, 
     """
     st.selectbox(
         "Start from", [OWN, *PRESETS], key="preset", on_change=_chosen_preset,
-        help="`quick` trains for about half a minute; the `fashion` presets are those of the recorded runs.",
+        help="`quick` trains eight rounds in some ten seconds; the `fashion` presets are those of the recorded runs.",
     )  # fmt: skip
     for group, names in GROUPS.items():
         with st.expander(group, expanded=group in ("Clients", "Method", "Bits")):

@@ -15,7 +15,7 @@ PRESETS: dict[str, RunConfig] = {
     "fashion-gap": RunConfig(codec="gap"),
     "fashion-fedpm": RunConfig(method="fedpm"),
     "fashion-probe": RunConfig(method="linear-probe"),
-    # A minute of real training: to see something move.
+    # Some seconds of real training: to see something move.
     "quick": RunConfig(train_samples=1000, test_samples=500, rounds=8, keep_payloads="all", probe_epochs=20),
 }
 

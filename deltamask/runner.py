@@ -15,7 +15,7 @@ from deltamask.methods import methods
 from deltamask.methods.base import state_arrays
 from deltamask.records import RoundRecord
 from deltamask.simulation import Checkpoint, Observer, simulate
-from deltamask.store import RunFolder, StoreError, write_json
+from deltamask.store import RunFolder, StoreError, read_records, write_json
 from deltamask.task import Task, load_task
 
 STATUS_EVERY = 0.5  # seconds between two writes of status.json
@@ -97,8 +97,8 @@ def execute(
 ) -> str:
     """Run or go on with the run in `folder`. Returns the state it ended in: finished or stopped.
 
-    Raises StoreError if another process runs this folder or its checkpoint is damaged; whatever else goes wrong is
-    written to status.json as `failed` and raised.
+    A finished run is left alone. Raises StoreError if another process runs this folder, or if its checkpoint is damaged
+    or missing; whatever else goes wrong is written to status.json as `failed` and raised.
     """
     lock = filelock.FileLock(folder.path / "run.lock", timeout=0)
     try:
@@ -109,8 +109,16 @@ def execute(
     try:
         if folder.control() == "stop":
             folder.ask("run")
-        recorder.status("starting")
         start = _checkpoint(folder, config)
+        known = [record["round"] for record in read_records(folder.path)]
+        if known and known[-1] >= config.rounds and (start is None or start.round >= config.rounds):
+            return "finished"  # nothing to do, and nothing to touch
+        if start is None and len(known) > 1:
+            raise StoreError(
+                f"{folder.path} holds {len(known)} rounds but no state.safetensors to go on from, as a run that was "
+                "exported does: delete its rounds.jsonl to start from round 0, or run its config elsewhere with --out"
+            )
+        recorder.status("starting")
         folder.rewind(start.round if start else -1)
         recorder.round = start.round if start else -1
         task = load_task(config, recorder.progress)

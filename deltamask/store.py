@@ -140,7 +140,9 @@ class RunFolder:
             with safetensors.safe_open(path, framework="numpy") as file:
                 return int(file.metadata()["round"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except Exception as error:  # the reader raises its own class, not exported under a stable name
-            raise StoreError(f"{path} is damaged ({error}); delete it to start the run from round 0") from error
+            raise StoreError(
+                f"{path} is damaged ({error}); delete it and rounds.jsonl to start from round 0"
+            ) from error
 
     def write_payload(self, round: int, client: int, suffix: str, payload: bytes) -> None:
         """Keep one uplink message."""

@@ -341,6 +341,7 @@ def test_a_damaged_checkpoint_stops_the_run_and_deleting_it_starts_anew(
     assert f"{state} is damaged" in capsys.readouterr().err
     assert records(tmp_path / "run") == before  # nothing was lost over it
     state.unlink()
+    (tmp_path / "run" / "rounds.jsonl").unlink()
     assert main(["resume", str(tmp_path / "run")]) == 0
     assert list(map(timeless, records(tmp_path / "run"))) == list(map(timeless, before))
 
@@ -361,3 +362,19 @@ def test_a_folder_can_be_copied_and_resumed_elsewhere(tiny_cache: Path, tmp_path
     assert main(["resume", str(tmp_path / "there")]) == 0
     assert list(map(timeless, records(tmp_path / "there"))) == uninterrupted(config)
     assert len(records(tmp_path / "here")) == 3
+
+
+def test_a_run_without_its_checkpoint_is_never_overwritten(tiny_cache: Path, tmp_path: Path) -> None:
+    config = tiny.config(rounds=3)
+    path = tmp_path / "run"
+    assert main(["run", *flags(config), "--out", str(path)]) == 0
+    (path / "state.safetensors").unlink()  # as in an exported run, or a recorded one in a fresh clone
+    whole = {name: (path / name).read_bytes() for name in ("rounds.jsonl", "status.json")}
+    assert main(["resume", str(path)]) == 0  # finished: nothing to do
+    assert {name: (path / name).read_bytes() for name in whole} == whole
+
+    lines = whole["rounds.jsonl"].splitlines(keepends=True)
+    (path / "rounds.jsonl").write_bytes(b"".join(lines[:3]))
+    assert main(["resume", str(path)]) == 1  # nothing to go on from
+    assert (path / "rounds.jsonl").read_bytes() == b"".join(lines[:3])
+    assert "no state.safetensors to go on from" in load_run(path).status["message"]
