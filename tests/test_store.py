@@ -140,7 +140,7 @@ def test_a_damaged_checkpoint_says_what_to_do(folder: RunFolder, damage: str) ->
         folder.load_state()
     assert str(path) in str(caught.value)
     assert "is damaged" in str(caught.value)
-    assert "delete it to start the run from round 0" in str(caught.value)
+    assert "delete it and rounds.jsonl to start from round 0" in str(caught.value)
 
 
 FULL_DISK = """
