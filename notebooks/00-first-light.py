@@ -30,7 +30,7 @@ for run in list_runs():
 # everything a client has sent so far, in bits per parameter.
 
 # %%
-names = ["fashion-paper", "fashion", "fashion-unbiased", "fashion-fedpm", "fashion-probe"]
+names = ["fashion-paper", "fashion", "fashion-gap", "fashion-unbiased", "fashion-fedpm", "fashion-probe"]
 charts.accuracy_curves([load_run(name) for name in names], against="bits")
 
 # %% [markdown]
