@@ -49,9 +49,8 @@ def draw_split() -> None:
     st.caption("Samples of each class (columns) that each client (rows) would hold")
 
 
-def choose_runs() -> tuple[str | None, list[str]]:
+def choose_runs(runs: dict[str, Run]) -> tuple[str | None, list[str]]:
     """(the run in focus, the runs it is compared with), both kept in the URL."""
-    runs = {run.id: run for run in list_runs()}
     focus = st.query_params.get("run")
     if focus and focus not in runs and processes.log_tail(focus) == "" and st.session_state.get("started") != focus:
         st.warning(f"There is no run {focus!r} here. Showing a recorded one.")
@@ -97,12 +96,13 @@ def press_run(config: RunConfig) -> None:
 
 
 notes = controls.start_form()
+stored = list_runs()  # read once for the whole page
 with st.sidebar:
     st.title("DeltaMask Explorer")
     button_place = st.container()
     config, faults = controls.draw_form({"Clients": draw_split})
 with button_place:
-    busy = [run for run in processes.running() if run.state != "paused"]
+    busy = [run for run in stored if run.state in ("starting", "running")]
     st.button(
         "Run", type="primary", icon=":material/play_arrow:", width="stretch", key="run_button",
         disabled=config is None, on_click=press_run, args=(config,),
@@ -119,7 +119,7 @@ st.markdown(
 )
 for note in notes:
     st.info(f"From the link: {note}", icon=":material/link:")
-focus, others = choose_runs()
+focus, others = choose_runs({run.id: run for run in stored})
 if focus is None:
     st.info("No runs yet. Press **Run** in the sidebar.")
 else:

@@ -12,7 +12,7 @@ import streamlit as st
 
 from deltamask import export
 from deltamask.config import RunConfig
-from deltamask.store import ACTIVE, Run, RunFolder, StoreError, list_runs, load_run, new_folder, runs_dir
+from deltamask.store import Run, RunFolder, StoreError, load_run, new_folder, runs_dir
 
 LOG = "run.log"
 
@@ -63,11 +63,6 @@ def resume(run: Run) -> None:
 def ask(run: Run, word: str) -> None:
     """Ask a running run to pause, step, run or stop."""
     RunFolder(run.path).ask(word)
-
-
-def running() -> list[Run]:
-    """Your runs that are under way."""
-    return [run for run in list_runs(runs_dir()) if run.state in ACTIVE]
 
 
 def read(run_id: str) -> Run | None:

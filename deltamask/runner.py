@@ -35,7 +35,6 @@ class Recorder(Observer):
     config: RunConfig
     show: Callable[[str, int, int], None]
     round: int = -1
-    began: float = field(default_factory=time.monotonic)
     _written: float = 0.0
     _progress: dict[str, Any] = field(default_factory=dict)
     _stepping: bool = False

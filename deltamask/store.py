@@ -250,14 +250,11 @@ class Run:
 def is_alive(status: dict[str, Any]) -> bool:
     """Is the process that wrote this status still there (and not another one with its pid)?"""
     try:
-        started = psutil.Process(int(status["pid"])).create_time()
-        return abs(started - float(status["pid_started"])) < 1 and _not_zombie(int(status["pid"]))
+        process = psutil.Process(int(status["pid"]))
+        same = abs(process.create_time() - float(status["pid_started"])) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except (KeyError, TypeError, ValueError, psutil.Error):
         return False
-
-
-def _not_zombie(pid: int) -> bool:
-    return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
