@@ -119,40 +119,39 @@ def accuracy_curves(
 
 def bits_by_round(run: Run, *, height: int = 300) -> go.Figure:
     """What a run's uplink cost each round, beside the two entropy bounds on what it carried."""
-    frame = run.rounds[run.rounds["round"] > 0]
-    figure = go.Figure()
     color = METHOD_COLORS.get(run.config.method, "#7d8590")
     curves = (
         ("bpp_up", "sent", color, "solid"),
         ("entropy_iid", "bound without side information", "#8a6fd1", "dash"),
         ("entropy_side", "bound given what both sides know", "#1f9e77", "dot"),
     )
-    for column, name, line, dash in curves:
-        if column in frame and frame[column].notna().any():
-            figure.add_scatter(
-                x=frame["round"], y=frame[column], name=name, line={"color": line, "dash": dash, "width": 2},
-                hovertemplate="round %{x}: %{y:.4f} bpp<extra>" + name + "</extra>",
-            )  # fmt: skip
-    _layout(figure, "round", "bits per parameter", height)
-    figure.update_yaxes(rangemode="tozero")
-    return figure
+    return _by_round(run, curves, "%{y:.4f} bpp", "bits per parameter", height)
 
 
 def flips_by_round(run: Run, *, height: int = 300) -> go.Figure:
     """Mean flips a client: made by learning, kept by κ, and invented by the codec."""
-    frame = run.rounds[run.rounds["round"] > 0]
-    figure = go.Figure()
-    for column, name, color, dash in (
+    curves = (
         ("flips", "flips", "#2f7fd1", "solid"),
         ("kept", "kept by κ", "#1f9e77", "dash"),
         ("false_flips", "false flips", "#d9641e", "dot"),
-    ):
+    )
+    return _by_round(run, curves, "%{y:,.0f}", "positions a client", height)
+
+
+def _by_round(run: Run, curves: Sequence[tuple[str, str, str, str]], value: str, y: str, height: int) -> go.Figure:
+    """Columns of the rounds after 0 as lines: (column, name, colour, dash) of each. value: its format when hovered."""
+    frame = run.rounds[run.rounds["round"] > 0]
+    figure = go.Figure()
+    for column, name, color, dash in curves:
         if frame[column].notna().any():
             figure.add_scatter(
-                x=frame["round"], y=frame[column], name=name, line={"color": color, "dash": dash, "width": 2},
-                hovertemplate="round %{x}: %{y:,.0f}<extra>" + name + "</extra>",
-            )  # fmt: skip
-    _layout(figure, "round", "positions a client", height)
+                x=frame["round"],
+                y=frame[column],
+                name=name,
+                line={"color": color, "dash": dash, "width": 2},
+                hovertemplate=f"round %{{x}}: {value}<extra>{name}</extra>",
+            )
+    _layout(figure, "round", y, height)
     figure.update_yaxes(rangemode="tozero")
     return figure
 
