@@ -94,6 +94,14 @@ KINDS = {
     "bfuse8-gated": 24,
     "bfuse16-gated": 25,
     "theta16": 64,
+    "fp32": 96,
+    "fp16": 97,
+    "signsgd": 98,
+    "qsgd": 99,
+    "drive": 100,
+    "eden4": 101,
+    "eden1": 102,
+    "eden0.5": 103,
 }
 
 
