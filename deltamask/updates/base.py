@@ -79,20 +79,24 @@ def sealed(kind: str, n: int, context: UpdateContext, body: bytes) -> bytes:
     return seal(kind, context.round, context.client, n, body)
 
 
-def opened(payload: bytes, kind: str, n: int, context: UpdateContext, length: int | None = None) -> memoryview:
-    """The body of a payload, of `length` bytes where that is known. Raises DecodeError."""
-    body = unseal(payload, kind, context.round, context.client, n)
-    if length is not None and len(body) != length:
+def opened(payload: bytes, kind: str, n: int, context: UpdateContext) -> memoryview:
+    """The body of a payload. Raises DecodeError."""
+    return unseal(payload, kind, context.round, context.client, n)
+
+
+def of_length(body: memoryview, length: int) -> memoryview:
+    """`body`, if it has so many bytes. Raises DecodeError."""
+    if len(body) != length:
         raise DecodeError(f"message holds {len(body)} bytes of values, expected {length}")
     return body
 
 
 def scales(body: memoryview) -> npt.NDArray[np.float64]:
     """Bytes of float32 scales, all finite and not negative. Raises DecodeError."""
-    found = np.frombuffer(body, "<f4").astype(np.float64)
+    found = np.frombuffer(body, "<f4")
     if not (np.isfinite(found) & (found >= 0)).all():
         raise DecodeError("a scale is NaN, infinite or negative")
-    return found
+    return found.astype(np.float64)
 
 
 def finite(values: Values) -> Values:

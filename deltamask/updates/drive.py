@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltamask.updates.base import UpdateContext, Values, checked, finite, opened, scales, sealed, updates
+from deltamask.updates.base import UpdateContext, Values, checked, finite, of_length, opened, scales, sealed, updates
 from deltamask.updates.hadamard import blocks, padded, rotate, unbiased_scales, unrotate
 
 
@@ -34,7 +34,7 @@ class DriveCodec:
 
     def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
         head = 4 * len(blocks(n))
-        body = opened(payload, self.name, n, context, head + padded(n) // 8)
+        body = of_length(opened(payload, self.name, n, context), head + padded(n) // 8)
         bits = np.unpackbits(np.frombuffer(body[head:], np.uint8), bitorder="little")
         return finite(unrotate(2 * bits.astype(np.float32) - 1, scales(body[:head]), n, context))
 

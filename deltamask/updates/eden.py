@@ -4,8 +4,8 @@ Rotated and normalised, y = √d/‖x‖₂ · R·x, the coordinates are near N(
 Lloyd–Max value Q(y) for that distribution, and the scale S = ‖x‖₂² / ⟨R·x, Q(y)⟩, which makes x̂ = S·R⁻¹·Q(y) unbiased.
 Its error in high dimension is ‖x‖²·(1/(1 − D) − 1), D being the quantiser's distortion. At one bit this is DRIVE.
 
-Below one bit, each coordinate of x is kept with probability p, by a choice that both sides derive from the seed, and x/p
-is sent for those kept at one bit: p bits a value, unbiased, error ‖x‖²·(1/(p·(1 − D)) − 1).
+Below one bit, each coordinate of x is kept with probability p, by a choice that both sides derive from the seed, and
+x/p is sent for those kept at one bit: p bits a value, unbiased, error ‖x‖²·(1/(p·(1 − D)) − 1).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.noise import key
-from deltamask.updates.base import UpdateContext, Values, checked, finite, opened, scales, sealed, updates
+from deltamask.updates.base import UpdateContext, Values, checked, finite, of_length, opened, scales, sealed, updates
 from deltamask.updates.hadamard import blocks, padded, rotate, unbiased_scales, unrotate
 from deltamask.updates.lloyd_max import centroids, midpoints
 
@@ -31,15 +31,11 @@ def quantise(values: Values, bits: int, context: UpdateContext) -> bytes:
 
 
 def dequantise(body: memoryview, bits: int, n: int, context: UpdateContext) -> Values:
-    """The n values of `quantise`. `body` must have `quantised_bytes`. Raises DecodeError."""
+    """The n values of `quantise`, finite. Raises DecodeError."""
     head = 4 * len(blocks(n))
+    body = of_length(body, head + padded(n) * bits // 8)
     indices = _unpack(np.frombuffer(body[head:], np.uint8), bits)
-    return unrotate(centroids(bits).astype(np.float32)[indices], scales(body[:head]), n, context)
-
-
-def quantised_bytes(bits: int, n: int) -> int:
-    """Length of what `quantise` returns."""
-    return 4 * len(blocks(n)) + padded(n) * bits // 8
+    return finite(unrotate(centroids(bits).astype(np.float32)[indices], scales(body[:head]), n, context))
 
 
 def _pack(indices: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
@@ -73,8 +69,7 @@ class EdenCodec:
         return sealed(self.name, len(values), context, quantise(values, self.bits, context))
 
     def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
-        body = opened(payload, self.name, n, context, quantised_bytes(self.bits, n))
-        return finite(dequantise(body, self.bits, n, context))
+        return dequantise(opened(payload, self.name, n, context), self.bits, n, context)
 
 
 @dataclass(frozen=True)
@@ -97,10 +92,10 @@ class SparseEdenCodec:
         return sealed(self.name, len(values), context, quantise(chosen, 1, context))
 
     def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+        body = opened(payload, self.name, n, context)
         kept = self.kept(n, context)
-        body = opened(payload, self.name, n, context, quantised_bytes(1, len(kept)))
         values = np.zeros(n, np.float32)
-        values[kept] = finite(dequantise(body, 1, len(kept), context))
+        values[kept] = dequantise(body, 1, len(kept), context)
         return values
 
 

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltamask.updates.base import DecodeError, UpdateContext, Values, checked, finite, opened, sealed, updates
+from deltamask.updates.base import (
+    DecodeError,
+    UpdateContext,
+    Values,
+    checked,
+    finite,
+    of_length,
+    opened,
+    sealed,
+    updates,
+)
 
 EXPONENT = struct.Struct("<h")
 TOP = 15  # a half reaches 65504, so values scaled below 2¹⁵ never overflow by rounding
@@ -26,7 +36,8 @@ class Float32Codec:
         return sealed(self.name, len(values), context, values.astype("<f4").tobytes())
 
     def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
-        return finite(np.frombuffer(opened(payload, self.name, n, context, 4 * n), "<f4").astype(np.float32))
+        body = of_length(opened(payload, self.name, n, context), 4 * n)
+        return finite(np.frombuffer(body, "<f4").astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -49,13 +60,13 @@ class Float16Codec:
         return sealed(self.name, len(values), context, EXPONENT.pack(e) + halves.tobytes())
 
     def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
-        body = opened(payload, self.name, n, context, EXPONENT.size + 2 * n)
+        body = of_length(opened(payload, self.name, n, context), EXPONENT.size + 2 * n)
         (e,) = EXPONENT.unpack_from(body)
-        halves = np.frombuffer(body[EXPONENT.size :], "<f2").astype(np.float64)
+        halves = np.frombuffer(body[EXPONENT.size :], "<f2")
         if not np.isfinite(halves).all():
             raise DecodeError("message holds NaN or infinite values")
         with np.errstate(over="ignore", under="ignore"):
-            return finite(np.ldexp(halves, -e).astype(np.float32))
+            return finite(np.ldexp(halves.astype(np.float64), -e).astype(np.float32))
 
 
 updates.register("fp32")(Float32Codec())

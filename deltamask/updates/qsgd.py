@@ -1,10 +1,10 @@
 """`qsgd`: stochastic rounding to a few levels, entropy-coded (Alistarh et al., arXiv 1610.02132).
 
-The vector is cut into buckets of 512 values. In a bucket v with norm ‖v‖, each value becomes ‖v‖·sign(v_i)·ℓ/s, where ℓ
-is s·|v_i|/‖v‖ rounded up or down at random so that its mean is exactly that (section 3.1). This is unbiased for any norm
-that no |v_i| exceeds; ‖v‖ is the bucket's maximum, as in the paper's experiments (section 5), with s = 7: levels −7 … 7,
-four bits before entropy coding. The paper writes levels with Elias' code because small ones are frequent; here a range
-coder that learns their frequencies as it goes does the same at their entropy.
+The vector is cut into buckets of 512 values. In a bucket v with norm ‖v‖, each value becomes ‖v‖·sign(v_i)·ℓ/s, where
+ℓ is s·|v_i|/‖v‖ rounded up or down at random so that its mean is exactly that (section 3.1). This is unbiased for any
+norm that no |v_i| exceeds; ‖v‖ is the bucket's maximum, as in the paper's experiments (section 5), with s = 7: levels
+−7 … 7, four bits before entropy coding. The paper writes levels with Elias' code because small ones are frequent; here
+a range coder that learns their frequencies as it goes does the same at their entropy.
 """
 
 from __future__ import annotations

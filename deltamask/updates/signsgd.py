@@ -11,7 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltamask.updates.base import DecodeError, UpdateContext, Values, checked, finite, opened, scales, sealed, updates
+from deltamask.updates.base import (
+    DecodeError,
+    UpdateContext,
+    Values,
+    checked,
+    finite,
+    of_length,
+    opened,
+    scales,
+    sealed,
+    updates,
+)
 
 SCALE_BYTES = 4
 
@@ -31,7 +42,7 @@ class SignCodec:
         return sealed(self.name, len(values), context, np.array(scale, "<f4").tobytes() + bits.tobytes())
 
     def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
-        body = opened(payload, self.name, n, context, SCALE_BYTES + -(-n // 8))
+        body = of_length(opened(payload, self.name, n, context), SCALE_BYTES + -(-n // 8))
         (scale,) = scales(body[:SCALE_BYTES])
         bits = np.unpackbits(np.frombuffer(body[SCALE_BYTES:], np.uint8), bitorder="little")
         if bits[n:].any():
