@@ -46,8 +46,8 @@ class ExperimentError(ValueError):
 class Arm:
     """One setting, run with every seed.
 
-    name: of its run folders, without the seed. table: the name of its [arms.NAME] table, and chosen: the value that this
-    arm has of each field for which that table lists several. config: with the first seed.
+    name: of its run folders, without the seed. table: the NAME in [arms.NAME]. chosen: the value that this arm has of
+    each field for which that table lists several. config: with the first seed.
     """
 
     name: str
@@ -55,6 +55,11 @@ class Arm:
     table: str
     chosen: tuple[tuple[str, Any], ...]
     config: RunConfig
+
+    @property
+    def values(self) -> list[str]:
+        """`chosen` in words: a text speaks for itself, a number needs its field's name."""
+        return [value if isinstance(value, str) else f"{field} {value}" for field, value in self.chosen]
 
 
 @dataclass(frozen=True)
@@ -115,14 +120,17 @@ def read_experiment(path: Path) -> Experiment:
             lines = _refusals(base, fields, seeds[0])
             faults += [f"arms.{arm}: {line}" for line in lines]
             if not lines:
-                words = [value if isinstance(value, str) else f"{field} {value}" for field, value in chosen]
-                name = "-".join([arm, *(word.replace(" ", "") for word in words)])
-                label = ", ".join([entry.get("label", arm), *words])
-                arms.append(Arm(name, label, arm, chosen, _config(base, fields, seeds[0])))
+                arms.append(_arm(arm, entry.get("label", arm), chosen, _config(base, fields, seeds[0])))
     faults += _bad_names(arms)
     if faults:
         raise ExperimentError("\n".join(f"{path}: {fault}" for fault in dict.fromkeys(faults)))
     return Experiment(path.stem, content["title"], content["question"].strip(), seeds, tuple(arms))
+
+
+def _arm(table: str, label: str, chosen: tuple[tuple[str, Any], ...], config: RunConfig) -> Arm:
+    values = Arm("", "", table, chosen, config).values
+    name = "-".join([table, *(value.replace(" ", "") for value in values)])
+    return Arm(name, ", ".join([label, *values]), table, chosen, config)
 
 
 def _config(base: dict[str, Any], fields: dict[str, Any], seed: int) -> RunConfig:
@@ -160,8 +168,8 @@ def _faults(content: dict[str, Any]) -> Iterator[str]:
         if not isinstance(content.get(key), str) or not content[key].strip():
             yield f"{key}: a text is needed"
     seeds = content.get("seeds")
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
-        yield "seeds: a list of whole numbers is needed, such as [0, 1, 2]"
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds):
+        yield "seeds: a list of whole numbers from 0 is needed, such as [0, 1, 2]"
     elif len(set(seeds)) < len(seeds):
         yield f"seeds = {seeds}: each counts once"
     base, arms = content.get("base", {}), content.get("arms")

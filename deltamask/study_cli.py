@@ -15,6 +15,7 @@ from rich.table import Table
 
 from deltamask import export
 from deltamask import sweep as sweeping
+from deltamask.atomic import write_atomic
 from deltamask.experiments import Trial, read_experiment
 from deltamask.store import load_run
 
@@ -64,6 +65,46 @@ def sweep(
             screen.say("interrupted: the same command goes on where this one stopped")
             return 130
     return 1 if screen.failed else 0
+
+
+def results(
+    *,
+    experiments: Annotated[Path, tyro.conf.arg(help="Folder of the experiment files.")] = Path("experiments"),
+    runs: Annotated[Path | None, tyro.conf.arg(help="Folder of the sweeps' runs; by default runs/sweeps.")] = None,
+    data: Annotated[Path | None, tyro.conf.arg(help="Folder of the tables; by default data/results.")] = None,
+    doc: Annotated[Path, tyro.conf.arg(help="The document to make again.")] = Path("docs/results.md"),
+    json: Json = False,
+) -> int:
+    """Make the tables, the document and its figures from the runs of all experiments.
+
+    Runs that are not here are taken from the tables, so the document can be made again without any run folder.
+    """
+    from deltamask import charts_results, results_doc
+    from deltamask import results as tables
+    from deltamask.results_blocks import figure_file
+
+    files = sorted(experiments.glob("*.toml"))
+    if not files:
+        raise ValueError(f"no experiment files in {experiments}: run this in the repository, or name --experiments")
+    data = data or tables.results_dir()
+    gathered = tables.gather([read_experiment(file) for file in files], runs or sweeping.sweeps_dir(), data)
+    document = results_doc.render(doc.read_text(encoding="utf-8"), gathered)
+    written = tables.write(gathered, data)
+    with write_atomic(doc.absolute()) as file:
+        file.write(document.encode())
+    named = {experiment.name: experiment for experiment in gathered.experiments}
+    drawn = []
+    for kind, name in results_doc.figures(document):
+        if gathered.rows(named[name]):
+            drawn.append(doc.parent / figure_file(kind, name))
+            charts_results.write_svg(charts_results.FIGURES[kind](gathered, named[name]), drawn[-1])
+    if json:
+        print(gathered.summary.to_json(orient="records", indent=1))
+    for trial, why in gathered.missing.items():
+        _people.print(f"{trial}: missing, {why}", highlight=False, soft_wrap=True)
+    for path in [*written, doc, *drawn]:
+        _people.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    return 0
 
 
 def _list_trials(trials: Sequence[Trial], standings: Sequence[sweeping.Standing], root: Path, as_json: bool) -> int:
