@@ -22,6 +22,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
 WIDTH = 1000
+SMOOTH = 5  # rounds: single rounds are noisier than the differences between methods
 TICKS = [mantissa * 10.0**power for power in range(-4, 5) for mantissa in (1, 2, 5)]
 
 
@@ -45,7 +46,8 @@ def styles(experiment: Experiment) -> dict[str, tuple[str, str, str]]:
 def curves(results: Results, experiment: Experiment) -> go.Figure:
     """Accuracy by round against what a client has sent, and against what it has sent and received, in megabytes.
 
-    Lines are means over seeds, at the mean of their megabytes; the band spans the seeds.
+    Lines are means over seeds and over the last five rounds, at the mean of the seeds' megabytes; the band spans the
+    seeds.
     """
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.03)
     rounds = results.rounds[results.rounds["experiment"] == experiment.name]
@@ -69,7 +71,7 @@ def curves(results: Results, experiment: Experiment) -> go.Figure:
     figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
     figure.update_xaxes(title="sent so far, MB a client", col=1)
     figure.update_xaxes(title="sent and received so far, MB a client", col=2)
-    figure.update_yaxes(title="accuracy", col=1)
+    figure.update_yaxes(title=f"accuracy, mean of {SMOOTH} rounds", col=1)
     return figure
 
 
@@ -98,10 +100,7 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
 
     Small dots are pairs of arms that differ in this option only; the large one is their mean.
     """
-    figure = make_subplots(
-        cols=3, column_widths=[0.36, 0.32, 0.32], horizontal_spacing=0.05,
-        subplot_titles=("every combination", "accuracy gained by the change", "uplink, times what it was"),
-    )  # fmt: skip
+    figure = make_subplots(cols=3)
     looks = styles(experiment)
     for row in results.rows(experiment):
         color, _, symbol = looks[row["arm"]]
@@ -121,11 +120,15 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
                     marker={"color": PALETTE[0], "size": size, "opacity": opacity}, row=1, col=col,
                 )  # fmt: skip
     _frame(figure, 460)
-    figure.update_layout(legend={"orientation": "h", "y": -0.25, "x": 0})
+    figure.update_layout(
+        legend={"orientation": "h", "y": -0.2, "x": 0},
+        xaxis_domain=[0, 0.34], xaxis2_domain=[0.5, 0.74], xaxis3_domain=[0.77, 1],
+    )  # fmt: skip
     figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS], col=1)
     figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"×{tick:g}" for tick in TICKS], col=3)
     figure.update_xaxes(title="bits per parameter up, a round", col=1)
-    figure.update_xaxes(title="points", zeroline=True, zerolinecolor="#888", col=2)
+    figure.update_xaxes(title="accuracy gained, points", zeroline=True, zerolinecolor="#888", zerolinewidth=1, col=2)
+    figure.update_xaxes(title="uplink, times what it was", col=3)
     figure.add_vline(x=1, line_color="#888", line_width=1, col=3)
     figure.update_yaxes(title="accuracy", col=1)
     figure.update_yaxes(autorange="reversed", col=2)
@@ -162,10 +165,11 @@ def stable(svg: str) -> str:
 
 
 def _mean_curve(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """By round: mean megabytes sent so far by a client, accuracy's mean, low and high over seeds."""
+    """By round: mean megabytes so far of a client; the smoothed accuracy's mean, low and high over seeds."""
     frame = frame.sort_values(["seed", "round"])
     sent = frame[columns].sum(axis=1) / frame["clients"] / 1e6
-    frame = frame.assign(megabytes=sent.groupby(frame["seed"]).cumsum())
+    smooth = frame.groupby("seed")["accuracy"].transform(lambda each: each.rolling(SMOOTH, min_periods=1).mean())
+    frame = frame.assign(megabytes=sent.groupby(frame["seed"]).cumsum(), accuracy=smooth)
     by_round = frame.groupby("round")
     return pd.DataFrame(
         {
