@@ -72,7 +72,7 @@ def table(results: Results, experiment: Experiment) -> str:
 
 
 def settings(results: Results, experiment: Experiment) -> str:
-    """What all arms share, and in which fields each differs."""
+    """The question, what all arms share, and in which fields each differs."""
     dumps = [arm.config.model_dump(exclude={"seed"}) for arm in experiment.arms]
     default = {name: field.default for name, field in RunConfig.model_fields.items()}
     differing = [name for name in dumps[0] if any(dump[name] != dumps[0][name] for dump in dumps)]
@@ -89,7 +89,7 @@ def settings(results: Results, experiment: Experiment) -> str:
         for arm, dump in zip(experiment.arms, dumps, strict=True)
     ]
     return (
-        f"All arms: {', '.join(shared)}; seeds {', '.join(map(str, experiment.seeds))}. "
+        f"{experiment.question}\n\nAll arms: {', '.join(shared)}; seeds {', '.join(map(str, experiment.seeds))}. "
         f"`deltamask sweep experiments/{experiment.name}.toml`\n\n"
         "<details><summary>Settings of each arm (empty: the default)</summary>\n\n"
         f"{_markdown(['', *(f'`{name}`' for name in differing)], cells)}\n\n</details>"
