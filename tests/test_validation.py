@@ -64,7 +64,7 @@ def test_worst_client_and_spread_count_clients_that_were_not_sampled(tiny_cache:
 
     witness = Witness()
     list(simulate(config, task=task, observer=witness))
-    round, state = witness.checkpoints[-1]
+    round, state, _ = witness.checkpoints[-1]
     ((_, weights),) = methods["linear-probe"].effective(task, config, state, round)
     measured = evaluate(task, weights, state.head)
     of_all = [client_accuracy(measured, counts) for counts in task.label_counts]
