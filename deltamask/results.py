@@ -177,11 +177,11 @@ def half_width(values: np.ndarray) -> float:
 
 
 def paired_difference(rounds: pd.DataFrame, experiment: str, arm: str, other: str, of: str) -> tuple[float, float, int]:
-    """(mean, half width, n) of arm − other over the seeds that both have: split and draws are the same in a pair."""
+    """(mean, half width, n) of arm − other over the n seeds that both have: a pair shares its split and its draws."""
     runs = measure(rounds[(rounds["experiment"] == experiment) & rounds["arm"].isin([arm, other])])
     table = runs.pivot(index="seed", columns="arm", values=of).dropna()
     gaps = (table[arm] - table[other]).to_numpy(np.float64)
-    return float(gaps.mean()), half_width(gaps), len(gaps)
+    return float(gaps.mean()) if len(gaps) else float("nan"), half_width(gaps), len(gaps)
 
 
 def option_effects(results: Results, experiment: Experiment) -> pd.DataFrame:
