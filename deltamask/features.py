@@ -56,7 +56,12 @@ class FeatureKey:
 
 
 def preprocess(images: Images, backbone: Backbone, size: int) -> Tensor:
-    """(n, h, w[, 3]) uint8 to (n, 3, size, size) float32, resized and normalised as the backbone expects."""
+    """(n, h, w[, 3]) uint8 to (n, 3, size, size) float32, resized and normalised as the backbone expects.
+
+    A text backbone makes tokens of (n,) texts instead.
+    """
+    if backbone.tokenize is not None:
+        return backbone.tokenize(images)
     pixels = torch.from_numpy(images.copy()).float() / 255
     pixels = pixels[:, None].expand(-1, 3, -1, -1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     mode = InterpolationMode(backbone.interpolation)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deltamask import backbones, datasets
+from deltamask import device as devices
+from deltamask.backbones import BackboneError
 from deltamask.config import RunConfig
 from deltamask.features import FeatureKey, Progress, trunk_features
 from deltamask.partition import Shards, dirichlet_split, label_counts
 from deltamask.tail import Tail
 
 EVALUATION_BATCH = 500
+EVALUATION_NUMBERS = 2**24  # in a batch's features: fewer samples at a time where a network is wide
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -25,7 +28,10 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices."""
+    """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices.
+
+    The tail is on a device; features and labels stay in main memory, and go there batch by batch.
+    """
 
     tail: Tail
     train_x: Tensor
@@ -35,6 +41,11 @@ class Task:
     shards: Shards
     classes: tuple[str, ...]
     num_features: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tail computes."""
+        return self.tail.weights.device
 
     @property
     def d(self) -> int:
@@ -58,19 +69,37 @@ class Task:
 
     @torch.inference_mode()
     def pooled(self, features: Tensor, effective: Tensor) -> Tensor:
-        """The tail's output for `features` with the weights `effective` (d,)."""
+        """The tail's output for `features` with the weights `effective` (d,), in main memory."""
         self.tail.effective.copy_(effective)
-        batches = range(0, len(features), EVALUATION_BATCH)
-        return torch.cat([self.tail(features[start : start + EVALUATION_BATCH]) for start in batches])
+        size = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // features[0].numel()))
+        parts = features.split(size)
+        return torch.cat([self.tail(part.to(self.device)).cpu() for part in parts])
+
+
+class _At(nn.Module):
+    """A trunk that computes on `device`, from and to main memory; always in full precision, as its output is kept."""
+
+    def __init__(self, trunk: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.trunk, self.device = trunk.to(device), device
+
+    def forward(self, samples: Tensor) -> Tensor:
+        features: Tensor = self.trunk(samples.to(self.device)).cpu()
+        return features
 
 
 def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     """Read the data, cut the backbone, compute or load trunk features, split the labels.
 
-    Raises KeyError (unknown names), DatasetError, BackboneError, OSError (cache not writable).
+    Raises KeyError (unknown names), DatasetError, BackboneError, DeviceError, OSError (cache not writable).
     """
+    device = devices.pick(config.device)
     data = datasets.load(config.dataset)
-    backbone = backbones.build(config.backbone, config.masked_blocks)
+    backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
+    if (backbone.tokenize is not None) != (data.train_x.dtype.kind == "U"):
+        kinds = ("texts", "images") if backbone.tokenize else ("images", "texts")
+        raise BackboneError(f"backbone {backbone.name} reads {kinds[0]}, and dataset {data.name} holds {kinds[1]}")
+    backbone = replace(backbone, trunk=_At(backbone.trunk, device))
     key = FeatureKey(
         backbone.name, backbone.weights_id, config.masked_blocks, data.name, data.fingerprint, config.image_size
     )
@@ -81,7 +110,7 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
         train_y, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
     )
     return Task(
-        tail=Tail(backbone.tail),
+        tail=Tail(backbone.tail, device),
         train_x=train_x,
         train_y=torch.from_numpy(train_y),
         test_x=test_x,

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from deltamask import noise
 from deltamask.config import RunConfig, Schedule
+from deltamask.device import mixed_precision
 from deltamask.masks import ONE, SCORE_CLIP, Theta, to_fixed, to_float
 from deltamask.task import Task
 
@@ -56,12 +57,12 @@ class ScoreStep:
 
     def __init__(self, task: Task, head: Head, theta: Theta, lr: float, bits: np.random.BitGenerator) -> None:
         self.task, self.tail, self.bits = task, task.tail, bits
-        self.weight, self.bias = split_head(head, task)
-        self.scores = torch.from_numpy(to_float(theta)).logit_().requires_grad_(True)
-        self.scores.grad = torch.empty(task.d)
+        self.weight, self.bias = (part.to(task.device) for part in split_head(head, task))
+        self.scores = torch.from_numpy(to_float(theta)).to(task.device).logit_().requires_grad_(True)
+        self.scores.grad = torch.empty_like(self.scores)
         self.optimizer = torch.optim.Adam([self.scores], lr=lr, fused=True)
-        self.probability, self.scratch = torch.empty(task.d), torch.empty(task.d)
-        self.mask = torch.empty(task.d, dtype=torch.bool)
+        self.probability, self.scratch = torch.empty_like(self.scores.grad), torch.empty_like(self.scores.grad)
+        self.mask = torch.empty_like(self.scores.grad, dtype=torch.bool)
 
     @torch.no_grad()
     def draw(self) -> None:
@@ -75,8 +76,11 @@ class ScoreStep:
     def learn(self, index: Tensor) -> Tensor:
         """Cross-entropy of the masked network on the samples `index`, its gradient left in the tail."""
         self.tail.grad.zero_()
-        pooled = self.tail(self.task.train_x[index])
-        loss = functional.cross_entropy(functional.linear(pooled, self.weight, self.bias), self.task.train_y[index])
+        device = self.task.device
+        with mixed_precision(device):
+            pooled = self.tail(self.task.train_x[index].to(device)).float()
+        logits = functional.linear(pooled, self.weight, self.bias)
+        loss = functional.cross_entropy(logits, self.task.train_y[index].to(device))
         loss.backward()
         return loss.detach()
 
@@ -107,7 +111,7 @@ def train_scores(task: Task, head: Head, theta: Theta, config: RunConfig, *, rou
     if not torch.isfinite(step.scores).all():
         raise FloatingPointError("scores are no longer finite: lower lr")
     steps = -(-len(shard) // config.batch_size)
-    theta_client = to_fixed(torch.sigmoid(step.scores.detach().double()).numpy())
+    theta_client = to_fixed(torch.sigmoid(step.scores.detach().cpu().double()).numpy())
     return Trained(theta_client, float(torch.stack(losses[-steps:]).mean()))
 
 
