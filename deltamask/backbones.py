@@ -39,7 +39,18 @@ class BackboneSpec:
 
 
 backbones: Registry[BackboneSpec] = Registry("backbone")
-get, names = backbones.get, backbones.names
+names = backbones.names
+TIMM = "timm:"
+
+
+def get(name: str) -> BackboneSpec:
+    """The entry called `name`, or that of `timm:NAME`. KeyError lists the names that exist."""
+    if name.startswith(TIMM):
+        return _any_timm(name.removeprefix(TIMM))
+    try:
+        return backbones[name]
+    except KeyError as error:
+        raise KeyError(f"{error.args[0]}, {TIMM}NAME") from None
 
 
 def build(name: str, masked_blocks: int, weights: str = "pretrained", image_size: int = 224) -> Backbone:
@@ -47,7 +58,7 @@ def build(name: str, masked_blocks: int, weights: str = "pretrained", image_size
 
     weights: `pretrained`, `random` or a file. image_size: read by networks whose positions are learnt (ViTs).
     """
-    return backbones[name].build(masked_blocks, weights, image_size)
+    return get(name).build(masked_blocks, weights, image_size)
 
 
 def packaged(package: str, file: str) -> Path | None:
@@ -139,7 +150,6 @@ def _timm_spec(name: str, model: str, license: str, size_bytes: int) -> Backbone
     )
 
 
-@backbones.family("timm", "NAME")
 def _any_timm(model: str) -> BackboneSpec:
     """Any timm model that is a sequence of blocks. Imports timm, and so torch, to know whether the name exists."""
     import difflib
@@ -149,7 +159,7 @@ def _any_timm(model: str) -> BackboneSpec:
     if not timm.is_model(model):
         near = difflib.get_close_matches(model.partition(".")[0], timm.list_models(), 3, 0.5)
         raise KeyError(f"timm has no model {model!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
-    return _timm_spec(f"timm:{model}", model, "see its page on the hub", 0)
+    return _timm_spec(f"{TIMM}{model}", model, "see its page on the hub", 0)
 
 
 # (name, timm's model and weights, licence, bytes of its tensors: the file has a header of some kilobytes more)

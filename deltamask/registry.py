@@ -14,7 +14,6 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
-        self._families: dict[str, tuple[str, Callable[[str], T]]] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator: `@codecs.register("rice")`."""
@@ -27,26 +26,10 @@ class Registry(Generic[T]):
 
         return add
 
-    def family(self, prefix: str, what: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
-        """Decorator: `@backbones.family("timm", "NAME")` answers every `timm:NAME`, from what stands after the colon.
-
-        The function raises KeyError for a name it does not know.
-        """
-
-        def add(entry: Callable[[str], T]) -> Callable[[str], T]:
-            self._families[prefix] = (what, entry)
-            return entry
-
-        return add
-
     def __getitem__(self, name: str) -> T:
-        if name in self._entries:
-            return self._entries[name]
-        prefix, colon, rest = name.partition(":")
-        if colon and rest and prefix in self._families:
-            return self._families[prefix][1](rest)
-        known = [*self._entries, *(f"{prefix}:{what}" for prefix, (what, _) in self._families.items())]
-        raise KeyError(f"unknown {self.kind} {name!r}; there are: {', '.join(known)}")
+        if name not in self._entries:
+            raise KeyError(f"unknown {self.kind} {name!r}; there are: {', '.join(self._entries)}")
+        return self._entries[name]
 
     def get(self, name: str) -> T:
         """The entry called `name`; KeyError lists what exists."""
