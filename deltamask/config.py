@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -26,6 +27,8 @@ Noise = Literal["shared", "per_client"]
 Aggregation = Literal["beta", "unbiased"]
 Schedule = Literal["constant", "cosine"]
 KeepPayloads = Literal["none", "few", "all"]
+FeaturePrecision = Literal["float32", "float16"]
+BadImages = Literal["stop", "skip"]
 
 
 class RunConfig(BaseModel):
@@ -49,7 +52,10 @@ class RunConfig(BaseModel):
         description="How many of the last blocks are masked. More blocks: more to learn and more bits to send.",
     )
     image_size: int = Field(96, ge=32, le=512, description="Images are resized to this many pixels a side.")
-    dataset: str = Field("fashion-mnist-mini", description="Dataset name; see `deltamask doctor`.")
+    dataset: str = Field(
+        "fashion-mnist-mini",
+        description="Dataset name (see `deltamask doctor`), or `folder:PATH` with a folder of images for each class.",
+    )
     train_samples: int = Field(
         6000,
         ge=1,
@@ -61,6 +67,16 @@ class RunConfig(BaseModel):
         ge=1,
         le=10_000_000,
         description="Test images used, from the front of the fixed order; more than there are means all.",
+    )
+    bad_images: BadImages = Field(
+        "stop",
+        description="What to do about an image file that cannot be read: `stop` and name it, or `skip` it; the run "
+        "lists what it skipped.",
+    )
+    feature_precision: FeaturePrecision = Field(
+        "float32",
+        description="How trunk features are kept on disk. `float16` takes half the space; whatever is computed from "
+        "them is computed in float32.",
     )
 
     # By whom
@@ -161,7 +177,7 @@ class RunConfig(BaseModel):
     def run_id(self) -> str:
         """Readable and unique to the config: same config, same id."""
         digest = hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.method}-{self.dataset.replace(':', '_').replace('/', '_')}-{digest}"
+        return f"{self.method}-{re.sub(r'[^A-Za-z0-9.-]+', '_', self.dataset)[-40:]}-{digest}"
 
     def replace(self, **changes: Any) -> RunConfig:
         """A validated copy with `changes`."""

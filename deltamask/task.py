@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deltamask import backbones, datasets
 from deltamask.config import RunConfig
-from deltamask.features import FeatureKey, Progress, trunk_features
+from deltamask.features import Progress, feature_key, load_features
 from deltamask.partition import Shards, dirichlet_split, label_counts
 from deltamask.tail import Tail
 
@@ -25,7 +25,10 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices."""
+    """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices.
+
+    skipped: image files that could not be read and were left out.
+    """
 
     tail: Tail
     train_x: Tensor
@@ -35,6 +38,7 @@ class Task:
     shards: Shards
     classes: tuple[str, ...]
     num_features: int
+    skipped: tuple[str, ...] = ()
 
     @property
     def d(self) -> int:
@@ -67,26 +71,25 @@ class Task:
 def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     """Read the data, cut the backbone, compute or load trunk features, split the labels.
 
-    Raises KeyError (unknown names), DatasetError, BackboneError, OSError (cache not writable).
+    Raises KeyError (unknown names), DatasetError, BackboneError, CacheError, OSError (cache not writable).
     """
     data = datasets.load(config.dataset)
     backbone = backbones.build(config.backbone, config.masked_blocks)
-    key = FeatureKey(
-        backbone.name, backbone.weights_id, config.masked_blocks, data.name, data.fingerprint, config.image_size
-    )
-    train_x = trunk_features(data.train_x, config.train_samples, "train", key, backbone, progress)
-    test_x = trunk_features(data.test_x, config.test_samples, "test", key, backbone, progress)
-    train_y = data.train_y[: len(train_x)]
+    key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
+    counts = (config.train_samples, config.test_samples)
+    train, test = load_features(data, counts, key, backbone, progress, config.bad_images)
+    train_y = data.train_y[train.kept]
     shards = dirichlet_split(
         train_y, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
     )
     return Task(
         tail=Tail(backbone.tail),
-        train_x=train_x,
+        train_x=train.x,
         train_y=torch.from_numpy(train_y),
-        test_x=test_x,
-        test_y=torch.from_numpy(data.test_y[: len(test_x)].copy()),
+        test_x=test.x,
+        test_y=torch.from_numpy(data.test_y[test.kept]),
         shards=shards,
         classes=data.classes,
         num_features=backbone.num_features,
+        skipped=train.skipped + test.skipped,
     )
