@@ -19,8 +19,8 @@ ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 
 LABELS = {
     "method": "Method", "backbone": "Backbone", "weights": "Weights", "dataset": "Dataset",
-    "masked_blocks": "Masked blocks", "image_size": "Image size", "train_samples": "Training images",
-    "test_samples": "Test images",
+    "masked_blocks": "Masked blocks", "image_size": "Image size", "bad_images": "Unreadable images",
+    "feature_precision": "Feature precision", "train_samples": "Training images", "test_samples": "Test images",
     "clients": "Clients N", "rho": "Participation ρ", "dirichlet_alpha": "Dirichlet α",
     "min_client_samples": "Least samples a client", "rounds": "Rounds", "local_epochs": "Local epochs E",
     "batch_size": "Batch size", "lr": "Score step size", "lr_schedule": "Step size schedule",
@@ -30,12 +30,21 @@ LABELS = {
     "keep_payloads": "Keep payloads",
 }  # fmt: skip
 GROUPS = {
-    "Task": ("backbone", "weights", "dataset", "masked_blocks", "train_samples", "test_samples", "image_size"),
+    "Task": (
+        "backbone",
+        "weights",
+        "dataset",
+        "masked_blocks",
+        "train_samples",
+        "test_samples",
+        "image_size",
+        "bad_images",
+    ),
     "Clients": ("clients", "rho", "dirichlet_alpha", "min_client_samples"),
     "Method": ("method", "noise", "aggregation", "server_lr", "theta_init"),
     "Bits": ("kappa", "kappa_schedule", "codec"),
     "Training": ("rounds", "lr", "lr_schedule", "local_epochs", "batch_size", "probe_epochs", "probe_lr", "seed"),
-    "Storage": ("keep_payloads", "device"),
+    "Storage": ("keep_payloads", "feature_precision", "device"),
 }
 ONLY_DELTAMASK = {"noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -27,6 +28,8 @@ Aggregation = Literal["beta", "unbiased"]
 Schedule = Literal["constant", "cosine"]
 KeepPayloads = Literal["none", "few", "all"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+FeaturePrecision = Literal["float32", "float16"]
+BadImages = Literal["stop", "skip"]
 
 
 class RunConfig(BaseModel):
@@ -61,7 +64,10 @@ class RunConfig(BaseModel):
         description="Images are resized to this many pixels a side. ViTs need a multiple of their patch "
         "and were mostly trained on 224; text backbones do not read it.",
     )
-    dataset: str = Field("fashion-mnist-mini", description="Dataset name; see `deltamask doctor`.")
+    dataset: str = Field(
+        "fashion-mnist-mini",
+        description="Dataset name (see `deltamask doctor`), or `folder:PATH` with a folder of images for each class.",
+    )
     train_samples: int = Field(
         6000,
         ge=1,
@@ -73,6 +79,16 @@ class RunConfig(BaseModel):
         ge=1,
         le=10_000_000,
         description="Test images used, from the front of the fixed order; more than there are means all.",
+    )
+    bad_images: BadImages = Field(
+        "stop",
+        description="What to do about an image file that cannot be read: `stop` and name it, or `skip` it; the run "
+        "lists what it skipped.",
+    )
+    feature_precision: FeaturePrecision = Field(
+        "float32",
+        description="How trunk features are kept on disk. `float16` takes half the space; whatever is computed from "
+        "them is computed in float32.",
     )
 
     # By whom
@@ -180,7 +196,7 @@ class RunConfig(BaseModel):
         told = self.model_dump(exclude={"device"})
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
         random = "-random_weights" if self.weights == "random" else ""
-        return f"{self.method}-{self.dataset.replace(':', '_').replace('/', '_')}{random}-{digest}"
+        return f"{self.method}-{re.sub(r'[^A-Za-z0-9.-]+', '_', self.dataset)[-40:]}{random}-{digest}"
 
     def replace(self, **changes: Any) -> RunConfig:
         """A validated copy with `changes`."""

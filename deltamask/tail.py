@@ -101,5 +101,5 @@ class Tail:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Trunk features (n, …) to pooled vectors (n, num_features), through `effective`."""
-        pooled: Tensor = self.module(features)
+        pooled: Tensor = self.module(features.float())  # they may be kept in half precision
         return pooled

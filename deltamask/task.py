@@ -14,7 +14,7 @@ from deltamask import backbones, datasets
 from deltamask import device as devices
 from deltamask.backbones import BackboneError
 from deltamask.config import RunConfig
-from deltamask.features import FeatureKey, Progress, trunk_features
+from deltamask.features import Progress, feature_key, load_features
 from deltamask.partition import Shards, dirichlet_split, label_counts
 from deltamask.tail import Tail
 
@@ -31,6 +31,7 @@ class Task:
     """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices.
 
     The tail is on a device; features and labels stay in main memory, and go there batch by batch.
+    skipped: image files that could not be read and were left out.
     """
 
     tail: Tail
@@ -41,6 +42,7 @@ class Task:
     shards: Shards
     classes: tuple[str, ...]
     num_features: int
+    skipped: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -91,31 +93,31 @@ class _At(nn.Module):
 def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     """Read the data, cut the backbone, compute or load trunk features, split the labels.
 
-    Raises KeyError (unknown names), DatasetError, BackboneError, DeviceError, OSError (cache not writable).
+    Raises KeyError (unknown names), DatasetError, BackboneError, DeviceError, CacheError, OSError (cache not writable).
     """
     device = devices.pick(config.device)
     data = datasets.load(config.dataset)
     backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
-    if (backbone.tokenize is not None) != (data.train_x.dtype.kind == "U"):
-        kinds = ("texts", "images") if backbone.tokenize else ("images", "texts")
-        raise BackboneError(f"backbone {backbone.name} reads {kinds[0]}, and dataset {data.name} holds {kinds[1]}")
+    texts = isinstance(data.train_x, np.ndarray) and data.train_x.dtype.kind == "U"
+    if texts != (backbone.tokenize is not None):
+        reads, holds = ("images", "texts") if texts else ("texts", "images")
+        raise BackboneError(f"backbone {backbone.name} reads {reads}, and dataset {data.name} holds {holds}")
     backbone = replace(backbone, trunk=_At(backbone.trunk, device))
-    key = FeatureKey(
-        backbone.name, backbone.weights_id, config.masked_blocks, data.name, data.fingerprint, config.image_size
-    )
-    train_x = trunk_features(data.train_x, config.train_samples, "train", key, backbone, progress)
-    test_x = trunk_features(data.test_x, config.test_samples, "test", key, backbone, progress)
-    train_y = data.train_y[: len(train_x)]
+    key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
+    counts = (config.train_samples, config.test_samples)
+    train, test = load_features(data, counts, key, backbone, progress, config.bad_images)
+    train_y = data.train_y[train.kept]
     shards = dirichlet_split(
         train_y, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
     )
     return Task(
         tail=Tail(backbone.tail, device),
-        train_x=train_x,
+        train_x=train.x,
         train_y=torch.from_numpy(train_y),
-        test_x=test_x,
-        test_y=torch.from_numpy(data.test_y[: len(test_x)].copy()),
+        test_x=test.x,
+        test_y=torch.from_numpy(data.test_y[test.kept]),
         shards=shards,
         classes=data.classes,
         num_features=backbone.num_features,
+        skipped=train.skipped + test.skipped,
     )
