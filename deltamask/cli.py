@@ -31,6 +31,9 @@ Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of te
 _people = Console(stderr=True)
 
 
+PRESET_HELP = f"Start from a named config: {', '.join(PRESETS)}, or paper:BACKBONE:DATASET (docs/paper.md)."
+
+
 def run_command(default: RunConfig) -> Callable[..., int]:
     """The `run` subcommand. Its options are RunConfig's fields, their defaults taken from the preset.
 
@@ -45,7 +48,7 @@ def run_command(default: RunConfig) -> Callable[..., int]:
     def run(
         config: Annotated[Any, tyro.conf.OmitArgPrefixes],
         *,
-        preset: Annotated[str | None, tyro.conf.arg(help=f"Start from a named config: {', '.join(PRESETS)}.")] = None,
+        preset: Annotated[str | None, tyro.conf.arg(help=PRESET_HELP)] = None,
         out: Out = None,
         json: Json = False,
     ) -> int:

@@ -13,6 +13,7 @@ from deltamask.config import RunConfig
 BACKBONES = ("clip-vit-b32", "clip-vit-l14", "dinov2-small", "dinov2-base", "dinov2-large", "convmixer-768-32")
 DATASETS = ("cifar-10", "cifar-100", "svhn", "emnist", "fashion-mnist", "eurosat", "food-101", "cars196")
 
+PREFIX = "paper:"
 PAPER, OURS = "from the paper", "our choice"
 
 
@@ -36,7 +37,7 @@ SETTINGS: dict[str, Setting] = {
     "kappa_schedule": Setting("cosine", PAPER, ""),
     "codec": Setting("bfuse8", PAPER, "8 bits per entry"),
     "aggregation": Setting("beta", PAPER, "priors start afresh every ⌈1/ρ⌉ rounds"),
-    "noise": Setting("shared", PAPER, "our reading of its publicly shared seed"),
+    "noise": Setting("shared", PAPER, "as we read its publicly shared seed"),
     "image_size": Setting(224, OURS, "what CLIP was trained on; 16 patches of 14 px for DINOv2"),
     "train_samples": Setting(10_000_000, OURS, "all there are"),
     "test_samples": Setting(10_000_000, OURS, "all there are"),
@@ -44,25 +45,66 @@ SETTINGS: dict[str, Setting] = {
     "rounds": Setting(100, OURS, "with `--rho 0.2`, three times as many see as much data"),
     "batch_size": Setting(64, OURS, ""),
     "lr_schedule": Setting("constant", OURS, ""),
-    "theta_init": Setting(0.5, OURS, "scores of 0, the usual start of probabilistic masks; 0.95 keeps more of the network"),
-    "probe_epochs": Setting(1, OURS, "as local epochs of a round"),
+    "theta_init": Setting(0.95, OURS, "a network with batch norm breaks at 0.5"),
+    "probe_epochs": Setting(10, OURS, "of the one round of linear probing, which is the paper's"),
     "probe_lr": Setting(0.001, OURS, ""),
 }  # fmt: skip
 
 
 def names() -> list[str]:
     """Every preset: a backbone times a dataset."""
-    return [f"paper:{backbone}:{dataset}" for backbone in BACKBONES for dataset in DATASETS]
+    return [f"{PREFIX}{backbone}:{dataset}" for backbone in BACKBONES for dataset in DATASETS]
 
 
 def preset(name: str) -> RunConfig:
-    """`paper:BACKBONE:DATASET`. KeyError says which parts exist."""
-    _, _, rest = name.partition(":")
-    backbone, _, dataset = rest.partition(":")
+    """The config called `paper:BACKBONE:DATASET`. KeyError says which parts exist."""
+    backbone, _, dataset = name.removeprefix(PREFIX).partition(":")
     if backbone not in BACKBONES or dataset not in DATASETS:
         raise KeyError(
-            f"unknown preset {name!r}; paper:BACKBONE:DATASET has the backbones {', '.join(BACKBONES)} and the datasets "
-            f"{', '.join(DATASETS)}"
+            f"unknown preset {name!r}; paper:BACKBONE:DATASET has the backbones {', '.join(BACKBONES)} and the "
+            f"datasets {', '.join(DATASETS)}"
         )
     values = {field: setting.value for field, setting in SETTINGS.items()}
     return RunConfig(backbone=backbone, dataset=dataset, **values)
+
+
+def document() -> str:
+    """docs/paper.md."""
+    rows = [f"| `{name}` | {value} | {source} | {why} |" for name, (value, source, why) in SETTINGS.items()]
+    command = f"deltamask run --preset {PREFIX}{BACKBONES[0]}:{DATASETS[0]}"
+    return PAGE.format(
+        backbones=", ".join(f"`{name}`" for name in BACKBONES),
+        datasets=", ".join(f"`{name}`" for name in DATASETS),
+        rows="\n".join(rows),
+        commands="\n".join(f"{command} {variant}".rstrip() for variant in VARIANTS),
+    )
+
+
+VARIANTS = ("", "--dirichlet-alpha 0.1", "--rho 0.2 --rounds 300", "--method fedpm", "--weights random --rounds 1")
+
+PAGE = """<!-- Written by `python -m deltamask.paper > docs/paper.md`. -->
+
+# The paper's study
+
+`deltamask run --preset paper:BACKBONE:DATASET` runs DeltaMask as the paper (arXiv 2311.17299) does, on a machine with a
+GPU and a network: `deltamask doctor` says which backbones and datasets are here and how to get the others.
+
+- backbones: {backbones}
+- datasets: {datasets}
+
+Where the paper is silent, or we do not know what it says, the choice is ours. Fields that are not listed have
+`deltamask run`'s defaults, which are ours too.
+
+| field | value | source | |
+|---|---|---|---|
+{rows}
+
+Its variants, and a try without the weights:
+
+```
+{commands}
+```
+"""
+
+if __name__ == "__main__":
+    print(document(), end="")
