@@ -179,6 +179,8 @@ def _describe(folder: RunFolder, task: Task) -> None:
             "label_counts": task.label_counts.tolist(),
             "train_samples": len(task.train_y),
             "test_samples": len(task.test_y),
+            "skipped": list(task.skipped),
+            "device": task.device.type,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         },
