@@ -6,7 +6,7 @@ rounds.jsonl      one RoundRecord a line; a torn last line is ignored
 state.safetensors the latest checkpoint, replaced atomically
 status.json       state, pid, progress, replaced atomically
 control           what a user asked of the running process: run, pause, step or stop
-payloads/         r0007-c03.png …, what crossed the wire
+payloads/         r0007-c03.png …, what crossed the wire; r0007-c03.flips, what only the client knew of it
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class RunFolder:
             ) from error
 
     def write_payload(self, round: int, client: int, suffix: str, payload: bytes) -> None:
-        """Keep one uplink message."""
+        """Keep one uplink message, or with another suffix what is known of it."""
         folder = self.path / "payloads"
         folder.mkdir(exist_ok=True)
         with write_atomic(folder / f"r{round:04d}-c{client:02d}{suffix}") as file:

@@ -44,6 +44,7 @@ def client_update(task: Task, config: RunConfig, round: int, client: int, broadc
     report = ClientReport(
         loss=trained.loss,
         flips=len(flips),
+        delta=flips,
         sent=sent,
         entropy_iid=entropy.entropy_iid(len(sent), task.d) / task.d,
         entropy_side=entropy.entropy_side(sent, both_know) / task.d,
