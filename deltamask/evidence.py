@@ -140,3 +140,17 @@ def client_record(run: Run, round: int, client: int) -> dict[str, Any]:
             lines = (line for line in record["clients"] if isinstance(line, dict) and line.get("client") == client)
             return next(lines, {})
     return {}
+
+
+def missing_payload(run: Run, upto: int) -> str | None:
+    """Why the rounds 0 … upto cannot be played again: the first payload that was sent, but not kept. None if all are."""
+    kept = {(payload.round, payload.client) for payload in run.payloads()}
+    for record in run.records:
+        if record["round"] <= upto:
+            for line in record.get("clients", []):
+                if line.get("uplink_bytes") and (record["round"], line.get("client")) not in kept:
+                    return (
+                        f"client {line.get('client')}'s payload of round {record['round']} was not kept; "
+                        "keep_payloads = all keeps every one"
+                    )
+    return None

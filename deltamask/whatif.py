@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deltamask import training
+from deltamask import evidence, training
 from deltamask.methods import methods
 from deltamask.methods.base import Receipt, State
 from deltamask.store import Run, StoreError
@@ -20,6 +20,9 @@ def replace_payload(run: Run, round: int, client: int, replacement: bytes) -> di
     first figure must be the record's. Keys: round, client, dropped (why the server refuses the replacement, or null),
     recorded, accuracy, changed. Raises StoreError where payloads are missing.
     """
+    missing = evidence.missing_payload(run, round)
+    if missing is not None:
+        raise StoreError(f"the round cannot be played again: {missing}")
     task = load_task(run.config)
     state = _state_before(run, task, round)
     sent = _payloads(run, round)
@@ -67,19 +70,12 @@ def _play(
 
 
 def _payloads(run: Run, round: int) -> dict[int, bytes]:
-    """Every payload of a round, in the order in which the server took them. StoreError if one was not kept."""
+    """Every payload of a round, in the order in which the server took them. StoreError if there is no such round."""
     record = next((record for record in run.records if record["round"] == round), None)
     if record is None:
         raise StoreError(f"{run.id} has no round {round}")
     kept = {payload.client: payload.path for payload in run.payloads(round)}
-    senders = [line["client"] for line in record["clients"] if line["uplink_bytes"]]
-    missing = [client for client in senders if client not in kept]
-    if missing:
-        raise StoreError(
-            f"a round can be played again only where every payload was kept (keep_payloads = all): of round {round}, "
-            f"client {missing[0]}'s was not"
-        )
-    return {client: kept[client].read_bytes() for client in senders}
+    return {line["client"]: kept[line["client"]].read_bytes() for line in record["clients"] if line["uplink_bytes"]}
 
 
 def _ignore(receipt: Receipt) -> None:
