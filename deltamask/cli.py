@@ -208,6 +208,25 @@ def cache(
     return 0
 
 
+def what_if(
+    run: RunName,
+    *,
+    round: Annotated[int, tyro.conf.arg(help="The round to play again.")],
+    client: Annotated[int, tyro.conf.arg(help="Whose payload is replaced.")],
+    payload: Annotated[Path, tyro.conf.arg(help="The file that takes its place.")],
+    json: Json = False,
+) -> int:
+    """Play a recorded round again with one payload replaced: what does that do to the accuracy?"""
+    from deltamask.whatif import replace_payload
+
+    answer = replace_payload(load_run(run), round, client, payload.read_bytes())
+    if json:
+        return _print_json(answer)
+    refused = "" if answer["dropped"] is None else f"\nthe server refuses it: {answer['dropped']}"
+    print(f"accuracy after round {round}: {answer['accuracy']:.4f}, with {payload}: {answer['changed']:.4f}{refused}")
+    return 0
+
+
 def doctor(*, json: Json = False) -> int:
     """Say what works here: packages, datasets, backbones, the feature cache."""
     from deltamask import doctor as examination
@@ -320,6 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "bench": bench,
             "download": download,
             "cache": cache,
+            "what-if": what_if,
             "doctor": doctor,
         }
         status: int = tyro.extras.subcommand_cli_from_dict(
