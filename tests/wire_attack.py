@@ -35,7 +35,7 @@ from tests.wire_cases import (
 )
 
 SPARE = 256 << 20  # bytes of address space that decoding may take beyond what the loaded process has
-PLAIN = ("theta16", "fp32", "fp16")  # a kilobyte or two of values, with no field but the header's
+PLAIN = ("fp32", "fp16")  # a kilobyte or two of values, with no field but the header's
 SLOW = 5.0  # seconds: no payload of a few hundred bytes may keep a decoder busy for longer
 
 
