@@ -1,9 +1,21 @@
 """DeltaMask Explorer's dashboard: the frame and the router. `streamlit run app/main.py`"""
 
+from pathlib import Path
+
 import streamlit as st
 from style import STYLE
 
+HERE = Path(__file__).parent
+
 st.set_page_config(page_title="DeltaMask Explorer", page_icon=":material/grid_on:", layout="wide")
 st.html(STYLE)
-page = st.navigation([st.Page("lab.py", title="Lab", icon=":material/science:", default=True)])
+st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
+page = st.navigation(
+    [
+        st.Page("lab.py", title="Lab", icon=":material/science:", default=True),
+        st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
+        # A new page goes here.
+    ],
+    position="top",
+)
 page.run()

@@ -105,7 +105,7 @@ def _accuracy_curve(
         figure.add_scatter(x=passed[column], y=passed["accuracy"], mode="lines", line=line, **unseen)
     marked = frame[frame["round"] == at_round]
     if len(marked):
-        spot = {"color": color, "symbol": marker, "size": 12, "line": {"width": 2, "color": "white"}}
+        spot = {"color": color, "symbol": marker, "size": 12, "line": {"width": 2, "color": color}}
         figure.add_scatter(x=marked[column], y=marked["accuracy"], mode="markers", marker=spot, **unseen)
 
 
@@ -135,8 +135,11 @@ def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round") ->
             x=[summary[column]],
             y=[summary["accuracy"]],
             name=name,
-            mode="markers",
-            marker={"color": color, "symbol": marker, "size": 13, "line": {"width": 1.5, "color": "white"}},
+            mode="markers+text",
+            text=[name.partition(" (")[2].rstrip(")") or name],
+            textposition="top center",
+            cliponaxis=False,
+            marker={"color": color, "symbol": marker, "size": 13, "line": {"width": 2, "color": color}},
             error_y=spread if len(group.runs) > 1 else None,
             hovertemplate="accuracy %{y:.4f}<br>%{x:.4g} bpp<extra>" + name + "</extra>",
         )

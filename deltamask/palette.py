@@ -60,10 +60,10 @@ STAGES = {
 }  # fmt: skip
 
 VARIANTS = {
-    ("shared", "beta"): ("dot", "paper: shared u, Beta"),
-    ("per_client", "beta"): ("solid", "per-client u, Beta"),
-    ("per_client", "unbiased"): ("dash", "per-client u, unbiased"),
-    ("shared", "unbiased"): ("dashdot", "shared u, unbiased"),
+    ("shared", "beta"): ("dot", "-open", "paper: shared u, Beta"),
+    ("per_client", "beta"): ("solid", "", "per-client u, Beta"),
+    ("per_client", "unbiased"): ("dash", "-dot", "per-client u, unbiased"),
+    ("shared", "unbiased"): ("dashdot", "-open", "shared u, unbiased"),
 }
 
 
@@ -77,7 +77,7 @@ def config_label(config: RunConfig) -> str:
     name = METHOD_LABELS.get(config.method, config.method)
     parts = []
     if config.method == "deltamask":
-        parts.append(VARIANTS[config.noise, config.aggregation][1])
+        parts.append(VARIANTS[config.noise, config.aggregation][2])
         if config.codec != RunConfig.model_fields["codec"].default:
             parts.append(config.codec)
         if config.kappa < 1 or config.kappa_schedule != "constant":
@@ -94,13 +94,14 @@ def color(config: RunConfig) -> str:
 
 
 def style(config: RunConfig) -> tuple[str, str, str]:
-    """(colour, dash, marker) of a run's curve."""
-    dash = "solid"
+    """(colour, dash, marker) of a run's curve: a variant has its own dash, and its marker is hollow or dotted."""
+    dash, marker = "solid", METHOD_MARKERS.get(config.method, "circle")
     if config.method == "deltamask":
-        dash = VARIANTS[config.noise, config.aggregation][0]
+        dash, kind, _ = VARIANTS[config.noise, config.aggregation]
+        marker += kind
         if config.codec != RunConfig.model_fields["codec"].default:
-            dash = "longdashdot"
-    return color(config), dash, METHOD_MARKERS.get(config.method, "circle")
+            dash, marker = "longdashdot", "circle-open-dot"
+    return color(config), dash, marker
 
 
 def plain(text: str) -> str:

@@ -342,6 +342,8 @@ def list_runs(*roots: Path) -> list[Run]:
     runs = []
     for root in roots or (runs_dir(), recorded_dir()):
         for config in sorted(root.glob("*/config.json")):
+            if config.parent.name.startswith("."):
+                continue  # an upload that is being checked
             try:
                 runs.append(load_run(config.parent))
             except StoreError:
