@@ -50,11 +50,8 @@ def draw_split() -> None:
     except (DatasetError, ValueError) as error:
         st.warning(str(error))
         return
-    classes = labels_of(asked["dataset"])[1]
-    about = f"Samples of each class (columns) that each client (rows) would hold; the fullest cell has {counts.max()}"
-    bare = {"displayModeBar": False}
-    st.plotly_chart(charts.label_split(counts, classes, small=True), key="split", config=bare, alt=about)
-    st.caption(about)
+    style.count_table(counts, labels_of(asked["dataset"])[1])
+    st.caption("Samples of each class (columns) that each client (rows) would hold: moves with α.")
 
 
 @st.fragment

@@ -5,11 +5,11 @@ from pathlib import Path
 import streamlit as st
 from style import STYLE
 
-HERE = Path(__file__).parent
+LOGO = str(Path(__file__).parent / "logo.svg")
 
 st.set_page_config(page_title="DeltaMask Explorer", page_icon=":material/grid_on:", layout="wide")
 st.html(STYLE)
-st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
+st.logo(LOGO, size="large")
 page = st.navigation(
     [
         st.Page("lab.py", title="Lab", icon=":material/science:", default=True),

@@ -31,51 +31,54 @@ def draw(run: Run, round: int) -> None:
             st.warning(f"Client {client['client']} was dropped in this round: {reason}")
     _draw_payloads(run, round)
     st.space("small")
-    _draw_charts(run, round, record)
-    _draw_tables(run, record)
+    _draw_details(run, round, record)
 
 
-def _draw_charts(run: Run, round: int, record: dict[str, Any]) -> None:
+def _draw_details(run: Run, round: int, record: dict[str, Any]) -> None:
+    """What lies behind the round, one subject at a time: a chart that nobody looks at costs nothing."""
+    bits, clients, time = st.tabs(["Flips and bits", "Clients", "Time"], key="details", on_change="rerun")
+    if bits.open:
+        with bits:
+            _draw_bits(run, round, record)
+    if clients.open:
+        with clients:
+            _draw_clients(run, round, record)
+    if time.open:
+        with time:
+            about = "Seconds of each round on the machine that ran it: all clients one after the other."
+            chart("Time by stage", charts.seconds_by_stage(run, at_round=round), "seconds", about=about)
+
+
+def _draw_bits(run: Run, round: int, record: dict[str, Any]) -> None:
     flips = any(entry["flips"] is not None for entry in run.records)
-    first = st.columns(3 if flips else 2, gap="medium")
+    places = st.columns(1 + flips + bool(record["kept_by_layer"] and run.task), gap="medium")
     if flips:
-        with first[0]:
+        with places[0]:
             about = "Mask bits that changed, those that κ kept, and those that the filter invented: means over clients."
             chart("Flips a client", charts.flips_by_round(run, at_round=round), "flips", about=about)
-    with first[-2]:
+    with places[flips]:
         about = "Uplink of each round, beside the entropy of what it carried: no lossless code can stay below it."
         chart("Bits and bounds", charts.bits_by_round(run, at_round=round), "bits", about=about)
-    with first[-1]:
-        about = "The server model's accuracy for the clients of each round, by their own mix of classes."
-        chart("Best and worst client", charts.client_spread(run, at_round=round), "spread", about=about)
-    second = st.columns(3 if record["kept_by_layer"] and run.task else 2, gap="medium")
-    if len(second) == 3:
-        with second[0]:
+    if record["kept_by_layer"] and run.task:
+        with places[-1]:
             about = "Share of each layer's weights that flipped in this round, a client, after κ."
             chart("Flips by layer", charts.flips_by_layer(run, round), "layers", about=about)
-    with second[-2]:
+
+
+def _draw_clients(run: Run, round: int, record: dict[str, Any]) -> None:
+    places = st.columns(3 if run.task else 2, gap="medium")
+    with places[0]:
+        about = "The server model's accuracy for the clients of each round, by their own mix of classes."
+        chart("Best and worst client", charts.client_spread(run, at_round=round), "spread", about=about)
+    with places[1]:
         about = "Accuracy for each client of this round, worst first."
         chart("Accuracy by client", charts.client_accuracies(run, round, height=300), "client_accuracy", about=about)
-    with second[-1]:
-        about = "Seconds of each round on the machine that ran it: all clients one after the other."
-        chart("Time by stage", charts.seconds_by_stage(run, at_round=round), "seconds", about=about)
-
-
-def _draw_tables(run: Run, record: dict[str, Any]) -> None:
     if run.task:
-        split = st.expander(
-            f"Who holds what: label split of this run, α = {run.config.dirichlet_alpha:g}", key="open_split",
-            on_change="rerun",
-        )  # fmt: skip
-        if split.open:
-            with split:
-                counts = np.array(run.task["label_counts"])
-                about = "Training samples of each class that each client holds."
-                chart("Label split", charts.label_split(counts, run.task["classes"]), "run_split", about=about)
-    tables = st.expander("The clients of this round as a table", key="open_clients", on_change="rerun")
-    if tables.open:
-        with tables:
-            st.dataframe(record["clients"], hide_index=True, alt="The clients of this round")
+        with places[2]:
+            about = f"Training samples of each class that each client holds, α = {run.config.dirichlet_alpha:g}."
+            counts = np.array(run.task["label_counts"])
+            chart("Who holds what", charts.label_split(counts, run.task["classes"]), "run_split", about=about)
+    st.dataframe(record["clients"], hide_index=True, alt="The clients of this round")
 
 
 def _sentence(record: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from deltamask import palette
@@ -31,6 +33,10 @@ h2 {padding-top: 1.2rem !important;}
   padding-left: .45rem;}
 .film b {font-weight: 650; font-variant-numeric: tabular-nums;}
 .quiet {opacity: .78;}
+.split {width: 100%; border-collapse: separate; border-spacing: 2px; table-layout: fixed; font-size: .66rem;
+  font-variant-numeric: tabular-nums; margin: 0;}
+.split td {padding: .18rem 0; text-align: center; border: 0; border-radius: 3px; line-height: 1.2;}
+.split th {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);}
 .pill {display: inline-block; font-size: .78rem; font-weight: 600; padding: .05rem .55rem; border-radius: 1rem;
   border: 1px solid currentColor;}
 @media (max-width: 640px) {
@@ -66,6 +72,22 @@ def legend(groups: Sequence[Group]) -> None:
             f'<span><img alt="" width="30" height="12" src="{_swatch(color, dash, marker)}">{name}{mark}</span>'
         )
     st.html(f'<div class="legend">{"".join(chips)}</div>')
+
+
+def count_table(counts: npt.NDArray[np.int64], classes: Sequence[str], most: int = 30) -> None:
+    """Clients by classes as a table whose cells are the darker the more they hold; the first `most` clients."""
+    top = max(1, int(counts.max()))
+    head = "".join(f"<th>{escape(name)}</th>" for name in classes)
+    rows = []
+    for client, row in enumerate(counts[:most]):
+        cells = "".join(
+            f'<td style="background: color-mix(in srgb, #2f7fd1 {8 + 62 * count / top:.0f}%, transparent)" '
+            f'title="client {client}, {escape(name)}: {count} samples">{count if len(classes) <= 12 else ""}</td>'
+            for name, count in zip(classes, row.tolist(), strict=True)
+        )
+        rows.append(f"<tr><th>client {client}</th>{cells}</tr>")
+    more = f" and {len(counts) - most} more clients" if len(counts) > most else ""
+    st.html(f'<table class="split"><tr><th>client</th>{head}</tr>{"".join(rows)}</table>{more}')
 
 
 def _swatch(color: str, dash: str, marker: str) -> str:

@@ -51,6 +51,8 @@ class Group:
         frames = [run.rounds for run in self.runs]
         if not all(len(frame) for frame in frames):
             return pd.DataFrame()
+        if len(frames) == 1:
+            return frames[0].assign(accuracy_min=frames[0]["accuracy"], accuracy_max=frames[0]["accuracy"])
         bits = [f"{name}{kind}" for name in WAYS.values() for kind in ("", "_total", "_mean")]
         every = pd.concat(frame[["round", "accuracy", *bits]] for frame in frames).groupby("round")
         mean = every.mean()
