@@ -245,12 +245,12 @@ class Run:
         """The run's headline figures, over the rounds after the probing round 0.
 
         accuracy: mean of the last ten. worst_client: mean over the same rounds of the lowest accuracy for a client.
-        bpp_up, bpp_down, bpp_total: mean. bpp_up_total, bpp_down_total: everything sent, round 0 included; likewise
-        the bytes, over all clients. Figures that there are not yet are None.
+        bpp_up, bpp_down, bpp_total: mean. With `_total` behind it: everything sent, round 0 included; likewise the
+        bytes, over all clients. Figures that there are not yet are None.
         """
-        rounds = self.rounds
+        rounds, ways = self.rounds, ("bpp_up", "bpp_down", "bpp_total")
         if not len(rounds):
-            none = ("accuracy", "worst_client", "bpp_up", "bpp_down", "bpp_total", "bpp_up_total", "bpp_down_total")
+            none = ("accuracy", "worst_client", *ways, *(f"{way}_total" for way in ways))
             return {"rounds": 0, **dict.fromkeys(none), "uplink_bytes": 0, "downlink_bytes": 0}
         after = rounds[rounds["round"] > 0]
         last_ten = (self.records[1:] or self.records)[-10:]
@@ -259,9 +259,8 @@ class Run:
             "rounds": int(rounds["round"].max()),
             "accuracy": float((after if len(after) else rounds)["accuracy"].tail(10).mean()),
             "worst_client": float(np.mean(worst)) if worst else None,
-            **{way: float(after[way].mean()) if len(after) else None for way in ("bpp_up", "bpp_down", "bpp_total")},
-            "bpp_up_total": float(rounds["bpp_up_total"].iloc[-1]),
-            "bpp_down_total": float(rounds["bpp_down_total"].iloc[-1]),
+            **{way: float(after[way].mean()) if len(after) else None for way in ways},
+            **{f"{way}_total": float(rounds[f"{way}_total"].iloc[-1]) for way in ways},
             "uplink_bytes": int(rounds["uplink_bytes"].sum()),
             "downlink_bytes": int(rounds["downlink_bytes"].sum()),
         }
