@@ -14,7 +14,7 @@ help:  ## List the targets
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv: torch is large, so the first time takes a minute or two"
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[app,notebooks,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[app,notebooks,test,text]'
 	touch $@
 
 app: .venv/installed  ## Open the dashboard on localhost (PORT=8501)
