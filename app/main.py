@@ -1,6 +1,7 @@
 """DeltaMask Explorer's dashboard: the frame and the router. `streamlit run app/main.py`"""
 
 import streamlit as st
+import wire_warm
 from style import STYLE
 
 st.set_page_config(page_title="DeltaMask Explorer", page_icon=":material/grid_on:", layout="wide")
@@ -12,4 +13,5 @@ page = st.navigation(
         st.Page("learn.py", title="Learn", icon=":material/school:"),
     ]
 )
+wire_warm.start()
 page.run()

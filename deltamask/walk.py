@@ -21,6 +21,7 @@ from deltamask.codecs.fuse import FuseCodec, FuseFilter
 from deltamask.datasets import data_dir
 from deltamask.masks import ONE, Mask, Positions, Theta
 from deltamask.noise import PublicNoise, Words
+from deltamask.presets import PRESETS
 
 Bpe = Literal[8, 16, 32]
 Noise = Literal["shared", "per_client"]
@@ -128,16 +129,17 @@ def walk(settings: Settings) -> Walk:
     score = _logit(real.theta) + settings.shift
     theta = masks.to_fixed(_sigmoid(score))
     shares = [_share(settings, theta, real.steps[client], client) for client in range(settings.clients)]
-    ones = np.sum([share.mask_read for share in shares], axis=0, dtype=np.int32)
+    ones = np.array([share.mask_read for share in shares], np.int32).sum(axis=0, dtype=np.int32)
     return Walk(settings, theta, shares, ones, aggregation.beta(ones, len(shares)))
 
 
 def _share(settings: Settings, theta: Theta, step: npt.NDArray[np.float64], client: int) -> Share:
-    noise = PublicNoise(0, example().origin["round"], client if settings.noise == "per_client" else None)
-    both_know = CodecContext(example().origin["round"], client, theta, noise, (0, len(theta)))
+    round = example().origin["round"]
+    noise = PublicNoise(_seed(), round, client if settings.noise == "per_client" else None)
+    both_know = CodecContext(round, client, theta, noise, (0, len(theta)))
     codec = codecs[f"bfuse{settings.bpe}"]
     assert isinstance(codec, FuseCodec)
-    u = noise.words(0, len(theta))
+    u = _of_the_block(noise)
     mask = masks.sample(theta, u)
     trained = masks.to_fixed(_sigmoid(_logit(theta) + settings.strength * step))
     flips = masks.flips(trained, theta, u)
@@ -156,6 +158,17 @@ def _share(settings: Settings, theta: Theta, step: npt.NDArray[np.float64], clie
         decoded=decoded,
         mask_read=masks.apply_flips(mask, decoded),
     )
+
+
+def _seed() -> int:
+    return PRESETS[example().origin["preset"]].seed
+
+
+def _of_the_block(noise: PublicNoise) -> Words:
+    """u at the block's places in the whole vector: the words that the recorded training itself drew."""
+    origin, side = example().origin, example().side
+    starts = [origin["start"] + row * origin["width"] + origin["columns"][0] for row in range(*origin["rows"])]
+    return np.concatenate([noise.words(start, start + side) for start in starts])
 
 
 def read_settings(given: Mapping[str, str]) -> tuple[Settings, list[str]]:

@@ -60,6 +60,8 @@ def main() -> None:
         "preset": "fashion",
         "round": ROUND,
         "layer": LAYER,
+        "start": layer.start,
+        "width": width,
         "rows": [row, row + SIDE],
         "columns": [column, column + SIDE],
         "flips_in_block": int(blocks.max()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -123,8 +124,8 @@ def test_rice_bytes_lead_to_the_flips_whose_gaps_they_hold() -> None:
     assert np.array_equal(np.unique(np.concatenate(found)), positions)
     assert found[0][0] == positions[0]
     assert found[-1][-1] == positions[-1]
-    assert all(left[-1] <= right[0] for left, right in zip(found, found[1:], strict=False))
-    # The gap of a position is what changes when its bytes are another's: 8 bits hold at most 8 / (k + 1) + 1 gaps.
+    assert all(left[-1] <= right[0] for left, right in pairwise(found))
+    # A gap takes k + 1 bits at least.
     k = view.pixels[view.section("k").start]
     assert max(map(len, found)) <= 8 // (k + 1) + 2
 
