@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
+import wire_warm
 from style import STYLE
 
 LOGO = str(Path(__file__).parent / "logo.svg")
@@ -19,4 +20,5 @@ page = st.navigation(
     ],
     position="top",
 )
+wire_warm.start()
 page.run()
