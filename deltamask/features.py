@@ -69,9 +69,25 @@ def preprocess(images: Images, backbone: Backbone, size: int) -> Tensor:
 def _chunk(images: Images, backbone: Backbone, size: int, tick: Callable[[int], None]) -> np.ndarray:
     parts = []
     for start in range(0, len(images), BATCH):
-        parts.append(backbone.trunk(preprocess(images[start : start + BATCH], backbone, size)).contiguous().numpy())
+        pixels = preprocess(images[start : start + BATCH], backbone, size)
+        parts.append(backbone.trunk(padded(pixels, BATCH)).contiguous().numpy()[: len(pixels)])
         tick(len(parts[-1]))
     return np.concatenate(parts)
+
+
+def padded(batch: Tensor, size: int) -> Tensor:
+    """`batch` filled up with zeros to `size` rows.
+
+    A sample's last bits depend on how many others are computed with it, though not on which. With batches of one size
+    they depend on the sample alone: a node that holds a part of the images gets the very features of the whole.
+    """
+    if len(batch) == size:
+        return batch
+    whole = batch.new_zeros(size, *batch.shape[1:])
+    if batch.ndim == 4:
+        whole = whole.contiguous(memory_format=torch.channels_last)
+    whole[: len(batch)] = batch
+    return whole
 
 
 def trunk_features(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deltamask import backbones, datasets
 from deltamask.config import RunConfig
-from deltamask.features import FeatureKey, Progress, trunk_features
+from deltamask.features import FeatureKey, Progress, padded, trunk_features
 from deltamask.partition import Shards, dirichlet_split, label_counts
 from deltamask.tail import Tail
 
@@ -60,8 +60,8 @@ class Task:
     def pooled(self, features: Tensor, effective: Tensor) -> Tensor:
         """The tail's output for `features` with the weights `effective` (d,)."""
         self.tail.effective.copy_(effective)
-        batches = range(0, len(features), EVALUATION_BATCH)
-        return torch.cat([self.tail(features[start : start + EVALUATION_BATCH]) for start in batches])
+        batches = features.split(EVALUATION_BATCH)
+        return torch.cat([self.tail(padded(batch, EVALUATION_BATCH))[: len(batch)] for batch in batches])
 
 
 def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
