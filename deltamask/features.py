@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from deltamask.atomic import write_atomic
 from deltamask.datasets import Images
@@ -57,6 +55,9 @@ class FeatureKey:
 
 def preprocess(images: Images, backbone: Backbone, size: int) -> Tensor:
     """(n, h, w[, 3]) uint8 to (n, 3, size, size) float32, resized and normalised as the backbone expects."""
+    from torchvision.transforms import InterpolationMode  # a second to import, and no need of it when all is cached
+    from torchvision.transforms import functional as transforms
+
     pixels = torch.from_numpy(images.copy()).float() / 255
     pixels = pixels[:, None].expand(-1, 3, -1, -1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     mode = InterpolationMode(backbone.interpolation)

@@ -1,0 +1,123 @@
+"""A node's own data on disk, and the Task that each side makes of what it has.
+
+shard.json    client, dataset, classes
+images.npy    (n, height, width[, 3]) uint8
+labels.npy    (n,) int64
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from deltamask import backbones, datasets
+from deltamask.config import RunConfig
+from deltamask.datasets import ImageDataset, Images, Labels
+from deltamask.features import FeatureKey, Progress, trunk_features
+from deltamask.partition import dirichlet_split
+from deltamask.tail import Tail
+from deltamask.task import Task, no_progress
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one client holds."""
+
+    client: int
+    dataset: str
+    classes: tuple[str, ...]
+    images: Images
+    labels: Labels
+
+    def write(self, folder: Path) -> None:
+        """Make `folder`, which the node reads."""
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"client": self.client, "dataset": self.dataset, "classes": list(self.classes)}
+        (folder / "shard.json").write_text(json.dumps(about, indent=1))
+        np.save(folder / "images.npy", self.images, allow_pickle=False)
+        np.save(folder / "labels.npy", self.labels, allow_pickle=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Shard:
+        """OSError or ValueError if it is not there or damaged."""
+        about = json.loads((folder / "shard.json").read_text())
+        images, labels = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("images", "labels"))
+        if len(images) != len(labels):
+            raise ValueError(f"{folder}: {len(images)} images and {len(labels)} labels")
+        return cls(int(about["client"]), about["dataset"], tuple(about["classes"]), images, labels)
+
+    @property
+    def label_counts(self) -> list[int]:
+        """How many samples of each class: all that the server learns of the data."""
+        counts: list[int] = np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return counts
+
+
+def split(config: RunConfig) -> list[Shard]:
+    """The shards that an in-process run of `config` would train on, one for each client."""
+    data = datasets.load(config.dataset)
+    images, labels = data.train_x[: config.train_samples], data.train_y[: config.train_samples]
+    indices = dirichlet_split(
+        labels, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
+    )
+    return [
+        Shard(client, data.name, data.classes, images[index], labels[index]) for client, index in enumerate(indices)
+    ]
+
+
+def node_task(config: RunConfig, shard: Shard) -> Task:
+    """The node's Task: its own samples, in the order that they have in the whole, and no test set."""
+    nothing = shard.images[:0]
+    own = ImageDataset(
+        f"{shard.dataset}-client-{shard.client}", shard.images, shard.labels, nothing, shard.labels[:0], shard.classes
+    )
+    empty = np.zeros(0, np.int64)
+    shards = [empty] * shard.client + [np.arange(len(shard.labels))]
+    return _task(config, own, shard.labels, shards + [empty] * (config.clients - len(shards)), train=True)
+
+
+def server_task(config: RunConfig, progress: Progress = no_progress) -> Task:
+    """The server's Task: the test set. It knows of nobody's samples yet; `with_holdings` tells it."""
+    shards = [np.zeros(0, np.int64)] * config.clients
+    return _task(config, datasets.load(config.dataset), np.zeros(0, np.int64), shards, train=False, progress=progress)
+
+
+def with_holdings(task: Task, label_counts: npt.NDArray[np.int64]) -> Task:
+    """`task` with what the clients say they have: (clients, classes) samples. Labels only; the samples stay there."""
+    labels = np.repeat(np.tile(np.arange(label_counts.shape[1]), len(label_counts)), label_counts.ravel())
+    shards = np.split(np.arange(len(labels)), np.cumsum(label_counts.sum(1))[:-1])
+    return replace(task, train_y=torch.from_numpy(labels), shards=shards)
+
+
+def _task(
+    config: RunConfig,
+    data: ImageDataset,
+    labels: Labels,
+    shards: list[npt.NDArray[np.int64]],
+    *,
+    train: bool,
+    progress: Progress = no_progress,
+) -> Task:
+    """As `load_task`, but with the features of one of the two halves only."""
+    backbone = backbones.build(config.backbone, config.masked_blocks)
+    key = FeatureKey(
+        backbone.name, backbone.weights_id, config.masked_blocks, data.name, data.fingerprint, config.image_size
+    )
+    nothing = torch.zeros(0)
+    train_x = trunk_features(data.train_x, len(labels), "train", key, backbone, progress) if train else nothing
+    test_x = nothing if train else trunk_features(data.test_x, config.test_samples, "test", key, backbone, progress)
+    return Task(
+        tail=Tail(backbone.tail),
+        train_x=train_x,
+        train_y=torch.from_numpy(labels.copy()),
+        test_x=test_x,
+        test_y=torch.from_numpy(data.test_y[: len(test_x)].copy()),
+        shards=shards,
+        classes=data.classes,
+        num_features=backbone.num_features,
+    )
