@@ -12,7 +12,6 @@ import signal
 import time
 from pathlib import Path
 
-from deltamask.store import read_records
 from deltamask_flower import client_app as ours
 from deltamask_flower import server_app, wire
 from deltamask_flower.loopback import APP
@@ -20,6 +19,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 import tests.tiny  # noqa: F401 - registers the backbone
+from deltamask.store import read_records
 
 client, server = ClientApp(), server_app.app
 client.query("hello")(ours.hello)

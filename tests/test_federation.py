@@ -144,8 +144,8 @@ def _rows(path: Path) -> int:
 
 @pytest.fixture(scope="module")
 def survived(deployment: Federation, home: Path) -> Run:
-    """Round 2: node 0 is killed as it trains, node 1 sleeps until the server has gone on. Round 3: node 0 is back, node 2
-    sends a damaged payload. Round 4: node 2 sends what it sent before. Round 5: the server is killed, and begins again.
+    """Round 2: node 0 is killed as it trains, node 1 sleeps until the server has gone on. Round 3: node 0 is back, node
+    2 sends a damaged payload. Round 4: node 2 sends what it sent before. Round 5: the server is killed, and goes on.
     """
     out = home / "survived"
     plans: dict[int, dict[str, str]] = {0: {"2": "die"}, 1: {"2": "sleep"}, 2: {"3": "garble", "4": "repeat"}}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
-import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from deltamask.codecs import DecodeError
-from deltamask.features import trunk_features  # noqa: F401 - torch before flwr
+from deltamask.config import RunConfig
 from deltamask.task import Task, load_task
 from tests import tiny
 
@@ -21,12 +21,14 @@ pytest.importorskip("flwr", reason="`make test-federation` installs it")
 FLOWER_APP = Path(__file__).resolve().parent.parent / "flower_app"
 sys.path.insert(0, str(FLOWER_APP))
 
+import settings  # noqa: E402
 from deltamask_flower import node, shard, wire  # noqa: E402
 from deltamask_flower.keys import make_certificates, make_node_keys  # noqa: E402
 from deltamask_flower.wire import Identity  # noqa: E402
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict  # noqa: E402
 
 from deltamask.methods import methods  # noqa: E402
+from deltamask.simulation import simulate  # noqa: E402
 
 pytestmark = pytest.mark.federation
 
@@ -143,7 +145,7 @@ def test_the_server_learns_label_counts_and_no_sample(task: Task) -> None:
 def test_a_node_catches_up_by_messages_or_by_a_snapshot_alike(task: Task, tmp_path: Path) -> None:
     config = tiny.config(rounds=4)
     seen = tiny.Witness()
-    list(tiny.simulate(config, task=task, observer=seen))
+    list(simulate(config, task=task, observer=seen))
     method = methods[config.method]
     state = seen.checkpoints[3].state  # after round 3: round 4 is open
     broadcasts = [seen.broadcasts[round] for round in (1, 2, 3, 4)]
@@ -178,6 +180,6 @@ def test_private_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 
 def test_the_apps_settings_are_the_fields_of_run_config() -> None:
-    before = (FLOWER_APP / "pyproject.toml").read_text()
-    subprocess.run([sys.executable, FLOWER_APP / "fields.py"], check=True, timeout=60)
-    assert (FLOWER_APP / "pyproject.toml").read_text() == before, "fields of RunConfig have changed: commit the new file"
+    assert settings.PATH.read_text().endswith(settings.section()), "run `python flower_app/settings.py`"
+    stored = tomllib.loads(settings.PATH.read_text())["tool"]["flwr"]["app"]["config"]
+    assert RunConfig(**{name: stored[name] for name in RunConfig.model_fields}) == RunConfig()

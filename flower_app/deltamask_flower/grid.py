@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from logging import WARN
 from typing import Any
 
@@ -17,15 +17,20 @@ EACH = 0.002  # and at least this much for each reply that is waited for
 
 
 class PromptGrid(Grid):
-    """Flower's Grid with a `send_and_receive` of its own. All else is the wrapped one's."""
+    """Flower's Grid with a `send_and_receive` of its own. All else is the wrapped one's.
+
+    waiting: told, whenever replies are asked for, how many have come of how many; what it raises ends the wait.
+    """
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
+        self.waiting: Callable[[int, int], None] = lambda done, total: None
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """The replies that came within `timeout` seconds. Each is fetched on its own: Flower raises for a reply that it
         cannot put together, and the others of the same request would be lost with it."""
         pending = set(self.grid.push_messages(list(messages)))
+        total = len(pending)
         end = time.monotonic() + (float("inf") if timeout is None else timeout)
         replies: list[Message] = []
         while pending and time.monotonic() < end:
@@ -41,6 +46,7 @@ class PromptGrid(Grid):
                 if answered:
                     pending.discard(message_id)
                     replies += answered
+            self.waiting(total - len(pending), total)
             if pending:
                 time.sleep(max(FASTEST, EACH * len(pending)))
         return replies

@@ -76,6 +76,7 @@ class Rounds:
         """The rounds that are left."""
         rounds = config.rounds - start.round if start else config.rounds + 1
         strategy = DeltaMask(serve(config, task, start, observer), self.roster, self.identity, self.run, self.timeout)
+        self.grid.waiting = lambda done, total: observer.progress(strategy.what, done, total)
         strategy.start(self.grid, ArrayRecord(), num_rounds=rounds, timeout=self.timeout)
         yield from strategy.records
 

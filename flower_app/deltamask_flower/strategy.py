@@ -47,6 +47,11 @@ class DeltaMask(Strategy):
         self._broadcasts: dict[int, bytes] = {}  # by round, for clients that will have missed some
         self._sent: dict[int, tuple[Message, int]] = {}  # by client: the message, and the bytes of ours in it
 
+    @property
+    def what(self) -> str:
+        """What is being waited for, in the words of an in-process run."""
+        return f"round {self._opened.round}, clients" if isinstance(self._opened, OpenRound) else "the end"
+
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:

@@ -1,6 +1,6 @@
 """Write RunConfig's fields with their defaults into pyproject.toml, where Flower looks for what a run may set.
 
-python flower_app/fields.py
+python flower_app/settings.py
 """
 
 from __future__ import annotations
