@@ -1,4 +1,4 @@
-"""A whole federation on this machine: one SuperLink and some SuperNodes, each a process tree of its own, on loopback.
+"""A whole federation on this machine: one SuperLink and some SuperNodes on loopback, each with processes of its own.
 
 home/certificates/   ca.crt, server.crt, server.key
 home/nodes/0/        shard/, node.key, node.pub, cache/ and what the node remembers
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from deltamask.config import RunConfig
 from deltamask_flower.keys import make_certificates, make_node_keys
 from deltamask_flower.shard import Shard, split
@@ -27,6 +30,7 @@ from deltamask_flower.shard import Shard, split
 APP = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 CONNECTION = "loopback"
+MARK = "DELTAMASK_FEDERATION"  # in the environment of every process of a federation: whose it is
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -63,6 +67,7 @@ class Federation:
 
     simulation: no SuperNodes; the SuperLink plays them itself, on Ray. app: the Flower app to run. environment: what
     every process gets on top of ours. relay: the port that nodes are told to connect to instead of the SuperLink's.
+    show: is told each command before it starts.
     """
 
     home: Path
@@ -70,7 +75,9 @@ class Federation:
     app: Path = APP
     environment: Mapping[str, str] = field(default_factory=dict)
     relay: int | None = None
+    show: Callable[[str], None] = lambda command: None
     port: int = field(default_factory=free_port)
+    run: str = ""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __enter__(self) -> Federation:
@@ -145,14 +152,18 @@ class Federation:
         more = []
         if self.simulation:
             more = ["--federation-config", f"num-supernodes={config.clients} client-resources-num-cpus=1"]
-        self._flwr("run", str(self.app), CONNECTION, "--run-config", str(path), *more)
+        said = self._flwr("run", str(self.app), CONNECTION, "--run-config", str(path), *more)
+        self.run = re.findall(r"started run (\d+)", said)[0]
 
-    def _flwr(self, *arguments: str) -> None:
+    def _flwr(self, *arguments: str) -> str:
+        """What the command prints. FederationError if it fails."""
+        self.show(shlex.join(["flwr", *arguments]))
         done = subprocess.run(
             [_command("flwr"), *arguments], env=self._environment(), capture_output=True, text=True, timeout=180
         )
         if done.returncode:
             raise FederationError(f"flwr {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     def _environment(self, **more: str) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -160,10 +171,12 @@ class Federation:
         return {**os.environ, **QUIET, "PATH": path, **home, **self.environment, **more}
 
     def _start(self, name: str, command: list[str], **environment: str) -> None:
+        self.show(shlex.join(command))
+        everything = self._environment(**environment, **{MARK: self._mark(name)})
         with open(self.home / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
                 [_command(command[0]), *command[1:]],
-                env=self._environment(**environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home,
+                env=everything, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home,
                 start_new_session=True,
             )  # fmt: skip
 
@@ -180,23 +193,47 @@ class Federation:
         try:
             wait_for(what, ready_or_dead, seconds)
         except FederationError as error:
-            raise FederationError(f"{error}\n{self.log(name)[-3000:]}") from None
+            with suppress(FederationError, subprocess.TimeoutExpired):
+                self.keep_run_log()
+            raise FederationError(f"{error}\n{self.log(name)[-3000:]}\n{self.log('run')[-3000:]}") from None
 
     def log(self, name: str) -> str:
-        """What a process has said so far: `superlink` or `node-0`, `node-1` …"""
-        return (self.home / f"{name}.log").read_text(errors="replace")
+        """What a process has said so far: `superlink`, `node-0`, `node-1` …, or `run`, once its log is kept."""
+        path = self.home / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def keep_run_log(self) -> None:
+        """What the ServerApp has said, into run.log."""
+        if self.run:
+            (self.home / "run.log").write_text(self._flwr("log", self.run, CONNECTION, "--show"))
 
     def _kill(self, name: str) -> None:
         process = self.processes.pop(name)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its session's id is its pid: its children die with it
+        while family := self.members().get(name):
+            for member in family:
+                with suppress(psutil.Error):
+                    member.kill()
+            psutil.wait_procs(family, timeout=5)
         process.wait(timeout=30)
 
+    def members(self) -> dict[str, list[psutil.Process]]:
+        """All that each process has started, also what has left its session: they have inherited its mark."""
+        members: dict[str, list[psutil.Process]] = {}
+        mark = self._mark("")
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                whose = process.environ().get(MARK, "")
+                if whose.startswith(mark) and process.status() != psutil.STATUS_ZOMBIE:
+                    members.setdefault(whose.removeprefix(mark), []).append(process)
+        return members
+
+    def _mark(self, name: str) -> str:
+        return f"{self.home.resolve()}:{name}"
+
     def close(self) -> None:
-        """End every process, nodes first."""
-        for process in reversed(self.processes.values()):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+        """End every process."""
+        for process in self.processes.values():
+            process.terminate()
         for name in list(self.processes):
             with suppress(subprocess.TimeoutExpired):
                 self.processes[name].wait(timeout=10)
