@@ -65,15 +65,11 @@ class RoundBook:
     def close(self, evaluations: dict[str, Evaluation], theta: Theta | None) -> RoundRecord:
         """The record. `evaluations`: by kind of mask, the first being the headline."""
         headline = next(iter(evaluations.values()))
-        clients = [
-            replace(record, accuracy=client_accuracy(headline, self.task.label_counts[record.client]))
-            for record in self._clients.values()
-        ]
+        everyone = [client_accuracy(headline, counts) for counts in self.task.label_counts]
+        clients = [replace(record, accuracy=everyone[record.client]) for record in self._clients.values()]
         used = any(record.dropped is None for record in clients)
-        seconds = {
-            stage: self.clock.seconds.get(stage, 0.0)
-            for stage in ("train", "encode", "decode", "evaluate", "broadcast")
-        }
+        stages = ("train", "encode", "decode", "evaluate", "broadcast")
+        seconds = {stage: self.clock.seconds.get(stage, 0.0) for stage in stages}
         others = self.clock.seconds.get("clients", 0.0) + seconds["decode"]
         seconds["aggregate"] = max(0.0, self.clock.seconds["server"] - others)
         return RoundRecord(
@@ -81,6 +77,8 @@ class RoundBook:
             accuracy=headline.accuracy,
             accuracy_threshold=_accuracy(evaluations.get("threshold")),
             accuracy_sampled=_accuracy(evaluations.get("sampled")),
+            accuracy_worst=min(everyone),
+            accuracy_spread=float(np.std(everyone)),
             loss=headline.loss,
             uplink_bytes=self.ledger.uplink_bytes,
             downlink_bytes=self.ledger.downlink_bytes,

@@ -31,6 +31,7 @@ Noise = Literal["shared", "per_client"]
 Aggregation = Literal["beta", "unbiased"]
 Schedule = Literal["constant", "cosine"]
 KeepPayloads = Literal["none", "few", "all"]
+EvaluateOn = Literal["test", "validation"]
 
 
 class RunConfig(BaseModel):
@@ -67,6 +68,11 @@ class RunConfig(BaseModel):
         ge=1,
         le=10_000_000,
         description="Test images used, from the front of the fixed order; more than there are means all.",
+    )
+    evaluate_on: EvaluateOn = Field(
+        "test",
+        description="`validation`: measure on the training images that follow the first train_samples, as many as "
+        "test_samples says, and touch no test image: for choosing settings.",
     )
 
     # By whom

@@ -77,10 +77,11 @@ def test_one_bit(package: SimpleNamespace, name: str, make) -> None:
 
 @pytest.mark.parametrize("make", [gaussian, heavy])
 def test_half_a_bit(package: SimpleNamespace, make) -> None:
-    values = make(N)
+    """A length of which half, give or take, is just below a power of two: the package's padding is more bits."""
+    values = make(N - 468)
     inner = package.transform.SequenceTransform([rotation(package), package.drive.drive])
     theirs = mean_error(package.sparsification.RandomP(0.5, seed=1, t=inner), values)
-    assert mean_nmse("eden0.5", values, TIMES) == pytest.approx(theirs, rel=0.04)
+    assert mean_nmse("eden0.5", values, TIMES) == pytest.approx(theirs, rel=0.03)
 
 
 @pytest.mark.parametrize("make", [gaussian, heavy])

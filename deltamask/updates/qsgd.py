@@ -67,12 +67,12 @@ def round_levels(values: Values, context: UpdateContext) -> tuple[Symbols, Value
     magnitude = np.zeros((count, BUCKET), np.float32)
     magnitude.reshape(-1)[:n] = np.abs(values)
     norms = magnitude.max(axis=1, initial=0)
-    magnitude *= S
     np.divide(magnitude, norms[:, None], out=magnitude, where=norms[:, None] > 0)
+    exact = S * magnitude.reshape(-1)[:n]  # at most S, also in float32
     rng = generator(context.seed, "dither", round=context.round, client=context.client)
-    level = np.floor(magnitude.reshape(-1)[:n] + rng.random(n, np.float32))
-    level = np.copysign(np.minimum(level, S), values)  # S + 0.99999994 is S + 1 in float32
-    return level.astype(np.int32) + S, norms
+    lower = np.floor(exact)
+    level = lower + (rng.random(n, np.float32) < exact - lower)
+    return np.copysign(level, values).astype(np.int32) + S, norms
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,15 @@ def node_task(config: RunConfig, shard: Shard) -> Task:
 
 
 def server_task(config: RunConfig, progress: Progress = no_progress) -> Task:
-    """The server's Task: the test set. It knows of nobody's samples yet; `with_holdings` tells it."""
+    """The server's Task: what is measured on. It knows of nobody's samples yet; `with_holdings` tells it."""
+    data = datasets.load(config.dataset)
+    if config.evaluate_on == "validation":
+        held_out = slice(config.train_samples, config.train_samples + config.test_samples)
+        data = replace(
+            data, name=f"{data.name}-validation", test_x=data.train_x[held_out], test_y=data.train_y[held_out]
+        )
     shards = [np.zeros(0, np.int64)] * config.clients
-    return _task(config, datasets.load(config.dataset), np.zeros(0, np.int64), shards, train=False, progress=progress)
+    return _task(config, data, np.zeros(0, np.int64), shards, train=False, progress=progress)
 
 
 def with_holdings(task: Task, label_counts: npt.NDArray[np.int64]) -> Task:
