@@ -34,7 +34,9 @@ import tyro
 from deltamask_flower.loopback import HOST, Federation, free_port, start_nodes
 
 from deltamask.config import RunConfig
-from deltamask.store import load_run, provenance, read_records
+from deltamask.methods import methods
+from deltamask.runner import BROADCASTS
+from deltamask.store import RunFolder, load_run, provenance, read_records
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "federation.json"
@@ -235,7 +237,12 @@ def _environment() -> dict[str, str]:
 
 
 def _summary(config: RunConfig, marks: Marks, out: Path) -> dict[str, Any]:
-    """Per round: wall and CPU seconds, ledger bytes, and stages; the tree's peak memory."""
+    """Per round: wall and CPU seconds, ledger bytes, stages. In all: peak memory, and a snapshot's size at the end."""
+    arrays = RunFolder(out).load_state()[1]  # type: ignore[index]
+    arrays.pop(BROADCASTS)
+    method = methods[config.method]
+    assert method.snapshot is not None
+    snapshot = method.snapshot(config, method.state(**arrays), config.rounds + 1)
     records = read_records(out)[1:]
     count = len(records)
     stages = {name: sum(record["seconds"][name] for record in records) / count for name in records[0]["seconds"]}
@@ -247,6 +254,7 @@ def _summary(config: RunConfig, marks: Marks, out: Path) -> dict[str, Any]:
         "per_round": {name: round(value, 4) for name, value in marks.per_round().items()},
         "ledger_up": sum(record["uplink_bytes"] for record in records) / count,
         "ledger_down": sum(record["downlink_bytes"] for record in records) / count,
+        "snapshot_bytes": len(snapshot),
         "seconds": {name: round(value, 4) for name, value in stages.items()},
         "accuracy": records[-1]["accuracy"],
     }

@@ -172,7 +172,7 @@ def _client(run: Run, round: int, client: int) -> dict[str, Any]:
 
 
 def test_a_node_killed_in_a_round_is_gone_without(survived: Run) -> None:
-    assert _client(survived, 2, 0)["dropped"] == f"no answer within {LATE:g} s"
+    assert _client(survived, 2, 0)["dropped"].startswith("no answer")  # in time, or the SuperLink misses its heartbeat
     assert _client(survived, 2, 2)["dropped"] is None
 
 

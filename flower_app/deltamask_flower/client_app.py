@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from logging import ERROR
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.common.logger import log
 
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
@@ -72,5 +74,8 @@ def _figures(upload: Upload) -> dict[str, float | int | None]:
 
 
 def _reply(message: Message, records: dict[str, wire.Record], lost: str | None) -> Message:
-    settings = ConfigRecord({} if lost is None else {"lost": lost})
+    settings = ConfigRecord({})
+    if lost is not None:
+        settings["lost"] = lost
+        log(ERROR, "Nothing of this node is used in this round: %s", lost)
     return Message(RecordDict({wire.SETTINGS: settings, **records}), reply_to=message)

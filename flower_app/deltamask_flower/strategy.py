@@ -13,6 +13,7 @@ from logging import INFO
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -26,6 +27,7 @@ from deltamask_flower.roster import Roster
 from deltamask_flower.wire import Identity
 
 PNG = b"\x89PNG"
+NO_ANSWER = (ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
 
 
 @dataclass
@@ -115,7 +117,8 @@ class DeltaMask(Strategy):
     def _read(self, client: int, reply: Message) -> Upload | str:
         """The upload in a reply, or why there is none. Raises DecodeError."""
         if reply.has_error():
-            return f"the node failed: {reply.error.reason}"
+            silent = reply.error.code in NO_ANSWER
+            return f"{'no answer' if silent else 'the node failed'}: {reply.error.reason}"
         shard = reply.content.config_records.get(wire.SHARD, ConfigRecord())
         have = shard.get("have")
         if type(have) is int and have >= 0:
