@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from deltamask.config import RunConfig
-from deltamask.records import RoundRecord
-from deltamask.simulation import Answer, OpenRound, client_round, serve
 from deltamask.store import Run, load_run, provenance, read_records
 from deltamask.task import load_task
 from tests import tiny
+from tests.remote import in_process, payloads
 
 pytest.importorskip("flwr", reason="`make test-federation` installs it")
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,14 +68,10 @@ def _state(out: Path) -> str:
     return load_run(out).state if (out / "config.json").exists() else "not yet"
 
 
-def _payloads(run: Run) -> dict[tuple[int, int], bytes]:
-    return {(kept.round, kept.client): kept.path.read_bytes() for kept in run.payloads() if kept.client is not None}
-
-
 def _assert_same(run: Run, expected: tiny.Witness) -> None:
     """The same payloads byte by byte, the same checkpoint, and records that agree in all that a server can know."""
     assert run.state == "finished", run.status
-    assert _payloads(run) == expected.payloads
+    assert payloads(run) == expected.payloads
     assert len(run.records) == len(expected.records)
     for record, reference in zip(run.records, expected.records, strict=True):
         assert _comparable(record) == _comparable(reference.to_json())
@@ -90,38 +85,18 @@ def _comparable(record: dict[str, object]) -> dict[str, object]:
     return plain | {"clients": [client | {"dropped": client["dropped"] is not None} for client in clients]}
 
 
-def _in_process(config: RunConfig, lost: set[tuple[int, int]] = frozenset()) -> tiny.Witness:  # type: ignore[assignment]
-    """The run without Flower; `lost` clients train nothing."""
-    witness, task = tiny.Witness(), load_task(config)
-    server = serve(config, task, None, witness)
-
-    def answers(opened: OpenRound) -> Iterator[Answer]:
-        for client in opened.sampled:
-            delivered = opened.courier.deliver(client, opened.round)
-            if (opened.round, client) in lost:
-                yield Answer(client, delivered, "lost")
-                continue
-            upload = client_round(opened.method, task, config, opened.round, client, opened.courier.memory)
-            yield Answer(client, delivered, upload)
-
-    event = next(server, None)
-    while event is not None:
-        event = next(server, None) if isinstance(event, RoundRecord) else server.send(answers(event))
-    return witness
-
-
 # One result on three engines
 
 
 def test_flowers_simulation_gives_what_one_process_gives(home: Path) -> None:
     with _federation(home, "simulation", simulation=True) as federation:
         run = _finish(federation, EQUAL, home / "simulated")
-    _assert_same(run, _in_process(EQUAL))
+    _assert_same(run, in_process(EQUAL))
 
 
 def test_a_deployment_gives_what_one_process_gives(deployment: Federation, home: Path) -> None:
     run = _finish(deployment, EQUAL, home / "deployed")
-    _assert_same(run, _in_process(EQUAL))
+    _assert_same(run, in_process(EQUAL))
 
 
 def test_each_node_holds_its_own_data_and_no_other(deployment: Federation) -> None:
@@ -178,7 +153,7 @@ def test_a_node_killed_in_a_round_is_gone_without(survived: Run) -> None:
 
 def test_a_slow_node_is_not_waited_for_and_its_late_answer_counts_nowhere(survived: Run) -> None:
     assert _client(survived, 2, 1)["dropped"] == f"no answer within {LATE:g} s"
-    assert (2, 1) not in _payloads(survived)
+    assert (2, 1) not in payloads(survived)
     assert _client(survived, 3, 1)["dropped"] is None
 
 
@@ -200,11 +175,11 @@ def test_a_server_that_was_killed_goes_on_from_its_checkpoint(survived: Run) -> 
     assert all(client["dropped"] is None for client in survived.records[5]["clients"])
 
 
-def test_what_survived_is_what_one_process_gives_without_the_lost_payloads(survived: Run) -> None:
+def test_what_survived_is_what_one_process_gives_without_the_lostpayloads(survived: Run) -> None:
     """Who came back has rebuilt the very θ_g: its payloads would differ otherwise."""
-    expected = _in_process(FAULTY, LOST)
-    payloads = _payloads(survived)
-    assert {key: payloads[key] for key in expected.payloads} == expected.payloads
+    expected = in_process(FAULTY, LOST)
+    kept = payloads(survived)
+    assert {key: kept[key] for key in expected.payloads} == expected.payloads
     for record, reference in zip(survived.records, expected.records, strict=True):
         assert record["accuracy"] == reference.accuracy
         assert [c["dropped"] is None for c in record["clients"]] == [c.dropped is None for c in reference.clients]
