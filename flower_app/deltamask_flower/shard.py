@@ -1,7 +1,7 @@
 """A node's own data on disk, and the Task that each side makes of what it has.
 
 shard.json    client, dataset, classes
-images.npy    (n, height, width[, 3]) uint8
+images.npy    (n, height, width[, 3]) uint8, or (n,) texts
 labels.npy    (n,) int64
 """
 
@@ -15,18 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from deltamask import backbones, datasets
+from deltamask import datasets
 from deltamask.config import RunConfig
 from deltamask.datasets import ImageDataset, Images, Labels
-from deltamask.features import FeatureKey, Progress, trunk_features
+from deltamask.features import Progress
 from deltamask.partition import dirichlet_split
-from deltamask.tail import Tail
-from deltamask.task import Task, no_progress
+from deltamask.task import Task, no_progress, unshared_task
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What one client holds."""
+    """What one client holds. images: (n, …) uint8, or (n,) texts. labels: (n,) class indices."""
 
     client: int
     dataset: str
@@ -61,24 +60,25 @@ class Shard:
 def split(config: RunConfig) -> list[Shard]:
     """The shards that an in-process run of `config` would train on, one for each client."""
     data = datasets.load(config.dataset)
+    if not isinstance(data.train_x, np.ndarray):
+        raise datasets.DatasetError(f"{data.name} holds image files of any size: write each node's shard by hand")
     images, labels = data.train_x[: config.train_samples], data.train_y[: config.train_samples]
     indices = dirichlet_split(
         labels, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
     )
     return [
-        Shard(client, data.name, data.classes, images[index], labels[index]) for client, index in enumerate(indices)
+        Shard(client, data.name, tuple(data.classes), images[index], labels[index])
+        for client, index in enumerate(indices)
     ]
 
 
 def node_task(config: RunConfig, shard: Shard) -> Task:
     """The node's Task: its own samples, in the order that they have in the whole, and no test set."""
-    nothing = shard.images[:0]
-    own = ImageDataset(
-        f"{shard.dataset}-client-{shard.client}", shard.images, shard.labels, nothing, shard.labels[:0], shard.classes
-    )
-    empty = np.zeros(0, np.int64)
-    shards = [empty] * shard.client + [np.arange(len(shard.labels))]
-    return _task(config, own, shard.labels, shards + [empty] * (config.clients - len(shards)), train=True)
+    name = f"{shard.dataset}-client-{shard.client}"
+    own = ImageDataset(name, shard.images, shard.labels, shard.images[:0], shard.labels[:0], shard.classes)
+    shards = [np.zeros(0, np.int64) for _ in range(config.clients)]
+    shards[shard.client] = np.arange(len(shard.labels))
+    return replace(unshared_task(config, own, (len(shard.labels), 0)), shards=shards)
 
 
 def server_task(config: RunConfig, progress: Progress = no_progress) -> Task:
@@ -89,8 +89,7 @@ def server_task(config: RunConfig, progress: Progress = no_progress) -> Task:
         data = replace(
             data, name=f"{data.name}-validation", test_x=data.train_x[held_out], test_y=data.train_y[held_out]
         )
-    shards = [np.zeros(0, np.int64)] * config.clients
-    return _task(config, data, np.zeros(0, np.int64), shards, train=False, progress=progress)
+    return unshared_task(config, data, (0, config.test_samples), progress)
 
 
 def with_holdings(task: Task, label_counts: npt.NDArray[np.int64]) -> Task:
@@ -98,32 +97,3 @@ def with_holdings(task: Task, label_counts: npt.NDArray[np.int64]) -> Task:
     labels = np.repeat(np.tile(np.arange(label_counts.shape[1]), len(label_counts)), label_counts.ravel())
     shards = np.split(np.arange(len(labels)), np.cumsum(label_counts.sum(1))[:-1])
     return replace(task, train_y=torch.from_numpy(labels), shards=shards)
-
-
-def _task(
-    config: RunConfig,
-    data: ImageDataset,
-    labels: Labels,
-    shards: list[npt.NDArray[np.int64]],
-    *,
-    train: bool,
-    progress: Progress = no_progress,
-) -> Task:
-    """As `load_task`, but with the features of one of the two halves only."""
-    backbone = backbones.build(config.backbone, config.masked_blocks)
-    key = FeatureKey(
-        backbone.name, backbone.weights_id, config.masked_blocks, data.name, data.fingerprint, config.image_size
-    )
-    nothing = torch.zeros(0)
-    train_x = trunk_features(data.train_x, len(labels), "train", key, backbone, progress) if train else nothing
-    test_x = nothing if train else trunk_features(data.test_x, config.test_samples, "test", key, backbone, progress)
-    return Task(
-        tail=Tail(backbone.tail),
-        train_x=train_x,
-        train_y=torch.from_numpy(labels.copy()),
-        test_x=test_x,
-        test_y=torch.from_numpy(data.test_y[: len(test_x)].copy()),
-        shards=shards,
-        classes=data.classes,
-        num_features=backbone.num_features,
-    )
