@@ -39,7 +39,7 @@ class RoundBook:
         self.ledger.up(upload.payload)
         for stage, seconds in report.seconds.items():
             self.clock.seconds[stage] = self.clock.seconds.get(stage, 0.0) + seconds
-        kept = None if report.sent is None else len(report.sent)
+        kept = report.kept if report.sent is None else len(report.sent)
         if report.sent is not None:
             by_layer = np.histogram(report.sent, bins=np.array(self.task.tail.offsets))[0]
             self._kept_by_layer = by_layer if self._kept_by_layer is None else self._kept_by_layer + by_layer
@@ -70,7 +70,7 @@ class RoundBook:
         used = any(record.dropped is None for record in clients)
         stages = ("train", "encode", "decode", "evaluate", "broadcast")
         seconds = {stage: self.clock.seconds.get(stage, 0.0) for stage in stages}
-        others = seconds["train"] + seconds["encode"] + seconds["decode"]
+        others = self.clock.seconds.get("clients", 0.0) + seconds["decode"]
         seconds["aggregate"] = max(0.0, self.clock.seconds["server"] - others)
         return RoundRecord(
             round=self.round,

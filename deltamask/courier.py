@@ -61,7 +61,13 @@ class Courier:
         """Bytes that the client is sent: the fewest that bring it up to date."""
         lacking = self.missed(client, round)
         self._seen[client] = round
+        snapshot = self.shorter_snapshot(lacking)
+        return sum(self.sizes[past] for past in lacking) if snapshot is None else len(snapshot)
+
+    def shorter_snapshot(self, lacking: range) -> bytes | None:
+        """The snapshot, if it is shorter than the broadcasts of all these rounds, of which the last is the open one."""
         chain = sum(self.sizes[past] for past in lacking)
         if len(lacking) == 1 or chain <= 4 * self.task.head_size:  # no snapshot is shorter than the head in it
-            return chain
-        return min(chain, len(self.snapshot(round)))
+            return None
+        snapshot = self.snapshot(lacking[-1])
+        return snapshot if len(snapshot) < chain else None

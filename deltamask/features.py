@@ -15,14 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from deltamask.cache import FeatureFile, FeatureKey, cache_dir, check_room, human, read_row, write_meta
 from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, ImageFiles, Images
 from deltamask.tail import Backbone
 
-__all__ = ["FeatureKey", "Features", "Progress", "cache_dir", "feature_key", "load_features", "preprocess"]
+__all__ = ["FeatureKey", "Features", "Progress", "cache_dir", "feature_key", "load_features", "padded", "preprocess"]
 
 CHUNK = 500
 BATCH = 50
@@ -54,6 +52,9 @@ def preprocess(images: Images, backbone: Backbone, size: int) -> Tensor:
     normalised as the backbone expects. A text backbone makes tokens of (n,) texts instead."""
     if backbone.tokenize is not None:
         return backbone.tokenize(images)
+    from torchvision.transforms import InterpolationMode  # a second to import, and no need of it when all is cached
+    from torchvision.transforms import functional as transforms
+
     pixels = torch.from_numpy(images.copy()).float() / 255
     pixels = pixels[:, None].expand(-1, 3, -1, -1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     resized = transforms.resize(pixels, [size], InterpolationMode(backbone.interpolation), antialias=True)
@@ -95,9 +96,24 @@ def _chunk(
             raise fault
         good = [at for at, fault in enumerate(faults) if fault is None]
         broken += [start + at for at, fault in enumerate(faults) if fault is not None]
-        parts.append(_rows(backbone.trunk(x))[good].astype(precision, copy=False))
+        parts.append(_rows(backbone.trunk(padded(x, BATCH)))[good].astype(precision, copy=False))
         tick(len(x))
     return np.concatenate(parts), broken
+
+
+def padded(batch: Tensor, size: int) -> Tensor:
+    """`batch` filled up with zeros to `size` rows.
+
+    A sample's last bits depend on how many others are computed with it, though not on which. With batches of one size
+    they depend on the sample alone: a node that holds a part of the images gets the very features of the whole.
+    """
+    if len(batch) == size:
+        return batch
+    whole = batch.new_zeros(size, *batch.shape[1:])
+    if batch.ndim == 4:
+        whole = whole.contiguous(memory_format=torch.channels_last)
+    whole[: len(batch)] = batch
+    return whole
 
 
 def _count(file: FeatureFile, images: Images | ImageFiles, total: int) -> int:
@@ -136,7 +152,7 @@ def load_features(
         check_room(missing, f"{halves}fewer train_samples and test_samples or a smaller image_size need less")
         write_meta(key, row)
     train, test = (_load_split(*plan, backbone, progress, bad_images == "skip") for plan in plans)
-    if not len(train.kept) or (counts[1] and not len(test.kept)):
+    if any(count and not len(split.kept) for count, split in zip(counts, (train, test), strict=True)):
         first = (train.skipped + test.skipped)[0]
         raise DatasetError(f"dataset {data.name!r}: none of its images can be read, {first} is the first")
     return train, test

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from deltamask import sidecar
 from deltamask.config import RunConfig
+from deltamask.features import Progress
 from deltamask.methods import methods
 from deltamask.methods.base import ClientReport, state_arrays
 from deltamask.records import RoundRecord
@@ -111,8 +112,12 @@ def execute(
     *,
     on_record: Callable[[RoundRecord], None],
     show: Callable[[str, int, int], None],
+    load: Callable[[RunConfig, Progress], Task] = load_task,
+    play: Callable[..., Iterator[RoundRecord]] = simulate,
 ) -> str:
     """Run or go on with the run in `folder`. Returns the state it ended in: finished or stopped.
+
+    load, play: where the Task comes from and who plays the rounds, if not this process alone.
 
     A finished run is left alone. Raises StoreError if another process runs this folder, or if its checkpoint is damaged
     or missing; whatever else goes wrong is written to status.json as `failed` and raised.
@@ -138,10 +143,10 @@ def execute(
         recorder.status("starting")
         folder.rewind(start.round if start else -1)
         recorder.round = start.round if start else -1
-        task = load_task(config, recorder.progress)
+        task = load(config, recorder.progress)
         _describe(folder, task)
         recorder.d = task.d
-        for record in simulate(config, task=task, start=start, observer=recorder):
+        for record in play(config, task=task, start=start, observer=recorder):
             on_record(record)
         recorder.status("finished")
         return "finished"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from deltamask.bookkeeping import RoundBook
 from deltamask.config import RunConfig
 from deltamask.courier import Courier, sampled_clients
 from deltamask.methods import methods
-from deltamask.methods.base import ClientReport, Method, State
+from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
 from deltamask.records import RoundRecord
 from deltamask.task import Task, load_task
 
@@ -44,17 +45,72 @@ class Observer:
         """A round is over; called before its record is yielded."""
 
 
+@dataclass(frozen=True)
+class OpenRound:
+    """A round that waits for its clients' answers: who was sampled, the broadcast, and for those who missed some the
+    courier, who knows what they lack."""
+
+    method: Method
+    round: int
+    sampled: list[int]
+    message: bytes
+    courier: Courier
+
+
+class Answer(NamedTuple):
+    """What came of one sampled client. delivered: bytes it was sent. upload: its payload, or why there is none."""
+
+    client: int
+    delivered: int
+    upload: Upload | str
+
+
+Server = Generator[OpenRound | RoundRecord, Iterable[Answer] | None, None]
+
+
 def simulate(
     config: RunConfig, *, task: Task | None = None, start: Checkpoint | None = None, observer: Observer | None = None
 ) -> Iterator[RoundRecord]:
     """Run `config` round by round. `start` goes on from a checkpoint, with the same results as an uninterrupted run."""
     observer = observer or Observer()
     task = task or load_task(config, observer.progress)
+
+    def answers(opened: OpenRound) -> Iterator[Answer]:
+        for client in opened.sampled:
+            delivered = opened.courier.deliver(client, opened.round)
+            upload = client_round(opened.method, task, config, opened.round, client, opened.courier.memory)
+            yield Answer(client, delivered, upload)
+
+    server = serve(config, task, start, observer)
+    event = next(server, None)
+    while event is not None:
+        if isinstance(event, RoundRecord):
+            yield event
+            event = next(server, None)
+        else:
+            event = server.send(answers(event))
+
+
+def client_round(
+    method: Method, task: Task, config: RunConfig, round: int, client: int, memory: Memory
+) -> Upload | str:
+    """A client's part of a round: its payload, or why there is none."""
+    if noise.generator(config.seed, "dropout", round=round, client=client).random() < config.dropout:
+        return "vanished before it answered"
+    try:
+        return method.client_update(task, config, round, client, memory)
+    except FloatingPointError as error:  # its training diverged: the round goes on without this client
+        return str(error)
+
+
+def serve(config: RunConfig, task: Task, start: Checkpoint | None, observer: Observer) -> Server:
+    """The server's part of a run, wherever its clients are: yields each round as it opens, is sent the answers (an
+    iterator that is read as the payloads are decoded), and yields the round's record."""
     method, probe = methods[config.method], methods["linear-probe"]
 
     if start is None:
         empty = probe.init(task, config, np.zeros(task.head_size, np.float32))
-        record, probed = play_round(probe, task, config, empty, 0, Courier(probe, task, config), observer)
+        record, probed = yield from play_round(probe, task, config, empty, 0, Courier(probe, task, config), observer)
         start = Checkpoint(0, method.init(task, config, probed.head))
         observer.finished(record, start)
         yield record
@@ -62,38 +118,37 @@ def simulate(
     state = start.state
     courier = Courier(method, task, config, start.broadcasts)
     for round in range(start.round + 1, config.rounds + 1):
-        record, state = play_round(method, task, config, state, round, courier, observer)
+        record, state = yield from play_round(method, task, config, state, round, courier, observer)
         observer.finished(record, Checkpoint(round, state, tuple(courier.sizes.values())))
         yield record
 
 
 def play_round(
     method: Method, task: Task, config: RunConfig, state: State, round: int, courier: Courier, observer: Observer
-) -> tuple[RoundRecord, State]:
-    """One round: broadcast, local updates, payloads, aggregation, evaluation."""
+) -> Generator[OpenRound, Iterable[Answer], tuple[RoundRecord, State]]:
+    """One round: broadcast, the clients' answers, aggregation, evaluation."""
     book = RoundBook(task, round)
     sampled = sampled_clients(config, round)
     with book.clock("broadcast"):
         message = courier.open(state, round)
         book.broadcast_bytes = len(message)
         observer.broadcast(round, message)
+    answers = yield OpenRound(method, round, sampled, message, courier)
 
     def payloads() -> Iterator[tuple[int, bytes]]:
-        for order, client in enumerate(sampled):
+        waiting = iter(answers)
+        for order in range(len(sampled)):
             observer.progress(f"round {round}, clients", order, len(sampled))
-            book.ledger.down(courier.deliver(client, round))
-            if noise.generator(config.seed, "dropout", round=round, client=client).random() < config.dropout:
-                book.lost(client, "vanished before it answered")
-                continue
-            try:
-                upload = method.client_update(task, config, round, client, courier.memory)
-            except FloatingPointError as error:  # its training diverged: the round goes on without this client
-                book.lost(client, str(error))
-                continue
-            book.sent(client, upload)
-            observer.payload(round, client, order, upload.suffix, upload.payload)
-            observer.report(round, client, order, upload.report)
-            yield client, upload.payload
+            with book.clock("clients"):
+                client, delivered, upload = next(waiting)
+            book.ledger.down(delivered)
+            if isinstance(upload, str):
+                book.lost(client, upload)
+            else:
+                book.sent(client, upload)
+                observer.payload(round, client, order, upload.suffix, upload.payload)
+                observer.report(round, client, order, upload.report)
+                yield client, upload.payload
 
     with book.clock("server"):
         state = method.server_update(config, state, round, payloads(), book.received)

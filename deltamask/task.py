@@ -14,7 +14,7 @@ from deltamask import backbones, datasets
 from deltamask import device as devices
 from deltamask.backbones import BackboneError
 from deltamask.config import RunConfig
-from deltamask.features import Progress, feature_key, load_features
+from deltamask.features import Progress, feature_key, load_features, padded
 from deltamask.partition import Shards, dirichlet_split, label_counts
 from deltamask.tail import Tail
 
@@ -76,7 +76,7 @@ class Task:
         self.tail.effective.copy_(effective)
         size = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // features[0].numel()))
         parts = features.split(size)
-        return torch.cat([self.tail(part.to(self.device)).cpu() for part in parts])
+        return torch.cat([self.tail(padded(part, size).to(self.device))[: len(part)].cpu() for part in parts])
 
 
 class _At(nn.Module):
@@ -96,8 +96,32 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
 
     Raises KeyError (unknown names), DatasetError, BackboneError, DeviceError, CacheError, OSError (cache not writable).
     """
-    device = devices.pick(config.device)
     data = datasets.load(config.dataset)
+    count, tested = config.train_samples, config.test_samples
+    held_out = config.evaluate_on == "validation"  # what follows the training samples in the fixed order
+    task = unshared_task(config, data, (count + tested, 0) if held_out else (count, tested), progress)
+    if held_out:
+        if len(task.train_x) <= count:
+            raise datasets.DatasetError(
+                f"evaluate_on = 'validation' needs training images beyond train_samples = {count}, and "
+                f"{data.name} has {len(task.train_x)} in all: lower train_samples"
+            )
+        task = replace(
+            task, train_x=task.train_x[:count], test_x=task.train_x[count:],
+            train_y=task.train_y[:count], test_y=task.train_y[count:],
+        )  # fmt: skip
+    labels = task.train_y.numpy()
+    shards = dirichlet_split(
+        labels, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
+    )
+    return replace(task, shards=shards)
+
+
+def unshared_task(
+    config: RunConfig, data: datasets.ImageDataset, counts: tuple[int, int], progress: Progress = no_progress
+) -> Task:
+    """A Task of the first `counts` training and test samples of `data`, which no client holds yet. Errors as above."""
+    device = devices.pick(config.device)
     backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
     texts = isinstance(data.train_x, np.ndarray) and data.train_x.dtype.kind == "U"
     if texts != (backbone.tokenize is not None):
@@ -105,29 +129,14 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
         raise BackboneError(f"backbone {backbone.name} reads {reads}, and dataset {data.name} holds {holds}")
     backbone = replace(backbone, trunk=_At(backbone.trunk, device))
     key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
-    count, tested = config.train_samples, config.test_samples
-    held_out = config.evaluate_on == "validation"  # what follows the training samples in the fixed order
-    counts = (count + tested, 0) if held_out else (count, tested)
     train, test = load_features(data, counts, key, backbone, progress, config.bad_images)
-    train_x, train_y = train.x, data.train_y[train.kept]
-    test_x, test_y = test.x, data.test_y[test.kept]
-    if held_out:
-        if len(train_x) <= count:
-            raise datasets.DatasetError(
-                f"evaluate_on = 'validation' needs training images beyond train_samples = {count}, and "
-                f"{data.name} has {len(train_x)} in all: lower train_samples"
-            )
-        train_x, test_x, train_y, test_y = train_x[:count], train_x[count:], train_y[:count], train_y[count:]
-    shards = dirichlet_split(
-        train_y, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
-    )
     return Task(
         tail=Tail(backbone.tail, device),
-        train_x=train_x,
-        train_y=torch.from_numpy(train_y.copy()),
-        test_x=test_x,
-        test_y=torch.from_numpy(test_y.copy()),
-        shards=shards,
+        train_x=train.x,
+        train_y=torch.from_numpy(data.train_y[train.kept]),
+        test_x=test.x,
+        test_y=torch.from_numpy(data.test_y[test.kept]),
+        shards=[],
         classes=data.classes,
         num_features=backbone.num_features,
         skipped=train.skipped + test.skipped,
