@@ -7,6 +7,7 @@ rows that the list does not know, and the next chunk takes their place.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -120,6 +121,7 @@ class FeatureFile:
     def append(self, at: int, rows: npt.NDArray[Any], broken: list[int]) -> None:
         """Add the `at`-th chunk, unless another process has done so meanwhile."""
         with self.lock():
+            self.key.folder.mkdir(parents=True, exist_ok=True)  # it may have been cleared while we waited
             before = self.chunks()
             if len(before) != at:
                 return
@@ -213,5 +215,7 @@ def clear(older_than: float = 0.0) -> list[dict[str, Any]]:
             for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".json"):  # lists before their data
                 if path.name != "lock":
                     path.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process has begun to fill it anew
+            (folder / "lock").unlink(missing_ok=True)
+            folder.rmdir()
     return gone

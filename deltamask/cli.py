@@ -280,6 +280,11 @@ def _print_summary(stored: Run, console: Console) -> None:
         f"{summary['uplink_bytes']:,} bytes",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    if skipped := stored.task.get("skipped"):
+        console.print(
+            f"{len(skipped)} images could not be read and were left out, {skipped[0]} first; task.json lists them",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _figure(value: float | None) -> str:

@@ -6,6 +6,7 @@ one: a killed run loses at most one, and a run on fewer images computes no more 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ __all__ = ["FeatureKey", "Features", "Progress", "cache_dir", "feature_key", "lo
 
 CHUNK = 500
 BATCH = 50
+DECODERS = min(8, os.cpu_count() or 1)  # threads, each of which holds an image
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 
@@ -67,11 +69,11 @@ def _inputs(images: Images | ImageFiles, backbone: Backbone, size: int) -> tuple
 
     def one(at: int) -> tuple[Tensor, BrokenImage | None]:
         try:
-            return preprocess(images[at][None], backbone, size)[0], None
+            return preprocess(images.decode(at, 2 * size)[None], backbone, size)[0], None
         except BrokenImage as error:
             return torch.zeros(3, size, size), error
 
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor(DECODERS) as pool:  # decoding releases the interpreter's lock
         tensors, faults = zip(*pool.map(one, range(len(images))), strict=True)
     return torch.stack(tensors).contiguous(memory_format=torch.channels_last), list(faults)
 
