@@ -31,7 +31,7 @@ UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 class CacheError(RuntimeError):
-    """The features do not fit into the cache; the message says what to do."""
+    """The features do not fit into the cache, or not into half precision; the message says what to do."""
 
 
 def cache_dir() -> Path:
@@ -136,9 +136,9 @@ class FeatureFile:
                 index.write(json.dumps([*before, Chunk(len(rows), broken)]).encode())
 
     def map(self, rows: int) -> npt.NDArray[Any]:
-        """The first `rows` rows, mapped: read from disk when they are touched. Writes to it stay in memory."""
+        """The first `rows` rows, mapped for reading: a page is read when it is touched, and takes nobody's memory."""
         shape = (rows, *self.row)
-        return np.memmap(self.data, self.dtype, "c", shape=shape) if rows else np.empty(shape, self.dtype)
+        return np.memmap(self.data, self.dtype, "r", shape=shape) if rows else np.empty(shape, self.dtype)
 
 
 def write_meta(key: FeatureKey, row: tuple[int, ...]) -> None:
@@ -181,7 +181,7 @@ def check_room(need: int, hint: str) -> None:
 def entries(older_than: float = 0.0) -> list[dict[str, Any]]:
     """What is in the cache and has not been used for `older_than` days, the latest used first.
 
-    Of each: its folder's name, what it is of (None where the folder does not say), images, bytes, days since its use.
+    Of each: its folder's name, what it is of (None where the folder does not say), samples, bytes, days since its use.
     """
     found: list[dict[str, Any]] = []
     for folder in sorted(features_dir().iterdir()) if features_dir().is_dir() else []:
@@ -190,11 +190,11 @@ def entries(older_than: float = 0.0) -> list[dict[str, Any]]:
             meta = folder / "meta.json"
             used = (meta if meta.exists() else folder).stat().st_mtime
             about = json.loads(meta.read_text()) if meta.exists() else {}
-            images = {split: _rows(folder / f"{split}.json") for split in ("train", "test")}
+            samples = {split: _rows(folder / f"{split}.json") for split in ("train", "test")}
         except (OSError, ValueError):
             continue  # it is being cleared by another process
         fields = ("backbone", "masked_blocks", "dataset", "image_size", "precision")
-        entry = {"name": folder.name, **{field: about.get(field) for field in fields}, "images": images}
+        entry = {"name": folder.name, **{field: about.get(field) for field in fields}, "samples": samples}
         found.append({**entry, "bytes": sum(sizes), "days_unused": max(0.0, (time.time() - used) / 86_400)})
     return sorted((one for one in found if one["days_unused"] >= older_than), key=lambda one: one["days_unused"])
 

@@ -196,8 +196,8 @@ def cache(
     table = Table("features", "blocks", "precision", "train", "test", "size", "unused for")
     for entry in chosen:
         told = (entry["name"], str(entry["masked_blocks"] or ""), entry["precision"] or "")
-        images = (f"{entry['images'][split]:,}" for split in ("train", "test"))
-        table.add_row(*told, *images, human(entry["bytes"]), f"{entry['days_unused']:.1f} days")
+        samples = (f"{entry['samples'][split]:,}" for split in ("train", "test"))
+        table.add_row(*told, *samples, human(entry["bytes"]), f"{entry['days_unused']:.1f} days")
     Console().print(table)
     removed = "removed" if what == "clear" else f"of {human(caching.cache_limit())} (DELTAMASK_CACHE_LIMIT)"
     Console().print(f"{caching.features_dir()}: {human(total)} {removed}", soft_wrap=True)

@@ -7,6 +7,7 @@ one: a killed run loses at most one, and a run on fewer images computes no more 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from deltamask.cache import FeatureFile, FeatureKey, cache_dir, check_room, human, read_row, write_meta
+from deltamask.cache import CacheError, FeatureFile, FeatureKey, cache_dir, check_room, human, read_row, write_meta
 from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, ImageFiles, Images
 from deltamask.tail import Backbone
 
@@ -34,8 +35,11 @@ Progress = Callable[[str, int, int], None]  # (what, done, total)
 
 @dataclass(frozen=True)
 class Features:
-    """x: (rows, …), mapped from disk, float32 or float16. kept: (rows,) which image each row is of, in the dataset's
-    order. skipped: the files that could not be read, and have no row."""
+    """Features of a split, of those images that can be read.
+
+    x: (rows, …), float32 or float16, mapped from disk and not to be written to. kept: (rows,) which image each row is
+    of, in the dataset's order. skipped: the files that could not be read.
+    """
 
     x: Tensor
     kept: npt.NDArray[np.int64]
@@ -83,6 +87,17 @@ def _rows(features: Tensor) -> npt.NDArray[Any]:
     return (features.permute(0, 2, 3, 1) if features.ndim == 4 else features).contiguous().numpy()
 
 
+def _stored(rows: npt.NDArray[Any], precision: str) -> npt.NDArray[Any]:
+    """The rows in the precision they are kept in. CacheError if one is too large for it."""
+    with np.errstate(over="ignore"):
+        kept = rows.astype(precision, copy=False)
+    if not np.isfinite(kept).all() and np.isfinite(rows).all():
+        raise CacheError(
+            f"a feature of {np.abs(rows).max():g} is too large for {precision}: use feature_precision float32"
+        )
+    return kept
+
+
 @torch.inference_mode()
 def _chunk(
     images: Images | ImageFiles, backbone: Backbone, size: int, precision: str, skip: bool, tick: Callable[[int], None]
@@ -95,7 +110,7 @@ def _chunk(
             raise fault
         good = [at for at, fault in enumerate(faults) if fault is None]
         broken += [start + at for at, fault in enumerate(faults) if fault is not None]
-        parts.append(_rows(backbone.trunk(x))[good].astype(precision, copy=False))
+        parts.append(_stored(_rows(backbone.trunk(x))[good], precision))
         tick(len(x))
     return np.concatenate(parts), broken
 
@@ -145,7 +160,7 @@ def load_features(
 def _load_split(
     file: FeatureFile, images: Images | ImageFiles, total: int, backbone: Backbone, progress: Progress, skip: bool
 ) -> Features:
-    what = f"trunk features, {file.data.stem}: {total:,} images, {human(total * file.row_bytes)}"
+    what = f"trunk features, {file.data.stem}: {total:,} samples, {human(total * file.row_bytes)}"
     done = _count(file, images, total)
     progress(what, done, total)
 
@@ -164,6 +179,8 @@ def _load_split(
     if broken and not skip:
         images[broken[0]]  # says what is wrong with it
     kept = np.setdiff1d(np.arange(total), broken)
-    x = torch.from_numpy(file.map(len(kept)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it cannot be written to is what we want
+        x = torch.from_numpy(file.map(len(kept)))
     skipped = tuple(str(images.root / images.paths[at]) for at in broken) if isinstance(images, ImageFiles) else ()
     return Features(x.permute(0, 3, 1, 2) if x.ndim == 4 else x, kept, skipped)

@@ -56,8 +56,8 @@ class ImageFiles:
     def decode(self, at: int, short_side: int = 0) -> Images:
         """One image, (height, width, 3) uint8, upright as its camera meant it. BrokenImage.
 
-        short_side: pixels that are enough. A JPEG with twice as many or more is decoded at a half, a quarter or an eighth
-        of its size, which leaves at least as many, and saves most of the time and memory a photograph takes.
+        short_side: pixels that are enough. A JPEG with twice as many or more is decoded at a half, a quarter or an
+        eighth of its size, which leaves at least as many, and saves most of the time and memory a photograph takes.
         """
         from PIL import Image, ImageOps
 
@@ -67,16 +67,13 @@ class ImageFiles:
                 if short_side:
                     image.draft(None, (short_side, short_side))
                 return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except (FileNotFoundError, PermissionError) as error:  # of the folder or the disk: skipping is no cure
+            raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise BrokenImage(
                 f"{path}: no image that can be read ({error}); replace or remove it, or leave such images out with "
                 "--bad-images skip"
             ) from error
-
-    @property
-    def dtype(self) -> np.dtype[np.uint8]:
-        """Of the pixels, as an array's."""
-        return np.dtype(np.uint8)
 
     @property
     def fingerprint(self) -> str:
