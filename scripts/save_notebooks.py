@@ -1,0 +1,106 @@
+"""Execute notebooks and save their outputs, with a still picture beside each interactive chart.
+
+    python scripts/save_notebooks.py                 # those whose saved outputs are stale
+    python scripts/save_notebooks.py --all           # every notebook
+    python scripts/save_notebooks.py 03 05           # those whose name begins so
+
+The text (`NN-name.py`) is the source; `NN-name.ipynb` is made from it. Needs Chromium or Chrome for the pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+MACHINE = re.compile(r"site-packages|/home/|/root/|/tmp/|/Users/|/work/|[A-Z]:\\\\Users")
+
+
+def find(prefixes: Sequence[str] = ()) -> list[Path]:
+    """The texts (`.py`) of all notebooks, or of those whose names begin with one of `prefixes`, sorted."""
+    return [text for text in sorted(NOTEBOOKS.glob("*.py")) if not prefixes or text.stem.startswith(tuple(prefixes))]
+
+
+def code_digest(notebook: Any) -> str:
+    """SHA-256 over the code cells: what outputs depend on. Prose may change without running anything."""
+    digest = hashlib.sha256()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            digest.update(cell.source.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def is_stale(text: Path) -> bool:
+    """Was the saved notebook executed from other code than the text now has? True if it was never saved."""
+    saved = text.with_suffix(".ipynb")
+    if not saved.exists():
+        return True
+    stored = jupytext.read(saved).metadata.get("deltamask", {}).get("outputs_of")
+    return bool(stored != code_digest(jupytext.read(text)))
+
+
+def faults(notebook: Any) -> Iterator[str]:
+    """Why these outputs should not be shown to anyone; nothing if they may be."""
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        if cell.execution_count is None:
+            yield f"cell {index} was not executed"
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"cell {index} ended in {output.ename}: {output.evalue}"
+            if output.get("name") == "stderr":
+                yield f"cell {index} wrote to stderr: {output.text[:200]!r}"
+            data = output.get("data", {})
+            if "application/vnd.plotly.v1+json" in data and "image/png" not in data:
+                yield f"cell {index} has a chart without a still picture"
+            text = output.get("text", "") + "".join(str(data.get(kind, "")) for kind in ("text/plain", "text/html"))
+            if found := MACHINE.search(text):
+                yield f"cell {index} names a place on one machine: {text[max(0, found.start() - 20) : found.end() + 30]!r}"
+
+
+def save(text: Path) -> None:
+    """Execute a notebook from its text and write the `.ipynb` beside it."""
+    notebook = jupytext.read(text)
+    for index, cell in enumerate(notebook.cells):  # ids that do not change with every save
+        cell["id"] = f"cell-{index:02d}"
+    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False,
+                   resources={"metadata": {"path": str(text.parent)}}).execute()  # fmt: skip
+    notebook.metadata["deltamask"] = {"outputs_of": code_digest(notebook)}
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    nbformat.write(notebook, text.with_suffix(".ipynb"))
+    for fault in faults(notebook):
+        print(f"  {text.stem}: {fault}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--all", action="store_true")
+    options = parser.parse_args()
+    browser = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+    if browser is None:
+        sys.exit("the still pictures need Chromium or Chrome on the PATH")
+    os.environ.setdefault("BROWSER_PATH", browser)
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+png"
+    for text in find(options.names):
+        if options.names or options.all or is_stale(text):
+            start = time.perf_counter()
+            save(text)
+            print(f"{text.stem}: saved in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
