@@ -40,15 +40,21 @@ figures.use_theme()
 
 # %%
 import pandas as pd
-
 from deltamask.task import load_task
 
 config = RunConfig(train_samples=2000, test_samples=1000, clients=5, rounds=3)
 task = load_task(config)
-pd.DataFrame([{"layer": layer.name, "shape": layer.shape, "weights": layer.stop - layer.start} for layer in task.tail.layers])
+pd.DataFrame(
+    [
+        {"layer": layer.name, "shape": layer.shape, "weights": layer.stop - layer.start}
+        for layer in task.tail.layers
+    ]
+)
 
 # %%
-print(f"d = {task.d:,} weights in the tail, and a classifier head of {task.head_size:,} numbers on top")
+print(
+    f"d = {task.d:,} weights in the tail, and a classifier head of {task.head_size:,} numbers on top"
+)
 print("images held by each client:", [len(shard) for shard in task.shards])
 
 # %% [markdown]
@@ -57,13 +63,17 @@ print("images held by each client:", [len(shard) for shard in task.shards])
 # %%
 one_copy = 4 * task.d
 up = one_copy * 5 * 60
-print(f"one copy {one_copy / 1e6:.2f} MB; sixty rounds, five clients: {up / 1e6:,.0f} MB up and as much down")
+print(
+    f"one copy {one_copy / 1e6:.2f} MB; sixty rounds, five clients: {up / 1e6:,.0f} MB up and as much down"
+)
 
 # %% [markdown]
 # 2.4 GB, to teach a million weights something about shirts. A phone with 10 Mbit/s upwards would spend
 
 # %%
-print(f"{one_copy * 8 / 10e6:.1f} s a round sending, {60 * one_copy * 8 / 10e6 / 60:.1f} minutes in all")
+print(
+    f"{one_copy * 8 / 10e6:.1f} s a round sending, {60 * one_copy * 8 / 10e6 / 60:.1f} minutes in all"
+)
 
 # %% [markdown]
 # That is bearable. Now take the network that the [DeltaMask paper](https://arxiv.org/abs/2311.17299) fine-tunes: the last five
@@ -87,7 +97,9 @@ from deltamask.codecs import dense
 from deltamask.ledger import bits_per_parameter
 
 message = dense.encode_dense32(task.tail.weights.numpy(), round=1, client=0)
-print(f"{len(message):,} bytes = {bits_per_parameter(len(message), task.d):.2f} bpp, for {one_copy:,} bytes of float32")
+print(
+    f"{len(message):,} bytes = {bits_per_parameter(len(message), task.d):.2f} bpp, for {one_copy:,} bytes of float32"
+)
 
 # %% [markdown]
 # A little *less* than 32: messages travel as PNG pictures (that is the paper's container; [notebook 5](05-a-picture-of-an-update.ipynb) takes one apart), whose
@@ -152,9 +164,9 @@ figures.both_directions(runs)
 #
 # **1.** Bytes that cross the network, both directions together, when FedAvg trains `parameters` float32 numbers.
 
+
 # %% tags=["exercise"]
-def fedavg_bytes(parameters, clients, rounds):
-    ...
+def fedavg_bytes(parameters, clients, rounds): ...
 
 
 check(fedavg_bytes)
@@ -162,20 +174,20 @@ check(fedavg_bytes)
 # %% [markdown]
 # **2.** Bits per parameter of one round, given the sizes of all payloads in bytes (one for each client) and d.
 
+
 # %% tags=["exercise"]
-def bits_per_parameter(payload_bytes, d):
-    ...
+def bpp(payload_bytes, d): ...
 
 
-check(bits_per_parameter)
+check(bpp)
 
 # %% [markdown]
 # **3.** A client may send `budget` bytes in all. It first sends its head once, then one payload a round. How many rounds can it
 # take part in?
 
+
 # %% tags=["exercise"]
-def rounds_within(budget, head_bytes, payload_bytes):
-    ...
+def rounds_within(budget, head_bytes, payload_bytes): ...
 
 
 check(rounds_within)
@@ -191,7 +203,9 @@ run = load_run("fashion")
 for payload in run.payloads(12):
     recorded = run.records[12]["clients"][payload.client]["uplink_bytes"]
     on_disk = payload.path.stat().st_size
-    print(f"round 12, client {payload.client}: {on_disk:,} bytes on disk, {recorded:,} in the record")
+    print(
+        f"round 12, client {payload.client}: {on_disk:,} bytes on disk, {recorded:,} in the record"
+    )
     assert on_disk == recorded
 
 # %% [markdown]

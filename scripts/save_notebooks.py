@@ -76,7 +76,7 @@ def save(text: Path) -> None:
     notebook = jupytext.read(text)
     for index, cell in enumerate(notebook.cells):  # ids that do not change with every save
         cell["id"] = f"cell-{index:02d}"
-    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False,
+    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, coalesce_streams=True,
                    resources={"metadata": {"path": str(text.parent)}}).execute()  # fmt: skip
     notebook.metadata["deltamask"] = {"outputs_of": code_digest(notebook)}
     notebook.metadata.get("language_info", {}).pop("version", None)

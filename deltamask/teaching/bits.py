@@ -33,7 +33,7 @@ def _fedavg_bytes(answer: Answer) -> str:
     return "Twice as much as most papers' uplink figure says, because the model must also reach the clients."
 
 
-@exercises.register("bits_per_parameter")
+@exercises.register("bpp")
 def _bpp(answer: Answer) -> str:
     sizes = [900, 1_100, 1_000]
     got = ask(answer, sizes, 10_000)

@@ -51,7 +51,7 @@ def lines(x: Sequence[float] | npt.NDArray, curves: Mapping[str, Sequence[float]
     figure = _titled(*axes)
     for (name, y), color, dash in zip(curves.items(), COLORS, DASHES, strict=False):
         mode = "lines+markers" if len(x) <= 15 else "lines"
-        figure.add_scatter(x=x, y=y, name=name, mode=mode, line={"color": color, "dash": dash, "width": 2})
+        figure.add_scatter(x=list(x), y=list(y), name=name, mode=mode, line={"color": color, "dash": dash, "width": 2})
     if log_x:
         figure.update_xaxes(type="log")
     if log_y:
@@ -98,42 +98,27 @@ def both_directions(runs: Mapping[str, Run]) -> go.Figure:
     return bars(list(runs), series, axis="bits per parameter, the whole run (logarithmic)", log=True)
 
 
-def masks_from_one_u(theta_client: Theta, theta_global: Theta, u: Words, *, shown: int = 4000) -> go.Figure:
-    """Positions as points (θ_k, u), for one value of θ_g: the mask bit is 1 below the diagonal before and after."""
-    pick = np.random.default_rng(0).choice(len(u), min(shown, len(u)), replace=False)
-    x, y, level = theta_client[pick] / ONE, u[pick] / ONE, theta_global[pick] / ONE
+def masks_from_one_u(theta_client: Theta, theta_global: Theta, u: Words, *, low: float, shown: int = 12_000) -> go.Figure:
+    """Positions as points (θ_k, u), for one value of θ_g, in [low, 1]²: the mask bit is 1 below the line."""
+    x, y, level = theta_client[:shown] / ONE, u[:shown] / ONE, theta_global[:shown] / ONE
     flipped = (y < x) != (y < level)
     figure = _titled("θ of the client after training", "u, public randomness", height=420)
-    groups = (("same mask bit", ~flipped, GRAY, 3), ("1 → 0", flipped & (y < level), ORANGE, 6), ("0 → 1", flipped & (y >= level), BLUE, 6))
+    groups = (
+        ("same mask bit", ~flipped, GRAY, 3),
+        ("1 → 0", flipped & (y < level), ORANGE, 5),
+        ("0 → 1", flipped & (y >= level), BLUE, 5),
+    )
     for name, chosen, color, size in groups:
-        marker = {"color": color, "size": size, "opacity": 0.35 if size == 3 else 0.9}
-        figure.add_scatter(x=x[chosen], y=y[chosen], mode="markers", name=name, marker=marker)
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="u = θ_k", line={"color": TEXT, "width": 1})
-    figure.add_hline(y=float(level[0]), line={"color": TEXT, "width": 1, "dash": "dash"})
-    figure.add_annotation(x=0, y=float(level[0]), text="u = θ_g", showarrow=False, xanchor="left", yanchor="bottom")
-    return figure
-
-
-def theta_by_round(runs: Mapping[str, Run], rounds: int) -> go.Figure:
-    """Where the d probabilities lie after each of the first rounds: one heat map for each run, shares of d."""
-    figure = go.Figure()
-    width = 1 / len(runs)
-    for index, (name, run) in enumerate(runs.items()):
-        records = [record for record in run.records if 0 < record["round"] <= rounds]
-        share = np.array([record["theta_histogram"] for record in records], float).T / run.task["d"]
-        axis = "" if index == 0 else str(index + 1)
-        figure.add_heatmap(
-            z=np.log10(np.maximum(share, 1e-6)), x=[record["round"] for record in records],
-            y=(np.arange(len(share)) + 0.5) / len(share), xaxis=f"x{axis}", yaxis=f"y{axis}", zmin=-5, zmax=0,
-            colorscale=[[0, "rgba(47,127,209,0.03)"], [1, BLUE]], showscale=index == 0, customdata=100 * share,
-            colorbar={"title": "share of d", "tickvals": [-4, -2, 0], "ticktext": ["0.01 %", "1 %", "100 %"], "thickness": 10},
-            hovertemplate="round %{x}, θ near %{y:.3f}: %{customdata:.2f} %<extra></extra>",
-        )  # fmt: skip
-        figure.update_layout({
-            f"xaxis{axis}": AXIS | {"domain": [index * width, (index + 1) * width - 0.06], "title": f"round · {name}"},
-            f"yaxis{axis}": AXIS | {"title": "θ" if index == 0 else "", "anchor": f"x{axis}", "range": [0, 1]},
-        })  # fmt: skip
-    return figure
+        chosen = chosen & (x > low) & (y > low)
+        marker = {"color": color, "size": size, "opacity": 0.4 if size == 3 else 0.9}
+        figure.add_scatter(
+            x=x[chosen].round(4), y=y[chosen].round(4), mode="markers", name=name, marker=marker, hoverinfo="skip"
+        )
+    figure.add_scatter(x=[low, 1], y=[low, 1], mode="lines", name="u = θ_k", line={"color": TEXT, "width": 1.5})
+    figure.add_scatter(
+        x=[low, 1], y=[level[0]] * 2, mode="lines", name="u = θ_g", line={"color": TEXT, "width": 1.5, "dash": "dash"}
+    )
+    return figure.update_xaxes(range=[low, 1]).update_yaxes(range=[low, 1])
 
 
 def peeling(peeled: Peeling) -> go.Figure:
