@@ -166,7 +166,8 @@ figures.both_directions(runs)
 
 
 # %% tags=["exercise"]
-def fedavg_bytes(parameters, clients, rounds): ...
+def fedavg_bytes(parameters, clients, rounds):
+    return ...
 
 
 check(fedavg_bytes)
@@ -176,7 +177,8 @@ check(fedavg_bytes)
 
 
 # %% tags=["exercise"]
-def bpp(payload_bytes, d): ...
+def bpp(payload_bytes, d):
+    return ...
 
 
 check(bpp)
@@ -187,7 +189,8 @@ check(bpp)
 
 
 # %% tags=["exercise"]
-def rounds_within(budget, head_bytes, payload_bytes): ...
+def rounds_within(budget, head_bytes, payload_bytes):
+    return ...
 
 
 check(rounds_within)

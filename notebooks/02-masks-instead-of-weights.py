@@ -224,7 +224,8 @@ figures.histograms(
 
 
 # %% tags=["exercise"]
-def expected_ones(scores): ...
+def expected_ones(scores):
+    return ...
 
 
 check(expected_ones)
@@ -234,7 +235,8 @@ check(expected_ones)
 
 
 # %% tags=["exercise"]
-def score_gradient(gradient, weight, theta): ...
+def score_gradient(gradient, weight, theta):
+    return ...
 
 
 check(score_gradient)

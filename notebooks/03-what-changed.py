@@ -240,7 +240,8 @@ for run in (paper, ours):
 
 
 # %% tags=["exercise"]
-def find_flips(theta_client, theta_global, u): ...
+def find_flips(theta_client, theta_global, u):
+    return ...
 
 
 check(find_flips)
@@ -250,7 +251,8 @@ check(find_flips)
 
 
 # %% tags=["exercise"]
-def flip_probability(theta_client, theta_global): ...
+def flip_probability(theta_client, theta_global):
+    return ...
 
 
 check(flip_probability)
@@ -260,7 +262,8 @@ check(flip_probability)
 
 
 # %% tags=["exercise"]
-def keep_strongest(flips, divergence, kappa): ...
+def keep_strongest(flips, divergence, kappa):
+    return ...
 
 
 check(keep_strongest)

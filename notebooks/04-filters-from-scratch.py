@@ -93,7 +93,7 @@ figures.peeling(peeled)
 # - **binary fuse filter**: the three slots are in *neighbouring* segments of many. At both ends of the table members are thin, so
 #   peeling eats its way inwards from there; 1.13 slots a member are enough for large sets.
 #
-# So with 8-bit fingerprints: 11.5 bits a member (Bloom), 9.84 (xor), 9.0 (fuse), for the same rate. The paper chose the last.
+# So with 8-bit fingerprints a large set takes 11.5 bits a member (Bloom), 9.84 (xor) or 9.0 (fuse), for the same rate. The paper chose the last.
 #
 # ## Exercise: fill the table
 #
@@ -102,7 +102,8 @@ figures.peeling(peeled)
 
 
 # %% tags=["exercise"]
-def fill_filter(slots, own, wanted, total): ...
+def fill_filter(slots, own, wanted, total):
+    return ...
 
 
 check(fill_filter)
@@ -154,7 +155,8 @@ for name, bits, claims in (
 pd.DataFrame(rows).round(2)
 
 # %% [markdown]
-# No member is ever denied. The false claims are as many as the fingerprints promise: (d − n)/256 ≈ 3,867 for 8 bits.
+# No member is ever denied. For a fuse filter ten thousand members are not yet many: it takes 1.25 slots for each. A quarter of its slots stay empty,
+# though, and the picture in which it travels compresses the zeros away again. The false claims are as many as the fingerprints promise: (d − n)/256 ≈ 3,867 for 8 bits.
 #
 # Stop at that number for a moment. The client sent 10,000 positions; the server reads nearly 14,000. The rate is small, but it applies
 # to *all the others*, and these are many. Fingerprints of 16 bits cure it and double the bill.
@@ -201,9 +203,8 @@ figures.lines(
 # Three things to see:
 #
 # - At the left every message pays for its header and, the filters, for their picture: some hundred bytes for ten flips.
-# - The fuse filter has a hump in the hundreds: small sets need more slots to spare, since the two ends of a short table are most of it. The xor filter
-#   does not mind, and is the smaller of the two there.
-# - The exact list gets *cheaper* as sets grow denser; filters do not. At 10 % density the list needs half the filter's bits.
+# - To the right the filters' price is flat, and the exact list gets *cheaper* as sets grow denser. At 10 % density it needs half the filters' bits.
+# - Below some three thousand flips the 8-bit filters are smaller than any exact code can be. That is no magic: there they claim more strangers than they have members.
 #
 # ## Exercises
 #
@@ -211,7 +212,8 @@ figures.lines(
 
 
 # %% tags=["exercise"]
-def expected_false(d, n, bits): ...
+def expected_false(d, n, bits):
+    return ...
 
 
 check(expected_false)
@@ -221,7 +223,8 @@ check(expected_false)
 
 
 # %% tags=["exercise"]
-def bloom_bits(n, f): ...
+def bloom_bits(n, f):
+    return ...
 
 
 check(bloom_bits)

@@ -53,9 +53,9 @@ def lines(x: Sequence[float] | npt.NDArray, curves: Mapping[str, Sequence[float]
         mode = "lines+markers" if len(x) <= 15 else "lines"
         figure.add_scatter(x=list(x), y=list(y), name=name, mode=mode, line={"color": color, "dash": dash, "width": 2})
     if log_x:
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(type="log", dtick=1)
     if log_y:
-        figure.update_yaxes(type="log")
+        figure.update_yaxes(type="log", dtick="D2")
     return figure
 
 
