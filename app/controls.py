@@ -20,6 +20,7 @@ ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 LABELS = {
     "method": "Method", "backbone": "Backbone", "dataset": "Dataset", "masked_blocks": "Masked blocks",
     "image_size": "Image size", "train_samples": "Training images", "test_samples": "Test images",
+    "evaluate_on": "Evaluate on",
     "clients": "Clients N", "rho": "Participation ρ", "dirichlet_alpha": "Dirichlet α",
     "min_client_samples": "Least samples a client", "rounds": "Rounds", "local_epochs": "Local epochs E",
     "batch_size": "Batch size", "lr": "Score step size", "lr_schedule": "Step size schedule",
@@ -28,7 +29,7 @@ LABELS = {
     "probe_epochs": "Head epochs", "probe_lr": "Head step size", "seed": "Seed", "keep_payloads": "Keep payloads",
 }  # fmt: skip
 GROUPS = {
-    "Task": ("backbone", "dataset", "masked_blocks", "train_samples", "test_samples", "image_size"),
+    "Task": ("backbone", "dataset", "masked_blocks", "train_samples", "test_samples", "evaluate_on", "image_size"),
     "Clients": ("clients", "rho", "dirichlet_alpha", "min_client_samples"),
     "Method": ("method", "noise", "aggregation", "server_lr", "theta_init"),
     "Bits": ("kappa", "kappa_schedule", "codec"),

@@ -20,6 +20,7 @@ from deltamask import export as exporting
 from deltamask.config import RunConfig, explain_errors, field_bounds, field_range
 from deltamask.presets import PRESETS, preset
 from deltamask.store import Run, RunFolder, StoreError, list_runs, load_run, new_folder
+from deltamask.study_cli import results, sweep
 
 RunName = Annotated[str, tyro.conf.Positional]
 Out = Annotated[Path | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
@@ -237,6 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands: dict[str, Callable[..., Any]] = {
             "run": run_command(_chosen_preset(arguments)),
             "resume": resume,
+            "sweep": sweep,
+            "results": results,
             "runs": runs,
             "show": show,
             "export": export,

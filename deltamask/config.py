@@ -17,15 +17,21 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from deltamask.rounding import ceil
 
-MethodName = Literal["deltamask", "fedpm", "linear-probe"]
+MethodName = Literal[
+    "deltamask", "fedpm", "deepreduce", "fedmask", "linear-probe",
+    "finetune", "lora", "signsgd", "qsgd", "drive", "eden",
+]  # fmt: skip
 CodecName = Literal[
     "bfuse8", "bfuse16", "bfuse32", "bfuse8-gated", "bfuse16-gated",
     "xor8", "xor16", "bloom", "bloom-p0", "rice", "gap", "mask",
 ]  # fmt: skip
+UpdateCodecName = Literal["fp32", "fp16", "signsgd", "qsgd", "drive", "eden4", "eden1", "eden0.5"]
+Downlink = Literal["counts", "fp32"]
 Noise = Literal["shared", "per_client"]
 Aggregation = Literal["beta", "unbiased"]
 Schedule = Literal["constant", "cosine"]
 KeepPayloads = Literal["none", "few", "all"]
+EvaluateOn = Literal["test", "validation"]
 
 
 class RunConfig(BaseModel):
@@ -38,8 +44,9 @@ class RunConfig(BaseModel):
     # What is learnt
     method: MethodName = Field(
         "deltamask",
-        description="Federated method. `deltamask` sends mask changes, `fedpm` whole masks, `linear-probe` the "
-        "classifier head.",
+        description="Federated method. `deltamask` and `deepreduce` send mask changes, `fedpm` and `fedmask` whole "
+        "masks, `linear-probe` the classifier head, `lora` low-rank adapters, `finetune` all weights of the tail, and "
+        "`signsgd`, `qsgd`, `drive` and `eden` those in a few bits each.",
     )
     backbone: str = Field("efficientnet_lite0", description="Pretrained network; see `deltamask doctor`.")
     masked_blocks: int = Field(
@@ -61,6 +68,11 @@ class RunConfig(BaseModel):
         ge=1,
         le=10_000_000,
         description="Test images used, from the front of the fixed order; more than there are means all.",
+    )
+    evaluate_on: EvaluateOn = Field(
+        "test",
+        description="`validation`: measure on the training images that follow the first train_samples, as many as "
+        "test_samples says, and touch no test image: for choosing settings.",
     )
 
     # By whom
@@ -99,6 +111,26 @@ class RunConfig(BaseModel):
         "constant",
         description="`cosine` lowers lr to 0 over the rounds; late flips are mostly optimiser noise, so it saves bits.",
     )
+    adam_eps: float = Field(
+        1e-8,
+        gt=0,
+        le=1,
+        description="ε of Adam on the scores. Larger leaves scores with small gradients where they are: fewer bits.",
+    )
+    weight_lr: float = Field(
+        0.0003,
+        gt=0,
+        le=1,
+        description="Adam's step size on weights: of `finetune`, what compresses it, and `lora`.",
+    )
+    lora_rank: int = Field(
+        4, ge=1, le=256, description="r, the rank of `lora`'s adapters: more to learn, more to send."
+    )
+    update_codec: UpdateCodecName = Field(
+        "fp32",
+        description="How the update of `finetune` and `lora` becomes bytes: 32, 16, 4, 1 or half a bit a value, or as "
+        "`signsgd`, `qsgd` and `drive` do it.",
+    )
     theta_init: float = Field(0.95, gt=0, lt=1, description="θ₀, the mask probability every weight starts with.")
     noise: Noise = Field(
         "per_client",
@@ -109,7 +141,9 @@ class RunConfig(BaseModel):
         "beta",
         description="`beta`: posterior of the decoded masks (paper); `unbiased`: θ += η·mean(m̂ − m_g), far less noisy.",
     )
-    server_lr: float = Field(1.0, gt=0, le=10, description="η, the server's step; read by `unbiased` only.")
+    server_lr: float = Field(
+        1.0, gt=0, le=10, description="η, the server's step; read by `unbiased` and by the methods that send weights."
+    )
     kappa: float = Field(
         1.0,
         gt=0,
@@ -126,6 +160,17 @@ class RunConfig(BaseModel):
         description="How a set of flips becomes bytes; read by `deltamask` only. `bfuse8/16/32`: the paper's filter "
         "with that many bits per entry (bpe), false flips ≈ d·2^−bpe. `-gated`: fewer false flips for 2 bytes. `gap`: "
         "ours, exact, a third of bfuse8's bits. `mask`: the whole mask.",
+    )
+    downlink: Downlink = Field(
+        "counts",
+        description="How θ_g reaches the clients. `counts`: what changed, entropy-coded given what they have; `fp32`: "
+        "all of it in every round, 32 bits a parameter. Methods that send weights always do the latter.",
+    )
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the sampled clients that vanish before they answer. The round goes on without them.",
     )
     probe_epochs: int = Field(
         40,

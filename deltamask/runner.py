@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import filelock
+import numpy as np
 import torch
 
 from deltamask.config import RunConfig
@@ -20,6 +21,8 @@ from deltamask.task import Task, load_task
 
 STATUS_EVERY = 0.5  # seconds between two writes of status.json
 POLL = 0.2  # seconds between two looks at the control file while paused
+FEW_BYTES = 1 << 20  # the largest broadcast kept with it
+BROADCASTS = "broadcasts"  # among a checkpoint's arrays: the sizes of all broadcasts so far
 FEW = 2  # clients whose payloads are kept with keep_payloads = few
 
 
@@ -73,6 +76,11 @@ class Recorder(Observer):
         if word == "stop":
             raise Stopped
 
+    def broadcast(self, round: int, message: bytes) -> None:
+        keep = {"none": 0, "few": FEW_BYTES, "all": len(message)}[self.config.keep_payloads]
+        if round and len(message) <= keep:
+            self.folder.write_broadcast(round, message)
+
     def payload(self, round: int, client: int, order: int, suffix: str, payload: bytes) -> None:
         keep = {"none": 0, "few": FEW, "all": self.config.clients_per_round}[self.config.keep_payloads]
         if order < keep:
@@ -80,7 +88,8 @@ class Recorder(Observer):
 
     def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
         self.folder.append(record.to_json())
-        self.folder.save_state(checkpoint.round, state_arrays(checkpoint.state))
+        arrays = state_arrays(checkpoint.state) | {BROADCASTS: np.array(checkpoint.broadcasts, np.int64)}
+        self.folder.save_state(checkpoint.round, arrays)
         self.round = checkpoint.round
         self._progress = {**self._progress, "done": 0}  # of the round that begins now
         self._stepping = False
@@ -153,8 +162,9 @@ def _checkpoint(folder: RunFolder, config: RunConfig) -> Checkpoint | None:
         return None
     round, arrays = stored
     try:
-        return Checkpoint(round, methods[config.method].state(**arrays))
-    except TypeError as error:
+        broadcasts = tuple(arrays.pop(BROADCASTS).tolist())
+        return Checkpoint(round, methods[config.method].state(**arrays), broadcasts)
+    except (TypeError, KeyError) as error:
         raise StoreError(f"{folder.path}: the checkpoint is not one of method {config.method} ({error})") from error
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from deltamask import noise, training
 from deltamask.bookkeeping import RoundBook
 from deltamask.config import RunConfig
+from deltamask.courier import Courier, sampled_clients
 from deltamask.methods import methods
 from deltamask.methods.base import Method, State
 from deltamask.records import RoundRecord
@@ -17,10 +18,11 @@ from deltamask.task import Task, load_task
 
 
 class Checkpoint(NamedTuple):
-    """Where to go on: the last finished round and the server's state after it."""
+    """Where to go on: the last finished round, the server's state after it, and the sizes of the broadcasts so far."""
 
     round: int
     state: State
+    broadcasts: tuple[int, ...] = ()
 
 
 class Observer:
@@ -28,6 +30,9 @@ class Observer:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Something long has come so far."""
+
+    def broadcast(self, round: int, message: bytes) -> None:
+        """The downlink message that opens a round."""
 
     def payload(self, round: int, client: int, order: int, suffix: str, payload: bytes) -> None:
         """A client's uplink message; it is the `order`-th of the round, from 0."""
@@ -46,38 +51,39 @@ def simulate(
 
     if start is None:
         empty = probe.init(task, config, np.zeros(task.head_size, np.float32))
-        record, probed = play_round(probe, task, config, empty, 0, observer)
+        record, probed = play_round(probe, task, config, empty, 0, Courier(probe, task, config), observer)
         start = Checkpoint(0, method.init(task, config, probed.head))
         observer.finished(record, start)
         yield record
 
     state = start.state
+    courier = Courier(method, task, config, start.broadcasts)
     for round in range(start.round + 1, config.rounds + 1):
-        record, state = play_round(method, task, config, state, round, observer)
-        observer.finished(record, Checkpoint(round, state))
+        record, state = play_round(method, task, config, state, round, courier, observer)
+        observer.finished(record, Checkpoint(round, state, tuple(courier.sizes.values())))
         yield record
 
 
-def sampled_clients(config: RunConfig, round: int) -> list[int]:
-    """K = ⌈ρN⌉ clients in id order."""
-    rng = noise.generator(config.seed, "participation", round=round)
-    return sorted(rng.choice(config.clients, config.clients_per_round, replace=False).tolist())
-
-
 def play_round(
-    method: Method, task: Task, config: RunConfig, state: State, round: int, observer: Observer
+    method: Method, task: Task, config: RunConfig, state: State, round: int, courier: Courier, observer: Observer
 ) -> tuple[RoundRecord, State]:
     """One round: broadcast, local updates, payloads, aggregation, evaluation."""
     book = RoundBook(task, round)
     sampled = sampled_clients(config, round)
-    broadcast = method.broadcast(config, state, round)
+    with book.clock("broadcast"):
+        message = courier.open(state, round)
+        book.broadcast_bytes = len(message)
+        observer.broadcast(round, message)
 
     def payloads() -> Iterator[tuple[int, bytes]]:
         for order, client in enumerate(sampled):
             observer.progress(f"round {round}, clients", order, len(sampled))
-            book.ledger.down(broadcast)
+            book.ledger.down(courier.deliver(client, round))
+            if noise.generator(config.seed, "dropout", round=round, client=client).random() < config.dropout:
+                book.lost(client, "vanished before it answered")
+                continue
             try:
-                upload = method.client_update(task, config, round, client, broadcast)
+                upload = method.client_update(task, config, round, client, courier.memory)
             except FloatingPointError as error:  # its training diverged: the round goes on without this client
                 book.lost(client, str(error))
                 continue

@@ -25,7 +25,10 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices."""
+    """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices.
+
+    test_x, test_y: what accuracy is measured on; held-out training images with `evaluate_on = "validation"`.
+    """
 
     tail: Tail
     train_x: Tensor
@@ -74,8 +77,19 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     key = FeatureKey(
         backbone.name, backbone.weights_id, config.masked_blocks, data.name, data.fingerprint, config.image_size
     )
-    train_x = trunk_features(data.train_x, config.train_samples, "train", key, backbone, progress)
-    test_x = trunk_features(data.test_x, config.test_samples, "test", key, backbone, progress)
+    if config.evaluate_on == "validation":
+        count = config.train_samples  # what follows them in the fixed order is held out
+        if count >= len(data.train_x):
+            raise datasets.DatasetError(
+                f"evaluate_on = 'validation' needs training images beyond train_samples = {count}, and "
+                f"{data.name} has {len(data.train_x)} in all: lower train_samples"
+            )
+        both = trunk_features(data.train_x, count + config.test_samples, "train", key, backbone, progress)
+        train_x, test_x, test_y = both[:count], both[count:], data.train_y[count : len(both)]
+    else:
+        train_x = trunk_features(data.train_x, config.train_samples, "train", key, backbone, progress)
+        test_x = trunk_features(data.test_x, config.test_samples, "test", key, backbone, progress)
+        test_y = data.test_y[: len(test_x)]
     train_y = data.train_y[: len(train_x)]
     shards = dirichlet_split(
         train_y, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
@@ -85,7 +99,7 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
         train_x=train_x,
         train_y=torch.from_numpy(train_y),
         test_x=test_x,
-        test_y=torch.from_numpy(data.test_y[: len(test_x)].copy()),
+        test_y=torch.from_numpy(test_y.copy()),
         shards=shards,
         classes=data.classes,
         num_features=backbone.num_features,

@@ -191,7 +191,7 @@ def test_run_id_differs_whenever_any_field_does() -> None:
     changed: dict[str, Any] = {"backbone": "tiny", "dataset": "digits"}
     for name in NUMERIC:
         default = RunConfig.model_fields[name].default
-        changed[name] = default / 2 if isinstance(default, float) else default + 1
+        changed[name] = (default / 2 or 0.5) if isinstance(default, float) else default + 1
     for name in CHOICES:
         default = RunConfig.model_fields[name].default
         changed[name] = next(
