@@ -40,6 +40,7 @@ figures.use_theme()
 
 # %%
 import pandas as pd
+
 from deltamask.task import load_task
 
 config = RunConfig(train_samples=2000, test_samples=1000, clients=5, rounds=3)

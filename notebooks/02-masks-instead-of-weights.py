@@ -27,6 +27,7 @@
 # %%
 import numpy as np
 import torch
+
 from deltamask import RunConfig, masks, training
 from deltamask.task import load_task
 from deltamask.teaching import check, figures

@@ -27,6 +27,7 @@
 # %%
 import numpy as np
 import torch
+
 from deltamask import RunConfig, aggregation, charts, load_run, masks, training
 from deltamask.noise import PublicNoise
 from deltamask.task import load_task

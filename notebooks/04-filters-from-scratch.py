@@ -29,6 +29,7 @@ import math
 
 import numpy as np
 import pandas as pd
+
 from deltamask import codecs
 from deltamask.codecs import CodecContext, bloom, entropy, fuse, fuse_build, xor
 from deltamask.noise import PublicNoise

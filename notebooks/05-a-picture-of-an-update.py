@@ -26,12 +26,13 @@ import struct
 
 import numpy as np
 import pandas as pd
+from PIL import Image
+
 from deltamask import codecs, load_run, masks
 from deltamask.codecs import CodecContext, DecodeError, entropy, fuse, png, side
 from deltamask.codecs.base import HEADER, HEADER_BYTES
 from deltamask.noise import PublicNoise
 from deltamask.teaching import check, figures
-from PIL import Image
 
 figures.use_theme()
 

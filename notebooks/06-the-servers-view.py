@@ -23,6 +23,8 @@
 # %%
 import numpy as np
 import pandas as pd
+from scipy import stats
+
 from deltamask import (
     RunConfig,
     aggregation,
@@ -38,7 +40,6 @@ from deltamask.noise import PublicNoise
 from deltamask.simulation import Observer, sampled_clients
 from deltamask.task import load_task
 from deltamask.teaching import check, figures
-from scipy import stats
 
 figures.use_theme()
 

@@ -27,6 +27,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+
 from deltamask import RunConfig, charts, load_run, simulate
 from deltamask.runner import execute
 from deltamask.store import RunFolder

@@ -25,6 +25,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
+
 from deltamask import RunConfig, codecs, methods, simulate
 from deltamask.results import half_width
 from deltamask.task import load_task
@@ -36,13 +37,13 @@ print("methods:", ", ".join(methods.names()))
 # %% [markdown]
 # ## Who is who
 #
-# | method | what a client sends | up, roughly |
-# |---|---|---|
-# | **DeltaMask** | positions where its mask changed, here coded exactly by `gap` | 0.02–0.2 bpp |
-# | [**FedPM**](https://arxiv.org/abs/2209.15328) | a whole random mask, entropy-coded | 0.5 bpp |
-# | [**DeepReduce**](https://arxiv.org/abs/2102.03112) | FedPM's mask as changes, in a Bloom filter | 1 bpp |
-# | [**EDEN**](https://arxiv.org/abs/2108.08842) | an update of all weights, rotated and quantised to one bit | 1 bpp |
-# | [**LoRA**](https://arxiv.org/abs/2106.09685) | low-rank corrections of the layers, 32-bit numbers | 1–2 bpp |
+# | method | what a client sends |
+# |---|---|
+# | **DeltaMask** | positions where its mask changed, here coded exactly by `gap` |
+# | [**FedPM**](https://arxiv.org/abs/2209.15328) | a whole random mask, entropy-coded |
+# | [**DeepReduce**](https://arxiv.org/abs/2102.03112) | all positions where its mask changed, in a Bloom filter made exact |
+# | [**EDEN**](https://arxiv.org/abs/2108.08842) | an update of all weights, rotated at random and quantised to one bit each |
+# | [**LoRA**](https://arxiv.org/abs/2106.09685) | low-rank corrections of the layers, as 32-bit numbers |
 #
 # The first three learn masks over frozen weights, the last two move weights.
 #
@@ -97,7 +98,7 @@ summary.round(3)
 import plotly.graph_objects as go
 
 figure = go.Figure()
-for (name, row), color in zip(summary.iterrows(), figures.COLORS):
+for (name, row), color in zip(summary.iterrows(), figures.COLORS, strict=False):
     error = {"type": "data", "array": [row["±"]], "thickness": 1.5}
     figure.add_scatter(
         x=[row["bpp up"]],
@@ -311,10 +312,11 @@ for record in simulate(mine):
 
 # %%
 import torch
+from torch import nn
+
 from deltamask import backbones
 from deltamask.backbones import BackboneSpec
 from deltamask.tail import Backbone, freeze
-from torch import nn
 
 
 def build(masked_blocks: int, *_) -> Backbone:
@@ -372,6 +374,7 @@ check(interval)
 
 # %% tags=["exercise"]
 import numpy as np
+
 from deltamask.codecs.base import KINDS
 
 KINDS["bitmap"] = 201

@@ -40,11 +40,15 @@ from deltamask import charts, load_run
 from deltamask.teaching import figures
 
 figures.use_theme()
-charts.accuracy_curves([load_run(name) for name in ("fashion", "fashion-gap", "fashion-fedpm")])
+charts.accuracy_curves(
+    [load_run(name) for name in ("fashion", "fashion-gap", "fashion-fedpm")]
+)
 
 # %%
 payload = load_run("fashion").payloads(12)[0]
-print(f"{payload.path.stat().st_size:,} bytes, for an update of {load_run('fashion').task['d']:,} weights")
+print(
+    f"{payload.path.stat().st_size:,} bytes, for an update of {load_run('fashion').task['d']:,} weights"
+)
 Image.open(payload.path).resize((318, 315), Image.Resampling.NEAREST)
 
 # %% [markdown]

@@ -1,6 +1,6 @@
 """Execute notebooks and save their outputs, with a still picture beside each interactive chart.
 
-    python scripts/save_notebooks.py                 # those whose saved outputs are stale
+    python scripts/save_notebooks.py                 # those whose code has changed; prose is taken over as it is
     python scripts/save_notebooks.py --all           # every notebook
     python scripts/save_notebooks.py 03 05           # those whose name begins so
 
@@ -25,7 +25,9 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-MACHINE = re.compile(r"site-packages|/home/|/root/|/tmp/|/Users/|/work/|[A-Z]:\\\\Users")
+MACHINE = re.compile(
+    r"site-packages|(?<![\w.:/<)])/(?:[\w.-]+/)+|\b[A-Z]:\\\\"
+)  # a path from the root, but no URL, no tag
 
 
 def find(prefixes: Sequence[str] = ()) -> list[Path]:
@@ -68,18 +70,35 @@ def faults(notebook: Any) -> Iterator[str]:
                 yield f"cell {index} has a chart without a still picture"
             text = output.get("text", "") + "".join(str(data.get(kind, "")) for kind in ("text/plain", "text/html"))
             if found := MACHINE.search(text):
-                yield f"cell {index} names a place on one machine: {text[max(0, found.start() - 20) : found.end() + 30]!r}"
+                yield f"cell {index} names a place on one machine: {text[max(0, found.start() - 20) :][:60]!r}"
 
 
-def save(text: Path) -> None:
-    """Execute a notebook from its text and write the `.ipynb` beside it."""
+def render(notebook: Any, folder: Path) -> None:
+    """Execute a notebook in `folder`, in place. Raises CellExecutionError where a cell fails."""
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", record_timing=False, coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )  # fmt: skip
+    client.execute()
+
+
+def save(text: Path, *, execute: bool) -> None:
+    """Write the `.ipynb` beside a text: with new outputs, or with those that are saved where only prose has changed."""
     notebook = jupytext.read(text)
     for index, cell in enumerate(notebook.cells):  # ids that do not change with every save
         cell["id"] = f"cell-{index:02d}"
-    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, coalesce_streams=True,
-                   resources={"metadata": {"path": str(text.parent)}}).execute()  # fmt: skip
-    notebook.metadata["deltamask"] = {"outputs_of": code_digest(notebook)}
-    notebook.metadata.get("language_info", {}).pop("version", None)
+    if execute:
+        render(notebook, text.parent)
+        notebook.metadata["deltamask"] = {"outputs_of": code_digest(notebook)}
+        notebook.metadata.get("language_info", {}).pop("version", None)
+    else:
+        old = nbformat.read(text.with_suffix(".ipynb"), as_version=4)
+        notebook.metadata = old.metadata
+        ran = iter(cell for cell in old.cells if cell.cell_type == "code")
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                before = next(ran)
+                cell.outputs, cell.execution_count = before.outputs, before.execution_count
     nbformat.write(notebook, text.with_suffix(".ipynb"))
     for fault in faults(notebook):
         print(f"  {text.stem}: {fault}")
@@ -96,10 +115,11 @@ def main() -> None:
     os.environ.setdefault("BROWSER_PATH", browser)
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+png"
     for text in find(options.names):
-        if options.names or options.all or is_stale(text):
-            start = time.perf_counter()
-            save(text)
-            print(f"{text.stem}: saved in {time.perf_counter() - start:.0f} s")
+        start = time.perf_counter()
+        execute = bool(options.names) or options.all or is_stale(text)
+        save(text, execute=execute)
+        if execute:
+            print(f"{text.stem}: saved in {time.perf_counter() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

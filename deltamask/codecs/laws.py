@@ -41,7 +41,7 @@ def realistic_flips(d: int, width: float, seed: int) -> tuple[Positions, CodecCo
 
 
 def round_trip(codec: Codec, positions: Positions, of: CodecContext) -> Positions:
-    """What was decoded: int64, sorted, with every position that was encoded, and with no other if the codec is exact."""
+    """What was decoded: int64, sorted, with every position that was encoded, and no other if the codec is exact."""
     payload = codec.encode(positions, of)
     if not isinstance(payload, bytes):
         raise Broken(f"encode returned {type(payload).__name__}, not bytes")
@@ -90,7 +90,7 @@ def a_callers_mistake_is_named(codec: Codec) -> None:
         except ValueError as error:
             if "not sorted, unique and in" in str(error):
                 continue
-            raise Broken(f"positions {bad}: the ValueError says {str(error)!r} instead of naming the mistake") from error
+            raise Broken(f"positions {bad}: ValueError says {str(error)!r} instead of naming the mistake") from error
         raise Broken(f"positions {bad} were encoded although they are not sorted, unique and in [0, 512)")
 
 

@@ -95,7 +95,7 @@ def _flip_probability(answer: Answer) -> str:
     not_this(got, client - globally, "Probabilities are not negative. A flip happens in either direction.")
     redrawn = client * (1 - globally) + globally * (1 - client)
     not_this(got, redrawn, "That is for two independent draws. Here both masks come from one u.")
-    same(got, np.abs(client - globally), "Draw the line from 0 to 1, mark both θ on it: for which u do the masks differ?")
+    same(got, np.abs(client - globally), "Draw a line from 0 to 1, mark both θ: for which u do the masks differ?")
     return "So the expected number of flips is Σ|θ_k − θ_g|: learning, and nothing else, makes flips."
 
 

@@ -19,6 +19,8 @@ BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD = "#2f7fd1", "#d9641e", "#1f9e77", "#8a6
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 TEXT = "#747c88"  # reads on a white page and on a dark one
+Values = Sequence[float] | Sequence[float | None] | npt.NDArray
+
 AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
 
 
@@ -45,8 +47,9 @@ def _titled(x: str, y: str, **layout: object) -> go.Figure:
     return go.Figure(layout={"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, **layout})
 
 
-def lines(x: Sequence[float] | npt.NDArray, curves: Mapping[str, Sequence[float] | npt.NDArray], *, axes: tuple[str, str],
-          log_x: bool = False, log_y: bool = False) -> go.Figure:  # fmt: skip
+def lines(
+    x: Values, curves: Mapping[str, Values], *, axes: tuple[str, str], log_x: bool = False, log_y: bool = False
+) -> go.Figure:
     """One line for each of `curves` over the same x."""
     figure = _titled(*axes)
     for (name, y), color, dash in zip(curves.items(), COLORS, DASHES, strict=False):
@@ -59,8 +62,9 @@ def lines(x: Sequence[float] | npt.NDArray, curves: Mapping[str, Sequence[float]
     return figure
 
 
-def bars(names: Sequence[str], series: Mapping[str, Sequence[float] | npt.NDArray], *, axis: str, text: str = ".3g",
-         log: bool = False) -> go.Figure:  # fmt: skip
+def bars(
+    names: Sequence[str], series: Mapping[str, Values], *, axis: str, text: str = ".3g", log: bool = False
+) -> go.Figure:
     """Groups of horizontal bars: a group for each of `names`, a bar in it for each of `series`."""
     figure = _titled(axis, "", height=90 + 30 * len(names) * max(1, round(0.7 * len(series))), barmode="group")
     for (name, values), color in zip(series.items(), COLORS, strict=False):
@@ -74,8 +78,14 @@ def bars(names: Sequence[str], series: Mapping[str, Sequence[float] | npt.NDArra
     return figure
 
 
-def histograms(values: Mapping[str, npt.NDArray], *, axes: tuple[str, str], bins: int = 60, span: tuple[float, float],
-               log_y: bool = False) -> go.Figure:  # fmt: skip
+def histograms(
+    values: Mapping[str, npt.NDArray],
+    *,
+    axes: tuple[str, str],
+    bins: int = 60,
+    span: tuple[float, float],
+    log_y: bool = False,
+) -> go.Figure:
     """Step histograms, one for each of `values`, over the same bins."""
     edges = np.linspace(*span, bins + 1)
     middles = (edges[1:] + edges[:-1]) / 2
@@ -98,7 +108,9 @@ def both_directions(runs: Mapping[str, Run]) -> go.Figure:
     return bars(list(runs), series, axis="bits per parameter, the whole run (logarithmic)", log=True)
 
 
-def masks_from_one_u(theta_client: Theta, theta_global: Theta, u: Words, *, low: float, shown: int = 12_000) -> go.Figure:
+def masks_from_one_u(
+    theta_client: Theta, theta_global: Theta, u: Words, *, low: float, shown: int = 12_000
+) -> go.Figure:
     """Positions as points (θ_k, u), for one value of θ_g, in [low, 1]²: the mask bit is 1 below the line."""
     x, y, level = theta_client[:shown] / ONE, u[:shown] / ONE, theta_global[:shown] / ONE
     flipped = (y < x) != (y < level)
@@ -127,8 +139,9 @@ def peeling(peeled: Peeling) -> go.Figure:
     order = np.arange(len(peeled.keys))
     for index, slots in enumerate(peeled.slots):
         figure.add_scatter(
-            x=np.sort(slots), y=[index] * 3, mode="lines", line={"color": GRID, "width": 2}, hoverinfo="skip", showlegend=False
-        )
+            x=np.sort(slots), y=[index] * 3, mode="lines", line={"color": GRID, "width": 2}, hoverinfo="skip",
+            showlegend=False,
+        )  # fmt: skip
     figure.add_scatter(
         x=peeled.slots.ravel(), y=np.repeat(order, 3), mode="markers", name="asks this slot",
         marker={"color": BLUE, "size": 13}, hovertemplate="key %{y} asks slot %{x}<extra></extra>",
@@ -142,26 +155,27 @@ def peeling(peeled: Peeling) -> go.Figure:
         figure.add_vline(x=border * peeled.segment_length - 0.5, line={"color": TEXT, "width": 1, "dash": "dot"})
     figure.update_xaxes(range=[-0.7, peeled.total - 0.3], dtick=max(1, peeled.total // 24), showgrid=False)
     figure.update_yaxes(
-        autorange="reversed", tickvals=order, ticktext=[f"{i + 1}: {key:,}" for i, key in enumerate(peeled.keys)], showgrid=False
-    )
+        autorange="reversed", tickvals=order, showgrid=False,
+        ticktext=[f"{i + 1}: {key:,} " for i, key in enumerate(peeled.keys)],
+    )  # fmt: skip
     return figure
 
 
-def picture_map(pixels: bytes, width: int, parts: Sequence[tuple[str, int, int]], *, rows: int | None = None) -> go.Figure:
-    """A picture's pixels as brightness in the colour of the part they belong to. parts: (name, start, stop)."""
-    shown = len(pixels) if rows is None else min(len(pixels), rows * width)
+def picture_map(pixels: bytes, width: int, parts: Sequence[tuple[str, int, int]], *, rows: int) -> go.Figure:
+    """The first rows of a picture, each pixel in the colour of the part it belongs to. parts: (name, start, stop)."""
+    shown = min(len(pixels), rows * width)
     values = np.frombuffer(pixels, np.uint8)[:shown]
-    figure = _titled("column", "row", height=max(260, round(860 * 0.9 * shown / width / width)) if rows else 720)
+    figure = _titled("column", "row", height=130 + 9 * rows)
     for (name, start, stop), color in zip(parts, (ORANGE, GREEN, BLUE, GRAY), strict=False):
         mine = np.full(-(-shown // width) * width, np.nan)
         mine[start : min(stop, shown)] = values[start:stop]
         figure.add_heatmap(
-            z=mine.reshape(-1, width), name=name, showscale=False, zmin=0, zmax=255, showlegend=True, hoverongaps=False,
+            z=mine.reshape(-1, width), name=name, showscale=False, zmin=0, zmax=255, hoverongaps=False,
             colorscale=[[0, "rgba(128,138,155,0.18)"], [0.02, _tint(color, 0.35)], [1, color]],
             hovertemplate=f"{name}<br>row %{{y}}, column %{{x}}: %{{z}}<extra></extra>",
         )  # fmt: skip
-        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"color": color, "symbol": "square", "size": 12})
-        figure.data[-2].showlegend = False
+        marker = {"color": color, "symbol": "square", "size": 12}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
     figure.update_yaxes(autorange="reversed", scaleanchor="x", showgrid=False, constrain="domain")
     figure.update_xaxes(showgrid=False, constrain="domain")
     return figure

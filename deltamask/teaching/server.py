@@ -33,7 +33,7 @@ def _unbiased_step(answer: Answer) -> str:
     wanted = theta + (after.astype(float) - before).mean(0)
     not_this(got, after.mean(0), "That is the Beta estimate: it throws away what the server knew.")
     not_this(got, theta + (after.astype(float) - before).sum(0), "Average over the clients, do not add them up.")
-    same(got, wanted, "θ_g, plus the mean over clients of (mask after − mask before). Booleans do not subtract: cast first.")
+    same(got, wanted, "θ_g plus the mean over clients of (after − before). Booleans do not subtract: cast first.")
     return "Unchanged positions cancel exactly. Only flips carry noise."
 
 
@@ -62,7 +62,7 @@ def _accuracy_for_client(answer: Answer) -> str:
     by_class = np.array([0.9, 0.5, 0.8])
     counts = np.array([10, 80, 10])
     got = ask(answer, by_class, counts)
-    not_this(got, by_class.mean(), "That is for a client with as many samples of each class. This one has mostly class 1.")
+    not_this(got, by_class.mean(), "That is for a client with as many samples of each class. This one has mostly one.")
     wanted = client_accuracy(Evaluation(0.0, 0.0, by_class), counts)
     same(got, wanted, "Weight each class's accuracy by the share of the client's samples that have this label.")
     return "The same model, 73 % on average over classes, is right for this client only 57 times in a hundred."

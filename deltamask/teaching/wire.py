@@ -25,8 +25,8 @@ def _fill_filter(answer: Answer) -> str:
     found = fuse.members(filter, 0, 50_000)[positions]
     if not found.all():
         raise Hint(
-            f"The filter forgets {int((~found).sum())} of its {len(positions)} keys. The key that was peeled last must be "
-            "filled first: only then is nothing overwritten that an earlier key relies on."
+            f"The filter forgets {int((~found).sum())} of its {len(positions)} keys. The key that was peeled last must "
+            "be filled first: only then is nothing overwritten that an earlier key relies on."
             if found.any()
             else "None of the keys is found. The XOR of a key's three slots must be the fingerprint it wants."
         )
@@ -42,8 +42,12 @@ def _expected_false(answer: Answer) -> str:
     not_this(got, 1_009_792 / 8, "A fingerprint of b bits agrees by chance once in 2^b, not once in b.")
     if abs(got - 1_009_792 / 256) < 1e-6:
         raise Hint("Nearly: positions in the set cannot be *false* positives.")
-    same(got, (1_009_792 - 8_574) / 256, "How many positions are asked that are not in the set, and how often do they agree?")
-    return "3,911 expected; round 12 of the recorded run `fashion` had 3,912 for client 0."
+    same(
+        got, (1_009_792 - 8_574) / 256, "How many positions are not in the set, and how often does one agree by chance?"
+    )
+    return (
+        "This is a client of the recorded run `fashion` in round 12; `false_flips` in its record is what really came."
+    )
 
 
 @exercises.register("bloom_bits")
@@ -71,7 +75,7 @@ def _entropy_per_flip(answer: Answer) -> str:
     wanted = entropy.entropy_iid(8_574, 1_009_792) / 8_574
     got = ask(answer, 8_574, 1_009_792)
     not_this(got, wanted * 8_574, "That is for all flips. Divide by their number.")
-    not_this(got, wanted * 8_574 / 1_009_792, "That is for one position. There are d positions, and n flips share the bits.")
+    not_this(got, wanted * 8_574 / 1_009_792, "That is for one position. n flips share the bits of all d.")
     not_this(got, wanted * math.log(2), "Nats, not bits: take log₂.")
     same(got, wanted, "d positions, each a flip with probability p = n/d: d · H₂(p) bits in all.")
     return "Nobody who knows only n and d can send these flips in fewer bits, on average. `gap` knows more."
@@ -100,4 +104,4 @@ def _bitmap(answer: Answer) -> str:
             raise Hint(f"{name}: {broken}") from broken
         except Exception as error:
             raise Hint(f"{name}: {type(error).__name__}: {error}") from error
-    return "Every law holds: it could be registered today. At one bit a parameter it is also 32 times smaller than FedAvg."
+    return "Every law holds: it could be registered today. One bit a parameter is 32 times less than FedAvg's."
