@@ -10,6 +10,7 @@ The text (`NN-name.py`) is the source; `NN-name.ipynb` is made from it. Needs Ch
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import os
 import re
@@ -21,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
+import kaleido
 import nbformat
+import plotly.graph_objects as go
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-MACHINE = re.compile(
-    r"site-packages|(?<![\w.:/<)])/(?:[\w.-]+/)+|\b[A-Z]:\\\\"
-)  # a path from the root, but no URL, no tag
+CHART = "application/vnd.plotly.v1+json"
+STILL_WIDTH = 860
+MACHINE = re.compile(r"site-packages|(?<![\w.:/<)])/(?:[\w.-]+/)+|\b[A-Z]:\\\\")  # no URL, no tag
 
 
 def find(prefixes: Sequence[str] = ()) -> list[Path]:
@@ -66,7 +69,7 @@ def faults(notebook: Any) -> Iterator[str]:
             if output.get("name") == "stderr":
                 yield f"cell {index} wrote to stderr: {output.text[:200]!r}"
             data = output.get("data", {})
-            if "application/vnd.plotly.v1+json" in data and "image/png" not in data:
+            if CHART in data and "image/png" not in data:
                 yield f"cell {index} has a chart without a still picture"
             text = output.get("text", "") + "".join(str(data.get(kind, "")) for kind in ("text/plain", "text/html"))
             if found := MACHINE.search(text):
@@ -75,11 +78,25 @@ def faults(notebook: Any) -> Iterator[str]:
 
 def render(notebook: Any, folder: Path) -> None:
     """Execute a notebook in `folder`, in place. Raises CellExecutionError where a cell fails."""
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", record_timing=False, coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )  # fmt: skip
     client.execute()
+
+
+def add_stills(notebook: Any) -> None:
+    """Beside each interactive chart one still picture, for pages that run no script. One browser draws them all."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                data.pop("image/jpeg", None)  # the same picture again, from Pillow
+            if chart := data.get(CHART):
+                figure = go.Figure(data=chart["data"], layout=chart["layout"], skip_invalid=True)
+                picture = figure.to_image(format="png", width=STILL_WIDTH, scale=1.5)
+                data["image/png"] = base64.b64encode(picture).decode()
 
 
 def save(text: Path, *, execute: bool) -> None:
@@ -89,6 +106,7 @@ def save(text: Path, *, execute: bool) -> None:
         cell["id"] = f"cell-{index:02d}"
     if execute:
         render(notebook, text.parent)
+        add_stills(notebook)
         notebook.metadata["deltamask"] = {"outputs_of": code_digest(notebook)}
         notebook.metadata.get("language_info", {}).pop("version", None)
     else:
@@ -113,13 +131,14 @@ def main() -> None:
     if browser is None:
         sys.exit("the still pictures need Chromium or Chrome on the PATH")
     os.environ.setdefault("BROWSER_PATH", browser)
-    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+png"
+    kaleido.start_sync_server(silence_warnings=True)
     for text in find(options.names):
         start = time.perf_counter()
         execute = bool(options.names) or options.all or is_stale(text)
         save(text, execute=execute)
         if execute:
             print(f"{text.stem}: saved in {time.perf_counter() - start:.0f} s", flush=True)
+    kaleido.stop_sync_server()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import jupytext
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from scripts.save_notebooks import NOTEBOOKS, code_digest, faults, find, is_stale, render
 
@@ -82,16 +80,14 @@ def wording(output: Any) -> tuple[str, str]:
 @every_notebook
 def test_notebook_runs_and_says_what_is_saved(text: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DELTAMASK_RUNS", str(tmp_path))  # only the recorded runs are seen, as when it was saved
-    monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")
     notebook = jupytext.read(text)
     render(notebook, NOTEBOOKS)
     faulty = [fault for fault in faults(notebook) if "still picture" not in fault]
     assert not faulty
     for index, (now, then) in enumerate(zip(notebook.cells, saved(text).cells, strict=True)):
         if now.cell_type == "code":
-            assert [wording(output) for output in now.outputs] == [wording(output) for output in then.outputs], (
-                f"cell {index} says something else than what is saved: run `python scripts/save_notebooks.py {text.stem}`"
-            )
+            said, then_said = [[wording(output) for output in cell.outputs] for cell in (now, then)]
+            assert said == then_said, f"cell {index} is not what is saved: run `python scripts/save_notebooks.py`"
 
 
 # The checks above, tried on a notebook with a fault.
@@ -115,8 +111,9 @@ def notebook_of(code: str) -> Any:
 def test_faults_are_found(code: str, fault: str) -> None:
     notebook = notebook_of(code)
     assert any("not executed" in found for found in faults(notebook))
-    environment = dict(os.environ, PLOTLY_RENDERER="plotly_mimetype")
-    NotebookClient(notebook, allow_errors=True, kernel_name="python3").execute(env=environment)
+    for cell in notebook.cells:
+        cell.metadata["tags"] = ["raises-exception"]
+    render(notebook, NOTEBOOKS)
     assert any(fault in found for found in faults(notebook)), list(faults(notebook))
 
 

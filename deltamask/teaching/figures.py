@@ -40,7 +40,6 @@ def use_theme() -> None:
     }
     pio.templates["deltamask"] = go.layout.Template(layout=layout)
     pio.templates.default = "deltamask"
-    pio.renderers["png"].width, pio.renderers["png"].scale = 860, 1.5
 
 
 def _titled(x: str, y: str, **layout: object) -> go.Figure:

@@ -46,7 +46,7 @@ def _expected_false(answer: Answer) -> str:
         got, (1_009_792 - 8_574) / 256, "How many positions are not in the set, and how often does one agree by chance?"
     )
     return (
-        "This is a client of the recorded run `fashion` in round 12; `false_flips` in its record is what really came."
+        "This is a client of the recorded run `fashion` in round 12; its record says how many really came."
     )
 
 
