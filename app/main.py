@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
+import wire_warm
 from style import STYLE
 
 LOGO = str(Path(__file__).parent / "logo.svg")
@@ -14,8 +15,10 @@ page = st.navigation(
     [
         st.Page("lab.py", title="Lab", icon=":material/science:", default=True),
         st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
-        # A new page goes here.
+        st.Page("wire.py", title="Wire", icon=":material/search:"),
+        st.Page("learn.py", title="Learn", icon=":material/school:"),
     ],
     position="top",
 )
+wire_warm.start()
 page.run()

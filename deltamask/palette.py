@@ -57,6 +57,7 @@ FLIPS, KEPT, FALSE_FLIPS = "#2f7fd1", "#1f9e77", "#d9641e"
 BOUND_IID, BOUND_SIDE = "#8a6fd1", "#1f9e77"
 STAGES = {
     "train": "#2f7fd1", "encode": "#d9641e", "decode": "#8a6fd1", "aggregate": "#1f9e77", "evaluate": "#7d8590",
+    "broadcast": "#c69214",
 }  # fmt: skip
 
 VARIANTS = {
@@ -82,10 +83,12 @@ def config_label(config: RunConfig) -> str:
             parts.append(config.codec)
         if config.kappa < 1 or config.kappa_schedule != "constant":
             parts.append(f"κ {config.kappa:g}{' cosine' if config.kappa_schedule == 'cosine' else ''}")
-    # Dense updates say how they become bytes; runs of before know no such field.
-    update_codec = getattr(config, "update_codec", None)
-    if config.method in ("finetune", "lora") and update_codec:
-        parts.append(str(update_codec))
+        if config.adam_eps > RunConfig.model_fields["adam_eps"].default:
+            parts.append(f"ε {config.adam_eps:g}")
+    if config.method in ("finetune", "lora"):
+        parts.append(config.update_codec)
+    if config.weights == "random":
+        parts.append("random weights")
     return f"{name} ({', '.join(parts)})" if parts else name
 
 
