@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8501
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-browser test-federation test-notebooks federation lint format notebooks record clean
+.PHONY: help app test test-browser test-federation test-notebooks federation lint format notebooks save-notebooks record clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -14,7 +14,7 @@ help:  ## List the targets
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv: torch is large, so the first time takes a minute or two"
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[app,notebooks,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[app,notebooks,test,text]'
 	touch $@
 
 .venv/installed-flower: .venv/installed
@@ -48,8 +48,11 @@ format: .venv/installed  ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-notebooks: .venv/installed  ## Open JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+notebooks: .venv/installed  ## Open JupyterLab on the notebooks' index
+	$(BIN)/jupyter lab notebooks/index.ipynb
+
+save-notebooks: .venv/installed  ## Execute the notebooks whose code has changed and save their outputs (needs Chromium)
+	PYTHONPATH=. $(BIN)/python scripts/save_notebooks.py
 
 record: .venv/installed  ## Make the recorded runs again, into runs/recorded (a quarter of an hour)
 	DELTAMASK=$(BIN)/deltamask scripts/record_runs.sh runs/recorded

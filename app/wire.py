@@ -11,7 +11,8 @@ from wire_open import DecodeError, StoreError, plain
 
 st.title("The wire")
 st.markdown(
-    "One message from one client, exactly as it crossed the network. Every byte can be asked what it is; everything shown "
+    "One message from one client, exactly as it crossed the network. Every byte can be asked what it is; "
+    "everything shown "
     "is read out of these bytes, here and now."
 )
 chosen = wire_open.choose()

@@ -26,7 +26,8 @@ def draw(opened: Opened) -> None:
         st.caption("Only payloads of flips can be broken here.")
         return
     st.markdown(
-        "Change one byte. A checksum guards the message; repair it, as an attacker would, and the server must live with what "
+        "Change one byte. A checksum guards the message; repair it, as an attacker would, and the server "
+        "must live with what "
         "the byte now says."
     )
     _defaults(opened)
@@ -102,7 +103,8 @@ def _draw_verdict(opened: Opened, verdict: sabotage.Verdict, broken: bytes) -> N
         st.success("Accepted, and nothing changes: no position's answer depends on it in a way that shows.")
         return
     st.warning(
-        f"Accepted: the server cannot know. **{verdict.mask_bits:,}** of {opened.context.d:,} bits of the client's mask come out "
+        f"Accepted: the server cannot know. **{verdict.mask_bits:,}** of {opened.context.d:,} bits of the "
+        "client's mask come out "
         f"wrong: {len(verdict.lost):,} flips are lost, {len(verdict.gained):,} appear from nowhere.",
         icon=":material/warning:",
     )
@@ -118,7 +120,8 @@ def _draw_accuracy(opened: Opened, broken: bytes) -> None:
     """Play the round again with the broken payload, in a process of its own: training code stays out of the server."""
     missing = evidence.missing_payload(opened.run, opened.payload.round)
     pressed = st.button(
-        "What does it do to the accuracy?", key="break_accuracy", icon=":material/replay:", disabled=missing is not None,
+        "What does it do to the accuracy?", key="break_accuracy", icon=":material/replay:",
+        disabled=missing is not None,
         help="Runs `deltamask what-if`: all rounds' updates up to this one are made again from the kept payloads.",
     )  # fmt: skip
     if missing is not None:
@@ -148,8 +151,8 @@ def _what_if(opened: Opened, broken: bytes) -> dict[str, Any] | str:
         file = Path(folder) / opened.payload.path.name
         file.write_bytes(broken)
         command = [
-            sys.executable, "-m", "deltamask.cli", "what-if", str(opened.run.path.absolute()), "--payload", str(file), "--json",
-            "--round", str(opened.payload.round), "--client", str(opened.payload.client),
+            sys.executable, "-m", "deltamask.cli", "what-if", str(opened.run.path.absolute()), "--json",
+            "--payload", str(file), "--round", str(opened.payload.round), "--client", str(opened.payload.client),
         ]  # fmt: skip
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)

@@ -141,8 +141,8 @@ def _offer(title: str, positions: Positions) -> None:
     with st.container(horizontal=True, gap="small"):
         for position in positions[:EXAMPLES].tolist():
             st.button(
-                f"{position:,}", key=f"ask_{title}_{position}", on_click=_choose_position, args=(position,), type="tertiary",
-                help="Look this position up",
+                f"{position:,}", key=f"ask_{title}_{position}", on_click=_choose_position, args=(position,),
+                type="tertiary", help="Look this position up",
             )  # fmt: skip
 
 
@@ -241,7 +241,8 @@ def _draw_verdict(opened: Opened, position: int) -> None:
         st.success("A true flip: learning changed it, κ let it through, the server flips it.", icon=":material/check:")
     elif read:
         st.error(
-            "A false flip: nobody sent it, but the three slots happen to fit its fingerprint. The server flips it all the same.",
+            "A false flip: nobody sent it, but the three slots happen to fit its fingerprint. The server "
+            "flips it all the same.",
             icon=":material/casino:",
         )  # fmt: skip
     elif _has(flips.delta, position):
@@ -263,7 +264,8 @@ def _draw_verdict(opened: Opened, position: int) -> None:
             bit = int(u < theta)
             sign = "<" if bit else "≥"
             st.markdown(
-                f"θ_g = {theta / masks.ONE:.5f}. u = {u / masks.ONE:.5f} {sign} θ_g, so the global mask has a **{bit}** here; "
+                f"θ_g = {theta / masks.ONE:.5f}. u = {u / masks.ONE:.5f} {sign} θ_g, so the global mask has "
+                f"a **{bit}** here; "
                 f"for this client the server puts a **{bit ^ int(read)}**."
             )
             return

@@ -46,7 +46,7 @@ def draw_shares(opened: Opened) -> None:
             {
                 "part": share.name,
                 "bytes in the message": share.message_bytes,
-                "bits in the file": int(round(share.bits)),
+                "bits in the file": round(share.bits),
                 "bytes in the file": round(share.bits / 8, 2),
                 "share": f"{share.bits / 8 / size:.1%}",
             }
@@ -57,7 +57,7 @@ def draw_shares(opened: Opened) -> None:
             {
                 "part": "the whole file",
                 "bytes in the message": sum(share.message_bytes for share in found),
-                "bits in the file": int(round(total)),
+                "bits in the file": round(total),
                 "bytes in the file": round(total / 8, 2),
                 "share": "100.0%",
             }
@@ -72,7 +72,8 @@ def _about_slots(opened: Opened) -> str:
         return "Bits of a picture are those of its DEFLATE codes, followed through the stream one by one."
     count = (slots.stop - slots.start) // view.slot_bytes
     return (
-        f"{count:,} slots for {kept:,} flips: every flip settles one, so {count - kept:,} hold nothing and are 0. PNG's "
+        f"{count:,} slots for {kept:,} flips: every flip settles one, so {count - kept:,} hold nothing and "
+        "are 0. PNG's "
         "DEFLATE gives that frequent byte a short code; bits are followed through the stream one by one."
     )
 
@@ -153,7 +154,8 @@ def draw_false_flips(opened: Opened) -> None:
         kept = next(k for r, k, _, c in lines if (r, c) == (opened.payload.round, opened.payload.client))
         outside = d - kept
         st.markdown(
-            f"`{codec.name}` promises one false flip in {1 / rate:,.0f} of the {outside:,} positions that were not sent: "
+            f"`{codec.name}` promises one false flip in {1 / rate:,.0f} of the {outside:,} positions that "
+            "were not sent: "
             f"**{outside * rate:,.1f}**. Counted: **{here[1]:,}**, a rate of 1 in {outside / max(1, here[1]):,.1f}."
         )
     if lines and predicted is not None:

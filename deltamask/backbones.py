@@ -132,8 +132,13 @@ def hub_address(repository: str) -> str:
     return f"https://huggingface.co/{repository}/resolve/main/{HUB_FILE}"
 
 
-def _timm_spec(name: str, model: str, license: str, size_bytes: int) -> BackboneSpec:
-    repository = f"timm/{model}"
+def _timm_spec(name: str, model: str, repository: str | None, license: str, size_bytes: int) -> BackboneSpec:
+    how_to_get = "timm knows no pretrained weights for it: pass --weights FILE, or --weights random"
+    if repository:
+        how_to_get = (
+            f"fetched by the first run that asks for it; offline: save {hub_address(repository)} and pass "
+            "--weights FILE, or --weights random"
+        )
 
     def build(masked_blocks: int, weights: str, image_size: int) -> Backbone:
         from deltamask import vision
@@ -142,10 +147,9 @@ def _timm_spec(name: str, model: str, license: str, size_bytes: int) -> Backbone
 
     return BackboneSpec(
         build=build,
-        where=lambda: hub_file(repository),
+        where=lambda: hub_file(repository) if repository else None,
         license=license,
-        how_to_get=f"fetched by the first run that asks for it; offline: save {hub_address(repository)} and pass "
-        "--weights FILE, or --weights random",
+        how_to_get=how_to_get,
         size_bytes=size_bytes,
     )
 
@@ -159,7 +163,9 @@ def _any_timm(model: str) -> BackboneSpec:
     if not timm.is_model(model):
         near = difflib.get_close_matches(model.partition(".")[0], timm.list_models(), 3, 0.5)
         raise KeyError(f"timm has no model {model!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
-    return _timm_spec(f"{TIMM}{model}", model, "see its page on the hub", 0)
+    known = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    repository, license = (known.hf_hub_id, known.license) if known else (None, None)
+    return _timm_spec(f"{TIMM}{model}", model, repository, license or "not told by timm", 0)
 
 
 # (name, timm's model and weights, licence, bytes of its tensors: the file has a header of some kilobytes more)
@@ -173,4 +179,4 @@ for _name, _model, _license, _size in (
     ("dinov2-large", "vit_large_patch14_dinov2.lvd142m", _DINO, 1_217_470_464),
     ("convmixer-768-32", "convmixer_768_32.in1k", "MIT (locuslab ConvMixer)", 84_840_872),
 ):
-    backbones.register(_name)(_timm_spec(_name, _model, _license, _size))
+    backbones.register(_name)(_timm_spec(_name, _model, f"timm/{_model}", _license, _size))

@@ -7,6 +7,7 @@ rows that the list does not know, and the next chunk takes their place.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -30,7 +31,7 @@ UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 class CacheError(RuntimeError):
-    """The features do not fit into the cache; the message says what to do."""
+    """The features do not fit into the cache, or not into half precision; the message says what to do."""
 
 
 def cache_dir() -> Path:
@@ -120,6 +121,7 @@ class FeatureFile:
     def append(self, at: int, rows: npt.NDArray[Any], broken: list[int]) -> None:
         """Add the `at`-th chunk, unless another process has done so meanwhile."""
         with self.lock():
+            self.key.folder.mkdir(parents=True, exist_ok=True)  # it may have been cleared while we waited
             before = self.chunks()
             if len(before) != at:
                 return
@@ -134,9 +136,9 @@ class FeatureFile:
                 index.write(json.dumps([*before, Chunk(len(rows), broken)]).encode())
 
     def map(self, rows: int) -> npt.NDArray[Any]:
-        """The first `rows` rows, mapped: read from disk when they are touched. Writes to it stay in memory."""
+        """The first `rows` rows, mapped for reading: a page is read when it is touched, and takes nobody's memory."""
         shape = (rows, *self.row)
-        return np.memmap(self.data, self.dtype, "c", shape=shape) if rows else np.empty(shape, self.dtype)
+        return np.memmap(self.data, self.dtype, "r", shape=shape) if rows else np.empty(shape, self.dtype)
 
 
 def write_meta(key: FeatureKey, row: tuple[int, ...]) -> None:
@@ -179,7 +181,7 @@ def check_room(need: int, hint: str) -> None:
 def entries(older_than: float = 0.0) -> list[dict[str, Any]]:
     """What is in the cache and has not been used for `older_than` days, the latest used first.
 
-    Of each: its folder's name, what it is of (None where the folder does not say), images, bytes, days since its use.
+    Of each: its folder's name, what it is of (None where the folder does not say), samples, bytes, days since its use.
     """
     found: list[dict[str, Any]] = []
     for folder in sorted(features_dir().iterdir()) if features_dir().is_dir() else []:
@@ -188,11 +190,11 @@ def entries(older_than: float = 0.0) -> list[dict[str, Any]]:
             meta = folder / "meta.json"
             used = (meta if meta.exists() else folder).stat().st_mtime
             about = json.loads(meta.read_text()) if meta.exists() else {}
-            images = {split: _rows(folder / f"{split}.json") for split in ("train", "test")}
+            samples = {split: _rows(folder / f"{split}.json") for split in ("train", "test")}
         except (OSError, ValueError):
             continue  # it is being cleared by another process
         fields = ("backbone", "masked_blocks", "dataset", "image_size", "precision")
-        entry = {"name": folder.name, **{field: about.get(field) for field in fields}, "images": images}
+        entry = {"name": folder.name, **{field: about.get(field) for field in fields}, "samples": samples}
         found.append({**entry, "bytes": sum(sizes), "days_unused": max(0.0, (time.time() - used) / 86_400)})
     return sorted((one for one in found if one["days_unused"] >= older_than), key=lambda one: one["days_unused"])
 
@@ -213,5 +215,7 @@ def clear(older_than: float = 0.0) -> list[dict[str, Any]]:
             for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".json"):  # lists before their data
                 if path.name != "lock":
                     path.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process has begun to fill it anew
+            (folder / "lock").unlink(missing_ok=True)
+            folder.rmdir()
     return gone

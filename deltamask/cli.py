@@ -200,8 +200,8 @@ def cache(
     table = Table("features", "blocks", "precision", "train", "test", "size", "unused for")
     for entry in chosen:
         told = (entry["name"], str(entry["masked_blocks"] or ""), entry["precision"] or "")
-        images = (f"{entry['images'][split]:,}" for split in ("train", "test"))
-        table.add_row(*told, *images, human(entry["bytes"]), f"{entry['days_unused']:.1f} days")
+        samples = (f"{entry['samples'][split]:,}" for split in ("train", "test"))
+        table.add_row(*told, *samples, human(entry["bytes"]), f"{entry['days_unused']:.1f} days")
     Console().print(table)
     removed = "removed" if what == "clear" else f"of {human(caching.cache_limit())} (DELTAMASK_CACHE_LIMIT)"
     Console().print(f"{caching.features_dir()}: {human(total)} {removed}", soft_wrap=True)
@@ -303,6 +303,11 @@ def _print_summary(stored: Run, console: Console) -> None:
         f"{summary['uplink_bytes']:,} bytes",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    if skipped := stored.task.get("skipped"):
+        console.print(
+            f"{len(skipped)} images could not be read and were left out, {skipped[0]} first; task.json lists them",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _figure(value: float | None) -> str:

@@ -143,7 +143,7 @@ def client_record(run: Run, round: int, client: int) -> dict[str, Any]:
 
 
 def missing_payload(run: Run, upto: int) -> str | None:
-    """Why the rounds 0 … upto cannot be played again: the first payload that was sent, but not kept. None if all are."""
+    """Why the rounds 0 … upto cannot be played again: the first payload sent, but not kept. None if all were."""
     kept = {(payload.round, payload.client) for payload in run.payloads()}
     for record in run.records:
         if record["round"] <= upto:

@@ -6,6 +6,8 @@ one: a killed run loses at most one, and a run on fewer images computes no more 
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from deltamask.cache import FeatureFile, FeatureKey, cache_dir, check_room, human, read_row, write_meta
+from deltamask.cache import CacheError, FeatureFile, FeatureKey, cache_dir, check_room, human, read_row, write_meta
 from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, ImageFiles, Images
 from deltamask.tail import Backbone
 
@@ -24,14 +26,18 @@ __all__ = ["FeatureKey", "Features", "Progress", "cache_dir", "feature_key", "lo
 
 CHUNK = 500
 BATCH = 50
+DECODERS = min(8, os.cpu_count() or 1)  # threads, each of which holds an image
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 
 
 @dataclass(frozen=True)
 class Features:
-    """x: (rows, …), mapped from disk, float32 or float16. kept: (rows,) which image each row is of, in the dataset's
-    order. skipped: the files that could not be read, and have no row."""
+    """Features of a split, of those images that can be read.
+
+    x: (rows, …), float32 or float16, mapped from disk and not to be written to. kept: (rows,) which image each row is
+    of, in the dataset's order. skipped: the files that could not be read.
+    """
 
     x: Tensor
     kept: npt.NDArray[np.int64]
@@ -70,11 +76,11 @@ def _inputs(images: Images | ImageFiles, backbone: Backbone, size: int) -> tuple
 
     def one(at: int) -> tuple[Tensor, BrokenImage | None]:
         try:
-            return preprocess(images[at][None], backbone, size)[0], None
+            return preprocess(images.decode(at, 2 * size)[None], backbone, size)[0], None
         except BrokenImage as error:
             return torch.zeros(3, size, size), error
 
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor(DECODERS) as pool:  # decoding releases the interpreter's lock
         tensors, faults = zip(*pool.map(one, range(len(images))), strict=True)
     return torch.stack(tensors).contiguous(memory_format=torch.channels_last), list(faults)
 
@@ -82,6 +88,17 @@ def _inputs(images: Images | ImageFiles, backbone: Backbone, size: int) -> tuple
 def _rows(features: Tensor) -> npt.NDArray[Any]:
     """As they lie on disk: feature maps with their channels last, so that they can be mapped in that layout."""
     return (features.permute(0, 2, 3, 1) if features.ndim == 4 else features).contiguous().numpy()
+
+
+def _stored(rows: npt.NDArray[Any], precision: str) -> npt.NDArray[Any]:
+    """The rows in the precision they are kept in. CacheError if one is too large for it."""
+    with np.errstate(over="ignore"):
+        kept = rows.astype(precision, copy=False)
+    if not np.isfinite(kept).all() and np.isfinite(rows).all():
+        raise CacheError(
+            f"a feature of {np.abs(rows).max():g} is too large for {precision}: use feature_precision float32"
+        )
+    return kept
 
 
 @torch.inference_mode()
@@ -96,7 +113,7 @@ def _chunk(
             raise fault
         good = [at for at, fault in enumerate(faults) if fault is None]
         broken += [start + at for at, fault in enumerate(faults) if fault is not None]
-        parts.append(_rows(backbone.trunk(padded(x, BATCH)))[good].astype(precision, copy=False))
+        parts.append(_stored(_rows(backbone.trunk(padded(x, BATCH)))[good], precision))
         tick(len(x))
     return np.concatenate(parts), broken
 
@@ -163,7 +180,7 @@ def _load_split(
 ) -> Features:
     if total == 0:
         return Features(torch.empty(0), np.zeros(0, np.int64), ())
-    what = f"trunk features, {file.data.stem}: {total:,} images, {human(total * file.row_bytes)}"
+    what = f"trunk features, {file.data.stem}: {total:,} samples, {human(total * file.row_bytes)}"
     done = _count(file, images, total)
     progress(what, done, total)
 
@@ -182,6 +199,8 @@ def _load_split(
     if broken and not skip:
         images[broken[0]]  # says what is wrong with it
     kept = np.setdiff1d(np.arange(total), broken)
-    x = torch.from_numpy(file.map(len(kept)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it cannot be written to is what we want
+        x = torch.from_numpy(file.map(len(kept)))
     skipped = tuple(str(images.root / images.paths[at]) for at in broken) if isinstance(images, ImageFiles) else ()
     return Features(x.permute(0, 3, 1, 2) if x.ndim == 4 else x, kept, skipped)

@@ -16,6 +16,16 @@ PRESETS: dict[str, RunConfig] = {
     "fashion-gap": RunConfig(codec="gap"),
     "fashion-fedpm": RunConfig(method="fedpm"),
     "fashion-probe": RunConfig(method="linear-probe"),
+    # Text: the last of MiniLM's layers on news articles. Small batches, since a client holds some 340 articles.
+    "bbc-news": RunConfig(
+        backbone="minilm-l6",
+        dataset="bbc-news",
+        aggregation="unbiased",
+        lr_schedule="cosine",
+        rounds=15,
+        batch_size=32,
+        probe_lr=0.01,
+    ),
     # Some seconds of real training: to see something move.
     "quick": RunConfig(train_samples=1000, test_samples=500, rounds=8, keep_payloads="all", probe_epochs=20),
 }

@@ -20,14 +20,13 @@ def replace_payload(run: Run, round: int, client: int, replacement: bytes) -> di
     first figure must be the record's. Keys: round, client, dropped (why the server refuses the replacement, or null),
     recorded, accuracy, changed. Raises StoreError where payloads are missing.
     """
-    missing = evidence.missing_payload(run, round)
-    if missing is not None:
-        raise StoreError(f"the round cannot be played again: {missing}")
-    task = load_task(run.config)
-    state = _state_before(run, task, round)
     sent = _payloads(run, round)
+    if (missing := evidence.missing_payload(run, round)) is not None:
+        raise StoreError(f"the round cannot be played again: {missing}")
     if client not in sent:
         raise StoreError(f"client {client} sent nothing in round {round}")
+    task = load_task(run.config)
+    state = _state_before(run, task, round)
     accuracy, _ = _play(run, task, state, round, sent)
     changed, dropped = _play(run, task, state, round, {**sent, client: replacement})
     recorded = next(record["accuracy"] for record in run.records if record["round"] == round)
@@ -70,12 +69,17 @@ def _play(
 
 
 def _payloads(run: Run, round: int) -> dict[int, bytes]:
-    """Every payload of a round, in the order in which the server took them. StoreError if there is no such round."""
+    """The kept payloads of a round, in the order in which the server took them. StoreError if there is no "
+    "such round."""
     record = next((record for record in run.records if record["round"] == round), None)
     if record is None:
         raise StoreError(f"{run.id} has no round {round}")
     kept = {payload.client: payload.path for payload in run.payloads(round)}
-    return {line["client"]: kept[line["client"]].read_bytes() for line in record["clients"] if line["uplink_bytes"]}
+    return {
+        line["client"]: kept[line["client"]].read_bytes()
+        for line in record["clients"]
+        if line["uplink_bytes"] and line["client"] in kept
+    }
 
 
 def _ignore(receipt: Receipt) -> None:

@@ -200,7 +200,6 @@ def test_run_id_differs_whenever_any_field_does() -> None:
     assert changed.keys() == RunConfig.model_fields.keys()
     ids = {RunConfig(**{name: value}).run_id for name, value in changed.items()} | {RunConfig().run_id}
     assert len(ids) == len(changed)  # `device` says where, not what: it has the id of the default
-    assert RunConfig(device="cuda").run_id == RunConfig(device="cpu").run_id == RunConfig().run_id
     assert "random" in RunConfig(weights="random").run_id
 
 

@@ -37,7 +37,7 @@ def test_environment_takes_a_python_that_the_project_supports() -> None:
 
 def test_environment_asks_for_extras_that_exist() -> None:
     extras = environment_requirement().extras
-    assert extras == {"app", "notebooks", "test"}
+    assert extras == {"app", "notebooks", "test", "text"}
     assert extras <= PROJECT["optional-dependencies"].keys()
 
 
@@ -64,7 +64,7 @@ def test_public_names_are_pinned_and_all_there() -> None:
 
 
 def test_light_modules_load_neither_torch_nor_the_dashboard_nor_flower() -> None:
-    names = "config partition codecs store ledger export presets datasets backbones masks noise cli"
+    names = "config partition codecs store ledger export presets datasets cache backbones masks noise cli"
     modules = ", ".join(f"deltamask.{name}" for name in names.split())
     code = (
         f"import sys, deltamask, {modules}\n"

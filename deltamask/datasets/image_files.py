@@ -50,25 +50,30 @@ class ImageFiles:
     @overload
     def __getitem__(self, at: slice) -> ImageFiles: ...
     def __getitem__(self, at: int | slice) -> Images | ImageFiles:
-        """One image, (height, width, 3) uint8, upright as its camera meant it; or a part of the files. BrokenImage."""
-        if isinstance(at, slice):
-            return ImageFiles(self.root, self.paths[at])
+        """One image, as `decode` gives it, or a part of the files."""
+        return ImageFiles(self.root, self.paths[at]) if isinstance(at, slice) else self.decode(at)
+
+    def decode(self, at: int, short_side: int = 0) -> Images:
+        """One image, (height, width, 3) uint8, upright as its camera meant it. BrokenImage.
+
+        short_side: pixels that are enough. A JPEG with twice as many or more is decoded at a half, a quarter or an
+        eighth of its size, which leaves at least as many, and saves most of the time and memory a photograph takes.
+        """
         from PIL import Image, ImageOps
 
         path = self.root / self.paths[at]
         try:
             with Image.open(path) as image:
+                if short_side:
+                    image.draft(None, (short_side, short_side))
                 return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except (FileNotFoundError, PermissionError) as error:  # of the folder or the disk: skipping is no cure
+            raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise BrokenImage(
                 f"{path}: no image that can be read ({error}); replace or remove it, or leave such images out with "
                 "--bad-images skip"
             ) from error
-
-    @property
-    def dtype(self) -> np.dtype[np.uint8]:
-        """Of the pixels, as an array's."""
-        return np.dtype(np.uint8)
 
     @property
     def fingerprint(self) -> str:
@@ -163,7 +168,7 @@ def _listing(found: dict[str, list[str]], classes: Classes, prefix: str = "") ->
 
 def folder_spec(name: str) -> DatasetSpec:
     """The entry of `folder:PATH`."""
-    root = Path(name.removeprefix(FOLDER)).expanduser()
+    root = Path(name.removeprefix(FOLDER)).expanduser().absolute()
     return DatasetSpec(
         read=lambda: read_folder(name, root),
         where=lambda: root if root.is_dir() else None,

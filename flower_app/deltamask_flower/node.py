@@ -13,12 +13,12 @@ from pathlib import Path
 import safetensors
 import safetensors.numpy
 import torch
-from deltamask.downlink import Memory
 from flwr.app import Context
 
 from deltamask.atomic import write_atomic
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
+from deltamask.downlink import Memory
 from deltamask.features import cache_dir
 from deltamask.methods.base import Memory as AnyMemory
 from deltamask.methods.base import Method
