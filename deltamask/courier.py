@@ -16,6 +16,11 @@ def sampled_clients(config: RunConfig, round: int) -> list[int]:
     return sorted(rng.choice(config.clients, config.clients_per_round, replace=False).tolist())
 
 
+def is_complete(method: Method, config: RunConfig) -> bool:
+    """Does every broadcast say all, whatever its receiver holds?"""
+    return method.snapshot is None or config.downlink == "fp32"
+
+
 class Courier:
     """Brings each sampled client what it lacks, and keeps the accounts of it.
 
@@ -26,6 +31,7 @@ class Courier:
 
     def __init__(self, method: Method, task: Task, config: RunConfig, sizes: Iterable[int] = ()) -> None:
         self.method, self.task, self.config = method, task, config
+        self.complete = is_complete(method, config)
         self.sizes = dict(enumerate(sizes, start=1))
         self.memory: Memory = None
         self._seen: dict[int, int] = {}  # the last round each client was sampled in
@@ -38,7 +44,7 @@ class Courier:
         message = self.method.broadcast(self.config, state, round)
         self._state, self._snapshot = state, None
         first = message
-        if self.memory is None and round > 1 and self.method.snapshot is not None:
+        if self.memory is None and round > 1 and not self.complete:
             first = self.snapshot(round)  # this process begins here, with a memory as empty as a new client's
         self.memory = self.method.receive(self.task, self.config, round, first, self.memory)
         self.sizes[round] = len(message)
@@ -53,7 +59,7 @@ class Courier:
 
     def missed(self, client: int, round: int) -> range:
         """The rounds whose broadcasts this client lacks, the present one included."""
-        if self.method.snapshot is None:  # every broadcast is complete
+        if self.complete:
             return range(round, round + 1)
         return range(self._seen.get(client, 0) + 1, round + 1)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deltamask import downlink, methods
 from deltamask.codecs import DecodeError, counts
-from deltamask.config import RunConfig
+from deltamask.config import Downlink, RunConfig
 from deltamask.courier import Courier, sampled_clients
 from deltamask.downlink import Change, Memory
 from deltamask.replay import theta_before
@@ -123,14 +123,21 @@ def test_each_client_is_charged_what_brings_it_up_to_date(task: Task) -> None:
     assert chains > 0
 
 
-def test_a_run_that_goes_on_charges_the_same_as_one_that_was_never_stopped(task: Task) -> None:
-    config = tiny.config(clients=6, rho=0.3, rounds=6, aggregation="unbiased")
+@pytest.mark.parametrize("kind", ["counts", "fp32"])
+def test_a_run_that_goes_on_charges_the_same_as_one_that_was_never_stopped(kind: Downlink) -> None:
+    config = tiny.config(clients=6, rho=0.3, rounds=6, aggregation="unbiased", downlink=kind)
     task = load_task(config)
     whole = Witness()
     records = list(simulate(config, task=task, observer=whole))
     for stop in (1, 3):
         rest = list(simulate(config, task=task, start=whole.checkpoints[stop]))
         assert [tiny.timeless(record) for record in rest] == [tiny.timeless(record) for record in records[stop + 1 :]]
+
+
+def test_a_dense_downlink_is_complete_so_nobody_is_charged_for_what_it_missed() -> None:
+    config = tiny.config(clients=6, rho=0.3, rounds=4, downlink="fp32")
+    for record in list(simulate(config))[1:]:
+        assert record.downlink_bytes == config.clients_per_round * record.broadcast_bytes
 
 
 def test_a_dense_method_sends_everything_each_time(task: Task) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from logging import ERROR
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -12,7 +11,7 @@ from flwr.common.logger import log
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
 from deltamask.methods import methods
-from deltamask.methods.base import ClientReport, Upload
+from deltamask.methods.base import Upload
 from deltamask.simulation import client_round
 from deltamask_flower import node, wire
 from deltamask_flower.wire import Identity
@@ -67,10 +66,9 @@ def train(message: Message, context: Context) -> Message:
 def _figures(upload: Upload) -> dict[str, float | int | None]:
     """The report's figures. The positions that were sent stay here: they are in the payload already."""
     report = upload.report
-    plain = {field.name: getattr(report, field.name) for field in fields(ClientReport)}
-    seconds = {f"seconds_{stage}": value for stage, value in plain.pop("seconds").items()}
-    sent = plain.pop("sent")
-    return {**plain, **seconds, "kept": None if sent is None else len(sent)}
+    figures = {name: getattr(report, name) for name in ("loss", "flips", "entropy_iid", "entropy_side")}
+    seconds = {f"seconds_{stage}": value for stage, value in report.seconds.items()}
+    return {**figures, **seconds, "kept": None if report.sent is None else len(report.sent)}
 
 
 def _reply(message: Message, records: dict[str, wire.Record], lost: str | None) -> Message:

@@ -18,6 +18,7 @@ from flwr.app import Context
 from deltamask.atomic import write_atomic
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
+from deltamask.courier import is_complete
 from deltamask.downlink import Memory
 from deltamask.features import cache_dir
 from deltamask.methods.base import Memory as AnyMemory
@@ -97,7 +98,7 @@ def read_messages(
 
     Raises DecodeError.
     """
-    if method.snapshot is None:  # every message is complete
+    if is_complete(method, config):
         return method.receive(node.task, config, round, messages[-1], None)
     have, memory = remembered(node.folder, run)
     if have == round:

@@ -76,7 +76,7 @@ class DeltaMask(Strategy):
 
     def _parcel(self, opened: OpenRound, client: int) -> tuple[list[bytes], bool]:
         """(messages, are they a snapshot)."""
-        if opened.method.snapshot is None:
+        if opened.courier.complete:
             return [opened.message], False
         lacking = range(min(self.roster.have[client], opened.round - 1) + 1, opened.round + 1)
         snapshot = opened.courier.shorter_snapshot(lacking)
