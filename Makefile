@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8501
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-browser test-notebooks lint format notebooks record clean
+.PHONY: help app test test-browser test-federation test-notebooks federation lint format notebooks save-notebooks record clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -14,20 +14,30 @@ help:  ## List the targets
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv: torch is large, so the first time takes a minute or two"
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[app,notebooks,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[app,notebooks,test,text]'
+	touch $@
+
+.venv/installed-flower: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[flower]'
 	touch $@
 
 app: .venv/installed  ## Open the dashboard on localhost (PORT=8501)
 	$(BIN)/streamlit run app/main.py --server.port $(PORT)
 
 test: .venv/installed  ## Run the tests (without the browser's)
-	$(BIN)/python -m pytest -m 'not browser and not notebook'
+	$(BIN)/python -m pytest -m 'not browser and not notebook and not federation'
 
 test-browser: .venv/installed  ## Drive the dashboard in headless Chromium
 	$(BIN)/python -m pytest -m browser
 
 test-notebooks: .venv/installed  ## Execute every notebook
 	$(BIN)/python -m pytest -m notebook
+
+test-federation: .venv/installed-flower  ## Flower: three engines, one result; and nodes that fail
+	$(BIN)/python -m pytest -m federation
+
+federation: .venv/installed-flower  ## A SuperLink and three SuperNodes on loopback, with TLS: five rounds
+	$(BIN)/python scripts/federation.py
 
 lint: .venv/installed  ## Linters and type checker
 	$(BIN)/ruff check .
@@ -38,8 +48,11 @@ format: .venv/installed  ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-notebooks: .venv/installed  ## Open JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+notebooks: .venv/installed  ## Open JupyterLab on the notebooks' index
+	$(BIN)/jupyter lab notebooks/index.ipynb
+
+save-notebooks: .venv/installed  ## Execute the notebooks whose code has changed and save their outputs (needs Chromium)
+	PYTHONPATH=. $(BIN)/python scripts/save_notebooks.py
 
 record: .venv/installed  ## Make the recorded runs again, into runs/recorded (a quarter of an hour)
 	DELTAMASK=$(BIN)/deltamask scripts/record_runs.sh runs/recorded

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import controls
+import exports
+import links
 import numpy as np
 import panels
 import processes
+import scrubber
 import streamlit as st
+import style
+import waiting
 
 from deltamask import charts, datasets
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError
+from deltamask.estimate import estimate_bytes, estimate_time
 from deltamask.partition import dirichlet_split, label_counts
-from deltamask.store import ACTIVE, Run, list_runs
+from deltamask.store import ACTIVE, Run, list_runs, runs_dir
 
 SPLIT_FIELDS = ("dataset", "train_samples", "clients", "dirichlet_alpha", "min_client_samples", "seed")
-RECORDED_FIRST = ("fashion-paper", "fashion", "fashion-gap", "fashion-unbiased", "fashion-fedpm", "fashion-probe")
+RECORDED_FIRST = ("fashion", "fashion-paper", "fashion-gap", "fashion-unbiased", "fashion-fedpm", "fashion-probe")
 
 
 @st.cache_data(show_spinner=False)
@@ -44,86 +50,121 @@ def draw_split() -> None:
     except (DatasetError, ValueError) as error:
         st.warning(str(error))
         return
-    classes = labels_of(asked["dataset"])[1]
-    st.plotly_chart(charts.label_split(counts, classes, small=True), key="split", config={"displayModeBar": False})
-    st.caption("Samples of each class (columns) that each client (rows) would hold")
+    style.count_table(counts, labels_of(asked["dataset"])[1])
+    st.caption("Samples of each class (columns) that each client (rows) would hold: moves with α.")
 
 
-def choose_runs(runs: dict[str, Run]) -> tuple[str | None, list[str]]:
-    """(the run in focus, the runs it is compared with), both kept in the URL."""
-    focus = st.query_params.get("run")
-    if focus and focus not in runs and processes.log_tail(focus) == "" and st.session_state.get("started") != focus:
-        st.warning(f"There is no run {focus!r} here. Showing a recorded one.")
-        focus = None
-    names = list(runs)
-    if focus and focus not in runs:
-        names.insert(0, focus)  # just started: its folder holds no config yet
-    if not names:
-        return None, []
-    first = next((name for name in RECORDED_FIRST[1:] if name in runs), names[0])
-    if st.session_state.get("focus") not in names:
-        st.session_state.focus = focus or first
-    if "compare" not in st.session_state:
-        asked = st.query_params.get("compare")
-        wanted = RECORDED_FIRST if asked is None else asked.split(",")
-        st.session_state.compare = [name for name in wanted if name in runs]
-    st.session_state.compare = [name for name in st.session_state.compare if name in runs]
-    left, right = st.columns([2, 3])
-    chosen = left.selectbox("Run in focus", names, key="focus", format_func=lambda name: _title(name, runs))
-    others = right.multiselect(
-        "Compared with",
-        list(runs),
-        key="compare",
-        format_func=lambda name: _title(name, runs),
-        placeholder="no other run",
-    )
-    st.query_params["run"] = chosen
-    st.query_params["compare"] = ",".join(others)
-    return chosen, [name for name in others if name != chosen]
+@st.fragment
+def draw_form() -> None:
+    """The form, and what a run with it would take. Redrawn by itself, so that a control answers at once."""
+    top = st.container()
+    config, faults = controls.draw_form({"Clients": draw_split})
+    with top:
+        pressed = st.button(
+            "Run", type="primary", icon=":material/play_arrow:", width="stretch", key="run_button",
+            disabled=config is None,
+            help="Starts `deltamask run` with these settings. It goes on when you close this tab. If another run is "
+            "under way, it waits its turn.",
+        )  # fmt: skip
+        for fault in faults:
+            st.error(fault)
+        if config is not None:
+            draw_estimate(config)
+    if pressed and config is not None:
+        press_run(config)
 
 
-def _title(name: str, runs: dict[str, Run]) -> str:
-    return f"{charts.label(runs[name])} · {name}" if name in runs else f"{name} (starting)"
+def draw_estimate(config: RunConfig) -> None:
+    """What the run will probably take, and from what that is judged."""
+    runs = list_runs()
+    seconds, sent = estimate_time(config, runs, here=runs_dir()), estimate_bytes(config, runs)
+    if seconds is None and sent is None:
+        st.caption("Estimate: no measurement yet for a run like this.")
+        return
+    time = "time: no measurement yet" if seconds is None else f"≈ {style.duration(seconds.seconds)}"
+    size = "bytes: no measurement yet"
+    if sent is not None:
+        size = f"≈ {style.size(sent.uplink)} up, {style.size(sent.downlink)} down"
+    sources = []
+    if seconds is not None:
+        where = "this machine" if seconds.here else "the machine that recorded it"
+        sources.append(f"time from {seconds.runs} measured run{'s' if seconds.runs > 1 else ''} on {where}")
+    if sent is not None:
+        sources.append(f"bytes as in {style.markdown(sent.like.id)} ({sent.bpp_up:.3g} bpp up a round)")
+    st.markdown(f":small[**Estimate** {time} · {size}]", help=f"Judged, not measured: {'; '.join(sources)}.")
 
 
 def press_run(config: RunConfig) -> None:
-    """Start the run and put it into focus."""
-    folder = processes.start(config)
-    st.session_state.started = folder.name
-    st.query_params["run"] = folder.name
-    st.session_state.focus = folder.name
-    st.session_state.pop("round", None)
+    """Queue the run, and put it into focus."""
+    folder = waiting.ask_for(config)
+    links.write(run=folder.name)
+    st.session_state.focus_next = folder.name
+    st.rerun()
 
 
-notes = controls.start_form()
-stored = list_runs()  # read once for the whole page
+def choose_runs(runs: dict[str, Run], queue: list[waiting.Waiting]) -> tuple[str | None, list[str]]:
+    """(the run in focus, the runs it is compared with), both kept in the URL."""
+    queued = {entry.path.name: entry for entry in queue}
+    names = [*(name for name in queued if name not in runs), *runs]
+    asked = st.session_state.pop("focus_next", None) or st.session_state.pop("uploaded", None)
+    if asked is None and "focus" not in st.session_state:
+        asked = st.query_params.get("run")
+    if asked and asked not in names:
+        if processes.is_starting(asked) or processes.log_tail(asked):
+            names.insert(0, asked)  # just started: its folder holds no config yet
+        else:
+            links.note(f"there is no run {asked!r} here: showing a recorded one")
+            asked = None
+    if not names:
+        return None, []
+    first = next((name for name in RECORDED_FIRST if name in runs), names[0])
+    if asked or st.session_state.get("focus") not in names:
+        st.session_state.focus = asked or first
+    if "compare" not in st.session_state:
+        wanted = links.names("compare", runs)
+        st.session_state.compare = [name for name in RECORDED_FIRST if name in runs] if wanted is None else wanted
+    st.session_state.compare = [name for name in st.session_state.compare if name in runs]
+
+    def title(name: str) -> str:
+        if name in queued:
+            return f"{charts.config_label(queued[name].config)} · {name} (waiting)"
+        return f"{charts.label(runs[name])} · {name}" if name in runs else f"{name} (starting)"
+
+    left, right = st.columns([2, 3])
+    chosen = left.selectbox("Run in focus", names, key="focus", format_func=title)
+    others = right.multiselect(
+        "Compared with", list(runs), key="compare", format_func=lambda name: name, placeholder="no other run"
+    )
+    links.write(run=chosen, compare=",".join(others))
+    return chosen, [name for name in others if name != chosen]
+
+
+def draw_queue(queue: list[waiting.Waiting]) -> None:
+    """How many runs wait, for whoever looks at another run."""
+    if queue:
+        names = ", ".join(style.markdown(entry.path.name) for entry in queue[:3])
+        st.caption(f":material/hourglass_top: {len(queue)} waiting: {names}{' …' if len(queue) > 3 else ''}")
+
+
+controls.start_form()
+waiting.keep_starting()
+queue = waiting.waiting()
 with st.sidebar:
-    st.title("DeltaMask Explorer")
-    button_place = st.container()
-    config, faults = controls.draw_form({"Clients": draw_split})
-with button_place:
-    busy = [run for run in stored if run.state in ("starting", "running")]
-    st.button(
-        "Run", type="primary", icon=":material/play_arrow:", width="stretch", key="run_button",
-        disabled=config is None, on_click=press_run, args=(config,),
-        help="Starts `deltamask run` with these settings. It goes on when you close this tab.",
-    )  # fmt: skip
-    if busy:
-        st.caption(f"{len(busy)} run{'s' if len(busy) > 1 else ''} under way: another shares the processor with it.")
-    for fault in faults:
-        st.error(fault)
+    draw_form()
+    draw_queue(queue)
+    exports.draw_upload()
 
-st.markdown(
-    "Federated fine-tuning of a frozen network, and **what crosses the wire** while it happens. "
-    "Every figure comes from bytes that were really sent and decoded."
+st.html(
+    '<p class="lead">Federated fine-tuning of a frozen network, and <b>what crosses the wire</b> while it happens. '
+    "Every figure comes from bytes that were really sent and decoded.</p>"
 )
-for note in notes:
-    st.info(f"From the link: {note}", icon=":material/link:")
-focus, others = choose_runs({run.id: run for run in stored})
+focus, others = choose_runs({run.id: run for run in list_runs()}, queue)
 if focus is None:
+    links.draw_notes()
     st.info("No runs yet. Press **Run** in the sidebar.")
 else:
     run = processes.read(focus)
-    state = run.state if run else None
-    active = state is None or state in ACTIVE
-    st.fragment(panels.watch, run_every=1.0 if active else None)(focus, others, state)
+    state = "waiting" if any(entry.path.name == focus for entry in queue) else run.state if run else None
+    polled = state in (None, "waiting", *ACTIVE)
+    beat = scrubber.TICK if scrubber.is_playing() else 1.0 if polled else None
+    st.fragment(panels.watch, run_every=beat)(focus, others, state)

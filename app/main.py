@@ -1,9 +1,24 @@
 """DeltaMask Explorer's dashboard: the frame and the router. `streamlit run app/main.py`"""
 
+from pathlib import Path
+
 import streamlit as st
+import wire_warm
 from style import STYLE
+
+LOGO = str(Path(__file__).parent / "logo.svg")
 
 st.set_page_config(page_title="DeltaMask Explorer", page_icon=":material/grid_on:", layout="wide")
 st.html(STYLE)
-page = st.navigation([st.Page("lab.py", title="Lab", icon=":material/science:", default=True)])
+st.logo(LOGO, size="large")
+page = st.navigation(
+    [
+        st.Page("lab.py", title="Lab", icon=":material/science:", default=True),
+        st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
+        st.Page("wire.py", title="Wire", icon=":material/search:"),
+        st.Page("learn.py", title="Learn", icon=":material/school:"),
+    ],
+    position="top",
+)
+wire_warm.start()
 page.run()

@@ -8,24 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-import streamlit as st
-
 from deltamask import export
 from deltamask.config import RunConfig
-from deltamask.store import Run, RunFolder, StoreError, load_run, new_folder, runs_dir
+from deltamask.store import Run, RunFolder, StoreError, is_alive, load_run, read_json, runs_dir
 
 LOG = "run.log"
+_children: list[subprocess.Popen[bytes]] = []  # started by this server, so that finished ones can be reaped
 
 
-@st.cache_resource
-def _children() -> list[subprocess.Popen[bytes]]:
-    """Processes this server has started, so that finished ones can be reaped."""
-    return []
+def start(config: RunConfig, folder: Path) -> None:
+    """Begin a run in its folder, which holds no config yet."""
+    _spawn([*shlex.split(export.command_line(config))[1:], "--out", str(folder)], folder)
 
 
-def _spawn(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    children = _children()
-    children[:] = [child for child in children if child.poll() is None]
+def resume(folder: Path) -> None:
+    """Go on with a run that stopped."""
+    RunFolder(folder).ask("run")
+    _spawn(["resume", str(folder.absolute())], folder)
+
+
+def _spawn(arguments: list[str], folder: Path) -> None:
+    reap()
     with open(folder / LOG, "ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "deltamask.cli", *arguments],
@@ -35,29 +38,8 @@ def _spawn(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
             start_new_session=True,  # closing the tab, or the server, does not end the run
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
-    children.append(child)
-    return child
-
-
-def start(config: RunConfig) -> Path:
-    """Begin a run; returns its folder at once, while the process is still loading."""
-    while True:
-        folder = new_folder(config).absolute()
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:  # another tab was quicker
-            continue
-    _spawn([*shlex.split(export.command_line(config))[1:], "--out", str(folder)], folder)
-    return folder
-
-
-def resume(run: Run) -> None:
-    """Go on with a run that stopped."""
-    folder = RunFolder(run.path)
-    folder.ask("run")
-    child = _spawn(["resume", str(run.path.absolute())], run.path)
-    folder.write_status(pid=child.pid, state="starting")  # until the process has loaded and says so itself
+    RunFolder(folder).write_status(pid=child.pid, state="starting")  # until the process has loaded and says so itself
+    _children.append(child)
 
 
 def ask(run: Run, word: str) -> None:
@@ -66,15 +48,17 @@ def ask(run: Run, word: str) -> None:
 
 
 def read(run_id: str) -> Run | None:
-    """A run by id, or None if there is no such folder (yet)."""
+    """A run by id, or None if there is no such folder (yet). An id is no path: links come from anywhere."""
     try:
-        return load_run(run_id)
+        return load_run(run_id) if _is_id(run_id) else None
     except StoreError:
         return None
 
 
 def log_tail(run_id: str, lines: int = 4) -> str:
     """The end of a run's log."""
+    if not _is_id(run_id):
+        return ""
     try:
         return "\n".join((runs_dir() / run_id / LOG).read_text(errors="replace").strip().splitlines()[-lines:])
     except OSError:
@@ -83,11 +67,18 @@ def log_tail(run_id: str, lines: int = 4) -> str:
 
 def reap() -> None:
     """Take leave of processes that have ended."""
-    for child in _children():
-        child.poll()
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
-def started_and_gone(run_id: str) -> bool:
-    """Did a run leave a log, but no config, and has its process ended?"""
-    alive = any(run_id in " ".join(map(str, child.args)) and child.poll() is None for child in _children())  # type: ignore[arg-type]
-    return not alive and bool(log_tail(run_id))
+def is_starting(run_id: str) -> bool:
+    """Does a process live for a folder that holds no config yet?"""
+    return _is_id(run_id) and is_alive(read_json(runs_dir() / run_id / "status.json") or {})
+
+
+def _is_id(run_id: str) -> bool:
+    return Path(run_id).name == run_id and "\0" not in run_id and len(run_id) < 256
+
+
+def can_resume(run: Run) -> bool:
+    """A run that came as a zip has no checkpoint; it can only be looked at."""
+    return not run.status.get("uploaded") and (len(run.records) <= 1 or (run.path / "state.safetensors").exists())

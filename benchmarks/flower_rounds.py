@@ -53,10 +53,9 @@ def train(message: Message, context: Context) -> Message:
     """One client's round."""
     settings: Any = message.content["settings"]
     config = RunConfig.model_validate_json(settings["config"])
-    broadcast = _unpack(message.content["broadcast"])
-    upload = methods[config.method].client_update(
-        _task(config), config, settings["round"], settings["client"], broadcast
-    )
+    method, task, round = methods[config.method], _task(config), settings["round"]
+    memory = method.receive(task, config, round, _unpack(message.content["broadcast"]), None)
+    upload = method.client_update(task, config, round, settings["client"], memory)
     return Message(RecordDict({"payload": _pack(upload.payload)}), reply_to=message)
 
 
@@ -76,7 +75,8 @@ def flower_clock(task: Task, config: RunConfig, start: Checkpoint) -> Clock:
             time.sleep(0.1)
         for round in range(1, config.rounds + 1):
             begin = time.perf_counter()
-            broadcast = method.broadcast(config, state, round)
+            complete = method.snapshot if round > 1 and method.snapshot is not None else method.broadcast
+            broadcast = complete(config, state, round)
             messages = [
                 Message(
                     RecordDict({

@@ -29,6 +29,18 @@ def unbiased(theta: Theta, change: Counts, received: int, server_lr: float) -> T
     return _fixed(theta + steps[change + received])
 
 
+THRESHOLD_MARGIN = 1.0  # how far from ½ a unanimous vote of thresholded masks puts a score
+
+
+def thresholded(ones: Counts, seen: int) -> Theta:
+    """FedMask's average of thresholded masks, as scores that learning can still carry across the threshold.
+
+    θ_g = σ(c·(2·ones/seen − 1)): a score of ±c where all agree, 0 where they are divided.
+    """
+    votes = 2 * np.arange(seen + 1) / seen - 1
+    return _fixed(ONE / (1 + np.exp(-THRESHOLD_MARGIN * votes)))[ones]
+
+
 def _fixed(value: npt.NDArray[np.floating] | npt.NDArray[np.int64]) -> Theta:
     return np.rint(np.clip(value, THETA_MIN, THETA_MAX)).astype(np.uint16)
 

@@ -23,6 +23,7 @@ class RoundBook:
     def __init__(self, task: Task, round: int) -> None:
         self.task, self.round = task, round
         self.ledger, self.clock = Ledger(task.d), Stopwatch()
+        self.broadcast_bytes = 0
         self._clients: dict[int, ClientRecord] = {}
         self._in_flight: dict[int, Positions | None] = {}
         self._kept_by_layer: np.ndarray | None = None
@@ -38,7 +39,7 @@ class RoundBook:
         self.ledger.up(upload.payload)
         for stage, seconds in report.seconds.items():
             self.clock.seconds[stage] = self.clock.seconds.get(stage, 0.0) + seconds
-        kept = None if report.sent is None else len(report.sent)
+        kept = report.kept if report.sent is None else len(report.sent)
         if report.sent is not None:
             by_layer = np.histogram(report.sent, bins=np.array(self.task.tail.offsets))[0]
             self._kept_by_layer = by_layer if self._kept_by_layer is None else self._kept_by_layer + by_layer
@@ -64,23 +65,27 @@ class RoundBook:
     def close(self, evaluations: dict[str, Evaluation], theta: Theta | None) -> RoundRecord:
         """The record. `evaluations`: by kind of mask, the first being the headline."""
         headline = next(iter(evaluations.values()))
-        clients = [
-            replace(record, accuracy=client_accuracy(headline, self.task.label_counts[record.client]))
-            for record in self._clients.values()
-        ]
-        seconds = {stage: self.clock.seconds.get(stage, 0.0) for stage in ("train", "encode", "decode", "evaluate")}
-        others = seconds["train"] + seconds["encode"] + seconds["decode"]
+        everyone = [client_accuracy(headline, counts) for counts in self.task.label_counts]
+        clients = [replace(record, accuracy=everyone[record.client]) for record in self._clients.values()]
+        used = any(record.dropped is None for record in clients)
+        stages = ("train", "encode", "decode", "evaluate", "broadcast")
+        seconds = {stage: self.clock.seconds.get(stage, 0.0) for stage in stages}
+        others = self.clock.seconds.get("clients", 0.0) + seconds["decode"]
         seconds["aggregate"] = max(0.0, self.clock.seconds["server"] - others)
         return RoundRecord(
             round=self.round,
             accuracy=headline.accuracy,
             accuracy_threshold=_accuracy(evaluations.get("threshold")),
             accuracy_sampled=_accuracy(evaluations.get("sampled")),
+            accuracy_worst=min(everyone),
+            accuracy_spread=float(np.std(everyone)),
             loss=headline.loss,
             uplink_bytes=self.ledger.uplink_bytes,
             downlink_bytes=self.ledger.downlink_bytes,
             bpp_up=self.ledger.bpp_up,
             bpp_down=self.ledger.bpp_down,
+            bpp_total=self.ledger.bpp_up + self.ledger.bpp_down,
+            broadcast_bytes=self.broadcast_bytes,
             flips=_mean([record.flips for record in clients]),
             kept=_mean([record.kept for record in clients]),
             false_flips=_mean([record.false_flips for record in clients]),
@@ -88,6 +93,7 @@ class RoundBook:
             entropy_side=_mean([side for _, side in self._entropies]),
             kept_by_layer=self._by_layer(),
             theta_histogram=None if theta is None else _histogram(theta),
+            skipped=None if used else "no payload could be used: the server model stays as it was",
             clients=clients,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         )

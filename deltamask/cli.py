@@ -23,12 +23,16 @@ from deltamask.cache import human
 from deltamask.config import RunConfig, explain_errors, field_bounds, field_range
 from deltamask.presets import PRESETS, preset
 from deltamask.store import Run, RunFolder, StoreError, list_runs, load_run, new_folder
+from deltamask.study_cli import results, sweep
 
 RunName = Annotated[str, tyro.conf.Positional]
 Out = Annotated[Path | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
 
 _people = Console(stderr=True)
+
+
+PRESET_HELP = f"Start from a named config: {', '.join(PRESETS)}, or paper:BACKBONE:DATASET (docs/paper.md)."
 
 
 def run_command(default: RunConfig) -> Callable[..., int]:
@@ -45,7 +49,7 @@ def run_command(default: RunConfig) -> Callable[..., int]:
     def run(
         config: Annotated[Any, tyro.conf.OmitArgPrefixes],
         *,
-        preset: Annotated[str | None, tyro.conf.arg(help=f"Start from a named config: {', '.join(PRESETS)}.")] = None,
+        preset: Annotated[str | None, tyro.conf.arg(help=PRESET_HELP)] = None,
         out: Out = None,
         json: Json = False,
     ) -> int:
@@ -204,6 +208,25 @@ def cache(
     return 0
 
 
+def what_if(
+    run: RunName,
+    *,
+    round: Annotated[int, tyro.conf.arg(help="The round to play again.")],
+    client: Annotated[int, tyro.conf.arg(help="Whose payload is replaced.")],
+    payload: Annotated[Path, tyro.conf.arg(help="The file that takes its place.")],
+    json: Json = False,
+) -> int:
+    """Play a recorded round again with one payload replaced: what does that do to the accuracy?"""
+    from deltamask.whatif import replace_payload
+
+    answer = replace_payload(load_run(run), round, client, payload.read_bytes())
+    if json:
+        return _print_json(answer)
+    refused = "" if answer["dropped"] is None else f"\nthe server refuses it: {answer['dropped']}"
+    print(f"accuracy after round {round}: {answer['accuracy']:.4f}, with {payload}: {answer['changed']:.4f}{refused}")
+    return 0
+
+
 def doctor(*, json: Json = False) -> int:
     """Say what works here: packages, datasets, backbones, the feature cache."""
     from deltamask import doctor as examination
@@ -313,12 +336,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands: dict[str, Callable[..., Any]] = {
             "run": run_command(_chosen_preset(arguments)),
             "resume": resume,
+            "sweep": sweep,
+            "results": results,
             "runs": runs,
             "show": show,
             "export": export,
             "bench": bench,
             "download": download,
             "cache": cache,
+            "what-if": what_if,
             "doctor": doctor,
         }
         status: int = tyro.extras.subcommand_cli_from_dict(

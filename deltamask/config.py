@@ -18,15 +18,22 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from deltamask.rounding import ceil
 
-MethodName = Literal["deltamask", "fedpm", "linear-probe"]
+MethodName = Literal[
+    "deltamask", "fedpm", "deepreduce", "fedmask", "linear-probe",
+    "finetune", "lora", "signsgd", "qsgd", "drive", "eden",
+]  # fmt: skip
 CodecName = Literal[
     "bfuse8", "bfuse16", "bfuse32", "bfuse8-gated", "bfuse16-gated",
     "xor8", "xor16", "bloom", "bloom-p0", "rice", "gap", "mask",
 ]  # fmt: skip
+UpdateCodecName = Literal["fp32", "fp16", "signsgd", "qsgd", "drive", "eden4", "eden1", "eden0.5"]
+Downlink = Literal["counts", "fp32"]
 Noise = Literal["shared", "per_client"]
 Aggregation = Literal["beta", "unbiased"]
 Schedule = Literal["constant", "cosine"]
 KeepPayloads = Literal["none", "few", "all"]
+EvaluateOn = Literal["test", "validation"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 FeaturePrecision = Literal["float32", "float16"]
 BadImages = Literal["stop", "skip"]
 
@@ -41,17 +48,29 @@ class RunConfig(BaseModel):
     # What is learnt
     method: MethodName = Field(
         "deltamask",
-        description="Federated method. `deltamask` sends mask changes, `fedpm` whole masks, `linear-probe` the "
-        "classifier head.",
+        description="Federated method. `deltamask` and `deepreduce` send mask changes, `fedpm` and `fedmask` whole "
+        "masks, `linear-probe` the classifier head, `lora` low-rank adapters, `finetune` all weights of the tail, and "
+        "`signsgd`, `qsgd`, `drive` and `eden` those in a few bits each.",
     )
     backbone: str = Field("efficientnet_lite0", description="Pretrained network; see `deltamask doctor`.")
+    weights: str = Field(
+        "pretrained",
+        description="The backbone's weights: `pretrained`, a file of them (safetensors or a torch checkpoint), or "
+        "`random`: untrained, to try a backbone's size and speed without its file.",
+    )
     masked_blocks: int = Field(
         1,
         ge=1,
         le=64,
         description="How many of the last blocks are masked. More blocks: more to learn and more bits to send.",
     )
-    image_size: int = Field(96, ge=32, le=512, description="Images are resized to this many pixels a side.")
+    image_size: int = Field(
+        96,
+        ge=32,
+        le=518,
+        description="Images are resized to this many pixels a side. ViTs need a multiple of their patch "
+        "and were mostly trained on 224; text backbones do not read it.",
+    )
     dataset: str = Field(
         "fashion-mnist-mini",
         description="Dataset name (see `deltamask doctor`), or `folder:PATH` with a folder of images for each class.",
@@ -67,6 +86,11 @@ class RunConfig(BaseModel):
         ge=1,
         le=10_000_000,
         description="Test images used, from the front of the fixed order; more than there are means all.",
+    )
+    evaluate_on: EvaluateOn = Field(
+        "test",
+        description="`validation`: measure on the training images that follow the first train_samples, as many as "
+        "test_samples says, and touch no test image: for choosing settings.",
     )
     bad_images: BadImages = Field(
         "stop",
@@ -115,6 +139,26 @@ class RunConfig(BaseModel):
         "constant",
         description="`cosine` lowers lr to 0 over the rounds; late flips are mostly optimiser noise, so it saves bits.",
     )
+    adam_eps: float = Field(
+        1e-8,
+        gt=0,
+        le=1,
+        description="ε of Adam on the scores. Larger leaves scores with small gradients where they are: fewer bits.",
+    )
+    weight_lr: float = Field(
+        0.0003,
+        gt=0,
+        le=1,
+        description="Adam's step size on weights: of `finetune`, what compresses it, and `lora`.",
+    )
+    lora_rank: int = Field(
+        4, ge=1, le=256, description="r, the rank of `lora`'s adapters: more to learn, more to send."
+    )
+    update_codec: UpdateCodecName = Field(
+        "fp32",
+        description="How the update of `finetune` and `lora` becomes bytes: 32, 16, 4, 1 or half a bit a value, or as "
+        "`signsgd`, `qsgd` and `drive` do it.",
+    )
     theta_init: float = Field(0.95, gt=0, lt=1, description="θ₀, the mask probability every weight starts with.")
     noise: Noise = Field(
         "per_client",
@@ -125,7 +169,9 @@ class RunConfig(BaseModel):
         "beta",
         description="`beta`: posterior of the decoded masks (paper); `unbiased`: θ += η·mean(m̂ − m_g), far less noisy.",
     )
-    server_lr: float = Field(1.0, gt=0, le=10, description="η, the server's step; read by `unbiased` only.")
+    server_lr: float = Field(
+        1.0, gt=0, le=10, description="η, the server's step; read by `unbiased` and by the methods that send weights."
+    )
     kappa: float = Field(
         1.0,
         gt=0,
@@ -143,6 +189,17 @@ class RunConfig(BaseModel):
         "with that many bits per entry (bpe), false flips ≈ d·2^−bpe. `-gated`: fewer false flips for 2 bytes. `gap`: "
         "ours, exact, a third of bfuse8's bits. `mask`: the whole mask.",
     )
+    downlink: Downlink = Field(
+        "counts",
+        description="How θ_g reaches the clients. `counts`: what changed, entropy-coded given what they have; `fp32`: "
+        "all of it in every round, 32 bits a parameter. Methods that send weights always do the latter.",
+    )
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the sampled clients that vanish before they answer. The round goes on without them.",
+    )
     probe_epochs: int = Field(
         40,
         ge=1,
@@ -152,6 +209,11 @@ class RunConfig(BaseModel):
     probe_lr: float = Field(0.001, gt=0, le=1, description="Adam's step size for the head.")
 
     # Bookkeeping
+    device: Device = Field(
+        "auto",
+        description="Where tensors are computed. `auto`: CUDA, else MPS, else CPU. Not part of the run's id: it says "
+        "where, not what.",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Every random draw derives from it.")
     keep_payloads: KeepPayloads = Field(
         "few",
@@ -175,9 +237,11 @@ class RunConfig(BaseModel):
 
     @property
     def run_id(self) -> str:
-        """Readable and unique to the config: same config, same id."""
-        digest = hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.method}-{re.sub(r'[^A-Za-z0-9.-]+', '_', self.dataset)[-40:]}-{digest}"
+        """Readable and unique to what is computed: same config, same id, whatever the `device`."""
+        told = self.model_dump(exclude={"device"})
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+        random = "-random_weights" if self.weights == "random" else ""
+        return f"{self.method}-{re.sub(r'[^A-Za-z0-9.-]+', '_', self.dataset)[-40:]}{random}-{digest}"
 
     def replace(self, **changes: Any) -> RunConfig:
         """A validated copy with `changes`."""

@@ -8,11 +8,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from deltamask.atomic import write_atomic
 from deltamask.config import RunConfig
 from deltamask.store import Run, StoreError
 
-NOT_EXPORTED = {"run.lock", "control", "state.safetensors"}
+NOT_EXPORTED = {"run.lock", "run.log", "queued.json", "control", "state.safetensors"}
 
 
 def command_line(config: RunConfig) -> str:
@@ -38,15 +40,18 @@ def as_json(run: Run) -> dict[str, Any]:
     }
 
 
+def rounds_table(run: Run) -> pd.DataFrame:
+    """One row a round, without what does not fit into a cell."""
+    return run.rounds.drop(columns=["seconds", "kept_by_layer", "theta_histogram"], errors="ignore")
+
+
 def write(run: Run, target: Path) -> None:
     """Write `target` as .zip, .csv or .json. StoreError for any other ending."""
     if target.suffix not in (".zip", ".csv", ".json"):
         raise StoreError(f"cannot export to {target.name!r}: use a name that ends in .zip, .csv or .json")
     with write_atomic(target.absolute()) as file:
         if target.suffix == ".csv":
-            run.rounds.drop(columns=["seconds", "kept_by_layer", "theta_histogram"], errors="ignore").to_csv(
-                file, index=False
-            )
+            rounds_table(run).to_csv(file, index=False)
         elif target.suffix == ".json":
             file.write(json.dumps(as_json(run), indent=1, allow_nan=False).encode())
         else:

@@ -17,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from deltamask.cache import CacheError, FeatureFile, FeatureKey, cache_dir, check_room, human, read_row, write_meta
 from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, ImageFiles, Images
 from deltamask.tail import Backbone
 
-__all__ = ["FeatureKey", "Features", "Progress", "cache_dir", "feature_key", "load_features", "preprocess"]
+__all__ = ["FeatureKey", "Features", "Progress", "cache_dir", "feature_key", "load_features", "padded", "preprocess"]
 
 CHUNK = 500
 BATCH = 50
@@ -57,7 +55,12 @@ def feature_key(backbone: Backbone, masked_blocks: int, data: ImageDataset, size
 
 def preprocess(images: Images, backbone: Backbone, size: int) -> Tensor:
     """(n, h, w[, 3]) uint8 to (n, 3, size, size) float32: the short side resized to `size`, the middle cut out,
-    normalised as the backbone expects."""
+    normalised as the backbone expects. A text backbone makes tokens of (n,) texts instead."""
+    if backbone.tokenize is not None:
+        return backbone.tokenize(images)
+    from torchvision.transforms import InterpolationMode  # a second to import, and no need of it when all is cached
+    from torchvision.transforms import functional as transforms
+
     pixels = torch.from_numpy(images.copy()).float() / 255
     pixels = pixels[:, None].expand(-1, 3, -1, -1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     resized = transforms.resize(pixels, [size], InterpolationMode(backbone.interpolation), antialias=True)
@@ -110,9 +113,24 @@ def _chunk(
             raise fault
         good = [at for at, fault in enumerate(faults) if fault is None]
         broken += [start + at for at, fault in enumerate(faults) if fault is not None]
-        parts.append(_stored(_rows(backbone.trunk(x))[good], precision))
+        parts.append(_stored(_rows(backbone.trunk(padded(x, BATCH)))[good], precision))
         tick(len(x))
     return np.concatenate(parts), broken
+
+
+def padded(batch: Tensor, size: int) -> Tensor:
+    """`batch` filled up with zeros to `size` rows.
+
+    A sample's last bits depend on how many others are computed with it, though not on which. With batches of one size
+    they depend on the sample alone: a node that holds a part of the images gets the very features of the whole.
+    """
+    if len(batch) == size:
+        return batch
+    whole = batch.new_zeros(size, *batch.shape[1:])
+    if batch.ndim == 4:
+        whole = whole.contiguous(memory_format=torch.channels_last)
+    whole[: len(batch)] = batch
+    return whole
 
 
 def _count(file: FeatureFile, images: Images | ImageFiles, total: int) -> int:
@@ -134,7 +152,7 @@ def load_features(
     progress: Progress,
     bad_images: str = "stop",
 ) -> tuple[Features, Features]:
-    """Features of the first `counts` training and test images, from the cache where it has them.
+    """Features of the first `counts` training and test images, from the cache where it has them; 0: none.
 
     Raises CacheError before anything is computed if the rest does not fit; BrokenImage, naming the file, at an image
     that cannot be read, unless bad_images is `skip`; OSError if the cache cannot be written.
@@ -151,7 +169,7 @@ def load_features(
         check_room(missing, f"{halves}fewer train_samples and test_samples or a smaller image_size need less")
         write_meta(key, row)
     train, test = (_load_split(*plan, backbone, progress, bad_images == "skip") for plan in plans)
-    if not len(train.kept) or not len(test.kept):
+    if any(count and not len(split.kept) for count, split in zip(counts, (train, test), strict=True)):
         first = (train.skipped + test.skipped)[0]
         raise DatasetError(f"dataset {data.name!r}: none of its images can be read, {first} is the first")
     return train, test
@@ -160,6 +178,8 @@ def load_features(
 def _load_split(
     file: FeatureFile, images: Images | ImageFiles, total: int, backbone: Backbone, progress: Progress, skip: bool
 ) -> Features:
+    if total == 0:
+        return Features(torch.empty(0), np.zeros(0, np.int64), ())
     what = f"trunk features, {file.data.stem}: {total:,} samples, {human(total * file.row_bytes)}"
     done = _count(file, images, total)
     progress(what, done, total)

@@ -25,9 +25,9 @@ class Ledger:
         self.uplink_bytes += len(payload)
         self.uplink_messages += 1
 
-    def down(self, payload: bytes) -> None:
-        """The server sent this to one client."""
-        self.downlink_bytes += len(payload)
+    def down(self, sent_bytes: int) -> None:
+        """The server sent messages of so many bytes to one client."""
+        self.downlink_bytes += sent_bytes
         self.downlink_messages += 1
 
     @property

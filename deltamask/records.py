@@ -30,21 +30,28 @@ class ClientRecord:
 class RoundRecord:
     """One round. Round 0 is the linear-probing round that initialises the head.
 
-    accuracy, loss: of the server model on the test set, with the mean mask. uplink_bytes, downlink_bytes: sums over the
-    sampled clients. bpp_up, bpp_down: bits per parameter and client. flips, kept, false_flips, entropy_iid,
-    entropy_side (bits per parameter): means over clients. kept_by_layer: sums over clients of kept flips.
-    theta_histogram: how many of the d probabilities lie in each twentieth of [0, 1]. seconds: by stage.
+    accuracy, loss: of the server model on the test set, with the mean mask. accuracy_worst, accuracy_spread: the lowest
+    accuracy for a client and its standard deviation over clients, of all N, sampled or not. uplink_bytes,
+    downlink_bytes: sums over the sampled clients. bpp_up, bpp_down, and bpp_total, their sum: bits per parameter and
+    client. broadcast_bytes: of the message that opened the round; a client that missed rounds was sent more. flips,
+    kept, false_flips, entropy_iid, entropy_side (bits per parameter): means over clients. kept_by_layer: sums over
+    clients of kept flips. skipped: why the server model stayed as it was, else None. theta_histogram: how many of the d
+    probabilities lie in each twentieth of [0, 1]. seconds: by stage.
     """
 
     round: int
     accuracy: float
     accuracy_threshold: float | None
     accuracy_sampled: float | None
+    accuracy_worst: float
+    accuracy_spread: float
     loss: float
     uplink_bytes: int
     downlink_bytes: int
     bpp_up: float
     bpp_down: float
+    bpp_total: float
+    broadcast_bytes: int
     flips: float | None
     kept: float | None
     false_flips: float | None
@@ -52,6 +59,7 @@ class RoundRecord:
     entropy_side: float | None
     kept_by_layer: dict[str, int] | None
     theta_histogram: list[int] | None
+    skipped: str | None
     clients: list[ClientRecord]
     seconds: dict[str, float]
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import filelock
+import numpy as np
 import torch
 
+from deltamask import sidecar
 from deltamask.config import RunConfig
+from deltamask.features import Progress
 from deltamask.methods import methods
-from deltamask.methods.base import state_arrays
+from deltamask.methods.base import ClientReport, state_arrays
 from deltamask.records import RoundRecord
 from deltamask.simulation import Checkpoint, Observer, simulate
 from deltamask.store import RunFolder, StoreError, read_records, write_json
@@ -20,6 +23,8 @@ from deltamask.task import Task, load_task
 
 STATUS_EVERY = 0.5  # seconds between two writes of status.json
 POLL = 0.2  # seconds between two looks at the control file while paused
+FEW_BYTES = 1 << 20  # the largest broadcast kept with it
+BROADCASTS = "broadcasts"  # among a checkpoint's arrays: the sizes of all broadcasts so far
 FEW = 2  # clients whose payloads are kept with keep_payloads = few
 
 
@@ -34,6 +39,7 @@ class Recorder(Observer):
     folder: RunFolder
     config: RunConfig
     show: Callable[[str, int, int], None]
+    d: int = 0
     round: int = -1
     _written: float = 0.0
     _progress: dict[str, Any] = field(default_factory=dict)
@@ -73,14 +79,27 @@ class Recorder(Observer):
         if word == "stop":
             raise Stopped
 
+    def broadcast(self, round: int, message: bytes) -> None:
+        keep = {"none": 0, "few": FEW_BYTES, "all": len(message)}[self.config.keep_payloads]
+        if round and len(message) <= keep:
+            self.folder.write_broadcast(round, message)
+
     def payload(self, round: int, client: int, order: int, suffix: str, payload: bytes) -> None:
-        keep = {"none": 0, "few": FEW, "all": self.config.clients_per_round}[self.config.keep_payloads]
-        if order < keep:
+        if self._kept(order):
             self.folder.write_payload(round, client, suffix, payload)
+
+    def report(self, round: int, client: int, order: int, report: ClientReport) -> None:
+        if self._kept(order) and report.delta is not None and report.sent is not None:
+            only_here = sidecar.pack(report.delta, report.sent, self.d, round, client)
+            self.folder.write_payload(round, client, sidecar.SUFFIX, only_here)
+
+    def _kept(self, order: int) -> bool:
+        return order < {"none": 0, "few": FEW, "all": self.config.clients_per_round}[self.config.keep_payloads]
 
     def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
         self.folder.append(record.to_json())
-        self.folder.save_state(checkpoint.round, state_arrays(checkpoint.state))
+        arrays = state_arrays(checkpoint.state) | {BROADCASTS: np.array(checkpoint.broadcasts, np.int64)}
+        self.folder.save_state(checkpoint.round, arrays)
         self.round = checkpoint.round
         self._progress = {**self._progress, "done": 0}  # of the round that begins now
         self._stepping = False
@@ -93,8 +112,12 @@ def execute(
     *,
     on_record: Callable[[RoundRecord], None],
     show: Callable[[str, int, int], None],
+    load: Callable[[RunConfig, Progress], Task] = load_task,
+    play: Callable[..., Iterator[RoundRecord]] = simulate,
 ) -> str:
     """Run or go on with the run in `folder`. Returns the state it ended in: finished or stopped.
+
+    load, play: where the Task comes from and who plays the rounds, if not this process alone.
 
     A finished run is left alone. Raises StoreError if another process runs this folder, or if its checkpoint is damaged
     or missing; whatever else goes wrong is written to status.json as `failed` and raised.
@@ -120,9 +143,10 @@ def execute(
         recorder.status("starting")
         folder.rewind(start.round if start else -1)
         recorder.round = start.round if start else -1
-        task = load_task(config, recorder.progress)
+        task = load(config, recorder.progress)
         _describe(folder, task)
-        for record in simulate(config, task=task, start=start, observer=recorder):
+        recorder.d = task.d
+        for record in play(config, task=task, start=start, observer=recorder):
             on_record(record)
         recorder.status("finished")
         return "finished"
@@ -153,8 +177,9 @@ def _checkpoint(folder: RunFolder, config: RunConfig) -> Checkpoint | None:
         return None
     round, arrays = stored
     try:
-        return Checkpoint(round, methods[config.method].state(**arrays))
-    except TypeError as error:
+        broadcasts = tuple(arrays.pop(BROADCASTS).tolist())
+        return Checkpoint(round, methods[config.method].state(**arrays), broadcasts)
+    except (TypeError, KeyError) as error:
         raise StoreError(f"{folder.path}: the checkpoint is not one of method {config.method} ({error})") from error
 
 
@@ -170,6 +195,7 @@ def _describe(folder: RunFolder, task: Task) -> None:
             "train_samples": len(task.train_y),
             "test_samples": len(task.test_y),
             "skipped": list(task.skipped),
+            "device": task.device.type,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         },

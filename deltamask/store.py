@@ -6,7 +6,8 @@ rounds.jsonl      one RoundRecord a line; a torn last line is ignored
 state.safetensors the latest checkpoint, replaced atomically
 status.json       state, pid, progress, replaced atomically
 control           what a user asked of the running process: run, pause, step or stop
-payloads/         r0007-c03.png …, what crossed the wire
+payloads/         r0007-c03.png …, r0007-down.bin: what crossed the wire, up and down; r0007-c03.flips: what only the
+                  client knew of it
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,6 +34,7 @@ import safetensors
 import safetensors.numpy
 from pydantic import ValidationError
 
+from deltamask import growing
 from deltamask.atomic import write_atomic
 from deltamask.config import RunConfig, explain_errors
 from deltamask.datasets import data_dir
@@ -145,11 +148,18 @@ class RunFolder:
             ) from error
 
     def write_payload(self, round: int, client: int, suffix: str, payload: bytes) -> None:
-        """Keep one uplink message."""
+        """Keep one uplink message, or with another suffix what is known of it."""
         folder = self.path / "payloads"
         folder.mkdir(exist_ok=True)
         with write_atomic(folder / f"r{round:04d}-c{client:02d}{suffix}") as file:
             file.write(payload)
+
+    def write_broadcast(self, round: int, message: bytes) -> None:
+        """Keep the downlink message that opened a round."""
+        folder = self.path / "payloads"
+        folder.mkdir(exist_ok=True)
+        with write_atomic(folder / f"r{round:04d}-down.bin") as file:
+            file.write(message)
 
     def write_status(self, *, pid: int | None = None, **status: Any) -> None:
         """Replace `status.json`; the pid (by default ours) and its start time tell a dead process from a living one."""
@@ -188,7 +198,6 @@ class Run:
     path: Path
     config: RunConfig
     provenance: dict[str, Any]
-    records: list[dict[str, Any]]
     status: dict[str, Any]
 
     @property
@@ -202,17 +211,28 @@ class Run:
         return "killed" if state in ACTIVE and not is_alive(self.status) else state
 
     @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The records, in the order of the rounds; read when first asked for."""
+        return read_records(self.path)
+
+    @cached_property
     def task(self) -> dict[str, Any]:
         """d, layers, classes, label_counts; empty before the run has got that far."""
         return read_json(self.path / "task.json") or {}
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
-        """One row a round, with cumulative bits per parameter and client. Lists of clients are left out."""
+        """One row a round, without the lists of clients.
+
+        bpp_up, bpp_down, bpp_total (both together): bits per parameter and client of the round. With `_total` behind
+        it: summed over the rounds, round 0 included; with `_mean`: their mean over the rounds after 0 (NaN in round 0).
+        """
         frame = pd.DataFrame([{k: v for k, v in record.items() if k != "clients"} for record in self.records])
         if len(frame):
-            frame["bpp_up_total"] = frame["bpp_up"].cumsum()
-            frame["bpp_down_total"] = frame["bpp_down"].cumsum()
+            frame["bpp_total"] = frame["bpp_up"] + frame["bpp_down"]
+            for name in ("bpp_up", "bpp_down", "bpp_total"):
+                frame[f"{name}_total"] = frame[name].cumsum()
+                frame[f"{name}_mean"] = frame[name].where(frame["round"] > 0).expanding().mean()
         return frame
 
     @cached_property
@@ -232,18 +252,25 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """The run's headline figures, over the rounds after the probing round 0.
 
-        accuracy: mean of the last ten. bpp_up: mean. bpp_up_total, uplink_bytes: everything sent, round 0 included.
+        accuracy: mean of the last ten. worst_client: mean over the same rounds of the lowest accuracy for a client.
+        bpp_up, bpp_down, bpp_total: mean. With `_total` behind it: everything sent, round 0 included; likewise the
+        bytes, over all clients. Figures that there are not yet are None.
         """
-        rounds = self.rounds
+        rounds, ways = self.rounds, ("bpp_up", "bpp_down", "bpp_total")
         if not len(rounds):
-            return {"rounds": 0, "accuracy": None, "bpp_up": None, "bpp_up_total": None, "uplink_bytes": 0}
+            none = ("accuracy", "worst_client", *ways, *(f"{way}_total" for way in ways))
+            return {"rounds": 0, **dict.fromkeys(none), "uplink_bytes": 0, "downlink_bytes": 0}
         after = rounds[rounds["round"] > 0]
+        last_ten = (self.records[1:] or self.records)[-10:]
+        worst = [min(client["accuracy"] for client in record["clients"]) for record in last_ten if record["clients"]]
         return {
             "rounds": int(rounds["round"].max()),
             "accuracy": float((after if len(after) else rounds)["accuracy"].tail(10).mean()),
-            "bpp_up": float(after["bpp_up"].mean()) if len(after) else None,
-            "bpp_up_total": float(rounds["bpp_up_total"].iloc[-1]),
+            "worst_client": float(np.mean(worst)) if worst else None,
+            **{way: float(after[way].mean()) if len(after) else None for way in ways},
+            **{f"{way}_total": float(rounds[f"{way}_total"].iloc[-1]) for way in ways},
             "uplink_bytes": int(rounds["uplink_bytes"].sum()),
+            "downlink_bytes": int(rounds["downlink_bytes"].sum()),
         }
 
 
@@ -258,39 +285,43 @@ def is_alive(status: dict[str, Any]) -> bool:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a run folder, up to the first line that is torn."""
-    file = path / "rounds.jsonl"
-    try:
-        stat = file.stat()
-    except OSError:
-        return []
-    return list(_parsed(file, stat.st_mtime_ns, stat.st_size))
-
-
-@functools.lru_cache(maxsize=512)
-def _parsed(file: Path, mtime_ns: int, size: int) -> tuple[dict[str, Any], ...]:
-    """Records as they were at that time: a page that asks every second parses a file only after it has grown."""
-    return tuple(_whole_lines(file))
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError:
-        return
-    for line in lines[:-1]:  # what follows the last newline is torn or empty
-        try:
-            record = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(record, dict) or "round" not in record:
-            return
-        yield record
+    """The records of a run folder, up to the first line that is torn. They are shared: do not change them."""
+    return growing.read_records(path / "rounds.jsonl")
 
 
 def load_run(run: str | Path) -> Run:
     """Read a run by path, or by id from `runs/` and the recorded runs. StoreError says what was looked for."""
-    path = find_run(run)
+    return _load(find_run(run))
+
+
+_loaded: OrderedDict[Path, tuple[tuple[Any, ...], Run]] = OrderedDict()  # what was read, for as long as it is true
+_LOADED_MOST = 512
+_loading = threading.Lock()
+
+
+def _load(path: Path) -> Run:
+    """The run in a folder; the very same object while its files stay as they are, so that asking again is cheap."""
+    signature = tuple(_signature(path / name) for name in ("config.json", "status.json", "task.json", "rounds.jsonl"))
+    key = path.absolute()
+    with _loading:
+        known, run = _loaded.pop(key, (None, None))
+        if run is None or known != signature or run.path != path:
+            run = _read(path)
+        _loaded[key] = (signature, run)
+        if len(_loaded) > _LOADED_MOST:
+            _loaded.popitem(last=False)
+    return run
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _read(path: Path) -> Run:
     stored = read_json(path / "config.json")
     try:
         config = RunConfig(**stored["config"])
@@ -299,7 +330,7 @@ def load_run(run: str | Path) -> Run:
     except ValidationError as error:
         raise StoreError(f"{path / 'config.json'}: " + "; ".join(explain_errors(error))) from error
     origin = {key: value for key, value in stored.items() if key != "config"}
-    return Run(path, config, origin, read_records(path), read_json(path / "status.json") or {})
+    return Run(path, config, origin, read_json(path / "status.json") or {})
 
 
 def find_run(run: str | Path) -> Path:
@@ -318,6 +349,8 @@ def list_runs(*roots: Path) -> list[Run]:
     runs = []
     for root in roots or (runs_dir(), recorded_dir()):
         for config in sorted(root.glob("*/config.json")):
+            if config.parent.name.startswith("."):
+                continue  # an upload that is being checked
             try:
                 runs.append(load_run(config.parent))
             except StoreError:

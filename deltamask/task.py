@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deltamask import backbones, datasets
+from deltamask import device as devices
+from deltamask.backbones import BackboneError
 from deltamask.config import RunConfig
-from deltamask.features import Progress, feature_key, load_features
+from deltamask.features import Progress, feature_key, load_features, padded
 from deltamask.partition import Shards, dirichlet_split, label_counts
 from deltamask.tail import Tail
 
 EVALUATION_BATCH = 500
+EVALUATION_NUMBERS = 2**24  # in a batch's features: fewer samples at a time where a network is wide
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -27,7 +30,9 @@ def no_progress(what: str, done: int, total: int) -> None:
 class Task:
     """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices.
 
-    skipped: image files that could not be read and were left out.
+    test_x, test_y: what accuracy is measured on; held-out training images with `evaluate_on = "validation"`. The tail
+    is on a device; features and labels stay in main memory, and go there batch by batch. skipped: image files that
+    could not be read and were left out.
     """
 
     tail: Tail
@@ -39,6 +44,11 @@ class Task:
     classes: tuple[str, ...]
     num_features: int
     skipped: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tail computes."""
+        return self.tail.weights.device
 
     @property
     def d(self) -> int:
@@ -62,33 +72,71 @@ class Task:
 
     @torch.inference_mode()
     def pooled(self, features: Tensor, effective: Tensor) -> Tensor:
-        """The tail's output for `features` with the weights `effective` (d,)."""
+        """The tail's output for `features` with the weights `effective` (d,), in main memory."""
         self.tail.effective.copy_(effective)
-        batches = range(0, len(features), EVALUATION_BATCH)
-        return torch.cat([self.tail(features[start : start + EVALUATION_BATCH]) for start in batches])
+        size = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // features[0].numel()))
+        parts = features.split(size)
+        return torch.cat([self.tail(padded(part, size).to(self.device))[: len(part)].cpu() for part in parts])
+
+
+class _At(nn.Module):
+    """A trunk that computes on `device`, from and to main memory; always in full precision, as its output is kept."""
+
+    def __init__(self, trunk: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.trunk, self.device = trunk.to(device), device
+
+    def forward(self, samples: Tensor) -> Tensor:
+        features: Tensor = self.trunk(samples.to(self.device)).cpu()
+        return features
 
 
 def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     """Read the data, cut the backbone, compute or load trunk features, split the labels.
 
-    Raises KeyError (unknown names), DatasetError, BackboneError, CacheError, OSError (cache not writable).
+    Raises KeyError (unknown names), DatasetError, BackboneError, DeviceError, CacheError, OSError (cache not writable).
     """
     data = datasets.load(config.dataset)
-    backbone = backbones.build(config.backbone, config.masked_blocks)
-    key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
-    counts = (config.train_samples, config.test_samples)
-    train, test = load_features(data, counts, key, backbone, progress, config.bad_images)
-    train_y = data.train_y[train.kept]
+    count, tested = config.train_samples, config.test_samples
+    held_out = config.evaluate_on == "validation"  # what follows the training samples in the fixed order
+    task = unshared_task(config, data, (count + tested, 0) if held_out else (count, tested), progress)
+    if held_out:
+        if len(task.train_x) <= count:
+            raise datasets.DatasetError(
+                f"evaluate_on = 'validation' needs training images beyond train_samples = {count}, and "
+                f"{data.name} has {len(task.train_x)} in all: lower train_samples"
+            )
+        task = replace(
+            task, train_x=task.train_x[:count], test_x=task.train_x[count:],
+            train_y=task.train_y[:count], test_y=task.train_y[count:],
+        )  # fmt: skip
+    labels = task.train_y.numpy()
     shards = dirichlet_split(
-        train_y, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
+        labels, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
     )
+    return replace(task, shards=shards)
+
+
+def unshared_task(
+    config: RunConfig, data: datasets.ImageDataset, counts: tuple[int, int], progress: Progress = no_progress
+) -> Task:
+    """A Task of the first `counts` training and test samples of `data`, which no client holds yet. Errors as above."""
+    device = devices.pick(config.device)
+    backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
+    texts = isinstance(data.train_x, np.ndarray) and data.train_x.dtype.kind == "U"
+    if texts != (backbone.tokenize is not None):
+        reads, holds = ("images", "texts") if texts else ("texts", "images")
+        raise BackboneError(f"backbone {backbone.name} reads {reads}, and dataset {data.name} holds {holds}")
+    backbone = replace(backbone, trunk=_At(backbone.trunk, device))
+    key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
+    train, test = load_features(data, counts, key, backbone, progress, config.bad_images)
     return Task(
-        tail=Tail(backbone.tail),
+        tail=Tail(backbone.tail, device),
         train_x=train.x,
-        train_y=torch.from_numpy(train_y),
+        train_y=torch.from_numpy(data.train_y[train.kept]),
         test_x=test.x,
         test_y=torch.from_numpy(data.test_y[test.kept]),
-        shards=shards,
+        shards=[],
         classes=data.classes,
         num_features=backbone.num_features,
         skipped=train.skipped + test.skipped,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deltamask import noise
+from deltamask import lora, noise
 from deltamask.config import RunConfig, Schedule
+from deltamask.device import mixed_precision
 from deltamask.masks import ONE, SCORE_CLIP, Theta, to_fixed, to_float
 from deltamask.task import Task
 
@@ -51,22 +52,29 @@ class ScoreStep:
     """One local step on the scores s = logit θ, in three parts: draw a mask, learn with it, update the scores.
 
     All buffers are (d,) and live as long as the client's training; the tail computes on views of its own flat vectors,
-    so nothing is gathered or scattered layer by layer. bits: private randomness, 16 bits of it a position and step.
+    so nothing is gathered or scattered layer by layer. bits: private randomness, 16 bits of it a position and step;
+    None for masks by threshold, m = [s > 0] (FedMask).
     """
 
-    def __init__(self, task: Task, head: Head, theta: Theta, lr: float, bits: np.random.BitGenerator) -> None:
+    def __init__(
+        self, task: Task, head: Head, theta: Theta, lr: float, eps: float, bits: np.random.BitGenerator | None
+    ) -> None:
         self.task, self.tail, self.bits = task, task.tail, bits
-        self.weight, self.bias = split_head(head, task)
-        self.scores = torch.from_numpy(to_float(theta)).logit_().requires_grad_(True)
-        self.scores.grad = torch.empty(task.d)
-        self.optimizer = torch.optim.Adam([self.scores], lr=lr, fused=True)
-        self.probability, self.scratch = torch.empty(task.d), torch.empty(task.d)
-        self.mask = torch.empty(task.d, dtype=torch.bool)
+        self.weight, self.bias = (part.to(task.device) for part in split_head(head, task))
+        self.scores = torch.from_numpy(to_float(theta)).to(task.device).logit_().requires_grad_(True)
+        self.scores.grad = torch.empty_like(self.scores)
+        self.optimizer = torch.optim.Adam([self.scores], lr=lr, eps=eps, fused=True)
+        self.probability, self.scratch = torch.empty_like(self.scores.grad), torch.empty_like(self.scores.grad)
+        self.mask = torch.empty_like(self.scores.grad, dtype=torch.bool)
 
     @torch.no_grad()
     def draw(self) -> None:
         """m ~ Bernoulli(σ(s)), and m ⊙ w into the tail: 16-bit words, read as integers in [−2¹⁵, 2¹⁵), against θ."""
         torch.sigmoid(self.scores, out=self.probability)
+        if self.bits is None:
+            torch.gt(self.scores, 0, out=self.mask)
+            torch.mul(self.tail.weights, self.mask, out=self.tail.effective)
+            return
         words = self.bits.random_raw(-(-self.task.d // 4)).view(np.int16)[: self.task.d]
         self.scratch.copy_(torch.from_numpy(words)).add_(ONE // 2).div_(ONE)
         torch.lt(self.scratch, self.probability, out=self.mask)
@@ -75,8 +83,11 @@ class ScoreStep:
     def learn(self, index: Tensor) -> Tensor:
         """Cross-entropy of the masked network on the samples `index`, its gradient left in the tail."""
         self.tail.grad.zero_()
-        pooled = self.tail(self.task.train_x[index])
-        loss = functional.cross_entropy(functional.linear(pooled, self.weight, self.bias), self.task.train_y[index])
+        device = self.task.device
+        with mixed_precision(device):
+            pooled = self.tail(self.task.train_x[index].to(device)).float()
+        logits = functional.linear(pooled, self.weight, self.bias)
+        loss = functional.cross_entropy(logits, self.task.train_y[index].to(device))
         loss.backward()
         return loss.detach()
 
@@ -90,15 +101,19 @@ class ScoreStep:
         self.scores.clamp_(-SCORE_CLIP, SCORE_CLIP)
 
 
-def train_scores(task: Task, head: Head, theta: Theta, config: RunConfig, *, round: int, client: int) -> Trained:
+def train_scores(
+    task: Task, head: Head, theta: Theta, config: RunConfig, *, round: int, client: int, threshold: bool = False
+) -> Trained:
     """Step 4 of the round: E local epochs on the scores, with a fresh Bernoulli mask each step and a fresh Adam.
 
+    threshold: m = [θ > ½] instead of a Bernoulli draw.
     Raises FloatingPointError if the scores are no longer finite.
     """
     shard = task.shards[client]
     rng = noise.generator(config.seed, "batches", round=round, client=client)
     private = np.random.SFC64(noise.key(config.seed, "local mask", round=round, client=client))
-    step = ScoreStep(task, head, theta, scheduled(config.lr, config.lr_schedule, round, config.rounds), private)
+    lr = scheduled(config.lr, config.lr_schedule, round, config.rounds)
+    step = ScoreStep(task, head, theta, lr, config.adam_eps, None if threshold else private)
     losses: list[Tensor] = []
     for index in batches(shard, config.batch_size, config.local_epochs, rng):
         step.draw()
@@ -107,8 +122,80 @@ def train_scores(task: Task, head: Head, theta: Theta, config: RunConfig, *, rou
     if not torch.isfinite(step.scores).all():
         raise FloatingPointError("scores are no longer finite: lower lr")
     steps = -(-len(shard) // config.batch_size)
-    theta_client = to_fixed(torch.sigmoid(step.scores.detach().double()).numpy())
+    theta_client = to_fixed(torch.sigmoid(step.scores.detach().cpu().double()).numpy())
     return Trained(theta_client, float(torch.stack(losses[-steps:]).mean()))
+
+
+Values = npt.NDArray[np.float32]  # a flat vector of whatever is trained densely, the head last
+
+
+def train_weights(task: Task, values: Values, config: RunConfig, *, round: int, client: int) -> tuple[Values, float]:
+    """FedAvg's local work: E epochs of Adam on the tail's weights and the head. Returns (values, last epoch's loss).
+
+    values: (d + head_size,). Raises FloatingPointError if they are no longer finite.
+    """
+    task.tail.effective.copy_(torch.from_numpy(values[: task.d].copy()))
+    weights = task.tail.effective.detach().requires_grad_(True)  # shares its memory: a step on it is one on the module
+    weights.grad = task.tail.grad
+
+    def forward() -> None:
+        task.tail.grad.zero_()
+
+    loss, head = _train_with_head(
+        task, values[task.d :], [weights], forward, lambda: None, config, round=round, client=client
+    )
+    return _finite(np.concatenate([weights.detach().cpu().numpy(), head])), loss
+
+
+def train_adapters(task: Task, values: Values, config: RunConfig, *, round: int, client: int) -> tuple[Values, float]:
+    """The same for LoRA's adapters (arXiv 2106.09685) and the head. values: (adapters' size + head_size,)."""
+    size = len(values) - task.head_size
+    flat = torch.from_numpy(values[:size].copy()).to(task.device).requires_grad_(True)
+    flat.grad = torch.empty_like(flat)
+    pairs = lora.split(flat.detach(), task.tail, config.lora_rank)
+    gradients = lora.split(flat.grad, task.tail, config.lora_rank)
+
+    def forward() -> None:
+        task.tail.grad.zero_()
+        task.tail.effective.copy_(lora.effective(task.tail, pairs))
+
+    def gather() -> None:
+        lora.chain_gradients(task.tail, pairs, gradients)
+
+    loss, head = _train_with_head(task, values[size:], [flat], forward, gather, config, round=round, client=client)
+    return _finite(np.concatenate([flat.detach().cpu().numpy(), head])), loss
+
+
+def _train_with_head(
+    task: Task, head: Head, parameters: list[Tensor], before: Callable[[], None], after: Callable[[], None],
+    config: RunConfig, *, round: int, client: int,
+) -> tuple[float, Head]:  # fmt: skip
+    """The loop of both. before: make the tail ready; after: turn the tail's gradient into the parameters'."""
+    weight, bias = (part.to(task.device).requires_grad_(True) for part in split_head(head, task))
+    lr = scheduled(config.weight_lr, config.lr_schedule, round, config.rounds)
+    optimizer = torch.optim.Adam([*parameters, weight, bias], lr=lr, fused=True)
+    rng = noise.generator(config.seed, "batches", round=round, client=client)
+    losses: list[Tensor] = []
+    for index in batches(task.shards[client], config.batch_size, config.local_epochs, rng):
+        before()
+        weight.grad = bias.grad = None
+        with mixed_precision(task.device):
+            pooled = task.tail(task.train_x[index].to(task.device)).float()
+        labels = task.train_y[index].to(task.device)
+        loss = functional.cross_entropy(functional.linear(pooled, weight, bias), labels)
+        loss.backward()
+        losses.append(loss.detach())
+        after()
+        optimizer.step()
+    steps = -(-len(task.shards[client]) // config.batch_size)
+    trained = torch.cat([weight.detach().reshape(-1), bias.detach()]).cpu().numpy()
+    return float(torch.stack(losses[-steps:]).mean()), trained
+
+
+def _finite(values: Values) -> Values:
+    if not np.isfinite(values).all():
+        raise FloatingPointError("weights are no longer finite: lower weight_lr")
+    return values
 
 
 def train_head(

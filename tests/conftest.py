@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.browsing import browser, context, page, server
+
+__all__ = ["browser", "context", "page", "server", "tiny_cache"]
+
 settings.register_profile("reproducible", deadline=None, derandomize=True, database=None)
 settings.load_profile("reproducible")
 

@@ -24,9 +24,9 @@ from tests import tiny
 
 
 def fresh(d: int) -> MaskState:
-    half = np.full(d, ONE // 2, np.uint16)
+    half, none, seen = np.full(d, ONE // 2, np.uint16), np.zeros(d, np.int32), np.zeros(1, np.int64)
     head = np.zeros(4, np.float32)
-    return MaskState(half, np.zeros(d, np.int32), np.zeros(1, np.int64), np.array([0, d]), head)
+    return MaskState(half, none, seen, np.array([0, d]), head, none, np.zeros(0, np.uint32), half, none, seen)
 
 
 # Beta
@@ -34,18 +34,18 @@ def fresh(d: int) -> MaskState:
 
 def test_beta_over_rounds_with_partial_participation_by_hand() -> None:
     """ρ = 1/2: priors live for two rounds. Two clients in round 1, one of them lost in round 2."""
-    config = RunConfig(rho=0.5, clients=4)
+    config = RunConfig(method="fedpm", rho=0.5, clients=4)
     state = fresh(4)
 
-    state = masked.fold_beta(config, state, 1, np.array([0, 1, 2, 2], np.int32), 2)
+    state = masked.fold_masks(config, state, 1, np.array([0, 1, 2, 2], np.int32), [1, 3])
     assert state.theta.tolist() == [THETA_MIN, ONE // 2, THETA_MAX, THETA_MAX]  # 0/2, 1/2, 2/2, 2/2
 
-    state = masked.fold_beta(config, state, 2, np.array([1, 1, 0, 1], np.int32), 1)
+    state = masked.fold_masks(config, state, 2, np.array([1, 1, 0, 1], np.int32), [0])
     thirds = [round(ONE / 3), round(2 * ONE / 3), round(2 * ONE / 3), THETA_MAX]  # 1/3, 2/3, 2/3, 3/3
     assert state.theta.tolist() == thirds
     assert state.seen.tolist() == [3]
 
-    state = masked.fold_beta(config, state, 3, np.array([1, 0, 2, 1], np.int32), 2)  # the priors start afresh
+    state = masked.fold_masks(config, state, 3, np.array([1, 0, 2, 1], np.int32), [2, 3])  # the priors start afresh
     assert state.theta.tolist() == [ONE // 2, THETA_MIN, THETA_MAX, ONE // 2]
     assert state.seen.tolist() == [2]
 
@@ -153,7 +153,7 @@ def test_the_masks_that_deltamask_averages_are_the_clients_own(law_config: RunCo
     config = law_config.replace(codec=codec)
     method = methods.get("deltamask")
     state = method.init(task, config, head(task))
-    message = method.broadcast(config, state, 1)
+    message = state.now
     uploads = {client: method.client_update(task, config, 1, client, message) for client in range(config.clients)}
     total = np.zeros(task.d, np.int32)
     for client, upload in uploads.items():
@@ -174,7 +174,7 @@ def test_deltamask_and_fedpm_send_masks_of_one_distribution(law_config: RunConfi
     """In each eighth of the θ, from the lowest to the highest, the number of ones is binomial for both."""
     method = methods.get("fedpm")
     state = method.init(task, law_config, head(task))
-    message = method.broadcast(law_config, state, 1)
+    message = state.now
     levels = 8
     got = {"deltamask": np.zeros(levels), "fedpm": np.zeros(levels)}
     mean, variance = np.zeros(levels), np.zeros(levels)
@@ -202,7 +202,7 @@ def test_fedpm_draws_anew_for_every_client_and_round(law_config: RunConfig, task
     state = method.init(task, config, head(task))
 
     def mask(round: int, client: int) -> masks.Mask:
-        upload = method.client_update(task, config, round, client, method.broadcast(config, state, round))
+        upload = method.client_update(task, config, round, client, state.now)
         return arithmetic.decode_mask(unseal(upload.payload, "mask", round, client, task.d), task.d)
 
     theta = state.theta[0] / ONE

@@ -1,207 +1,200 @@
-"""The dashboard, used as a visitor would: a real server, a real browser, real runs. `make test-browser`"""
+"""The Lab, used as a visitor would: a real server, a real browser, real runs. `make test-browser`"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
+import signal
 import time
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from deltamask.store import load_run, read_records, recorded_dir
+from deltamask.charts import as_table, bits_by_round
+from deltamask.store import load_run, read_json, read_records, recorded_dir
+from tests.browsing import PATIENCE, Server, button, metric, new_visitor, open_page, points, settle
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 90_000  # ms; the machine may be busy
-# Headless Chromium without its own background traffic.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+SMALL = "train_samples=600&test_samples=200&probe_epochs=5"
 
 
-@dataclass
-class Server:
-    url: str
-    runs: Path
-    pid: int
+def round_shown(page: Page) -> int:
+    return int(page.get_by_role("slider", name="Round").get_attribute("aria-valuenow") or -1)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The dashboard on a free port, with its own runs folder and an empty feature cache."""
-    home = tmp_path_factory.mktemp("dashboard")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "DELTAMASK_RUNS": str(home / "runs"), "DELTAMASK_CACHE": str(home / "cache")}
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    url = f"http://localhost:{port}"
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the server ended at once"
-                time.sleep(0.2)
-        yield Server(url, home / "runs", process.pid)
-    finally:
-        process.terminate()
-        process.wait(10)
+def downloaded(page: Page, name: str) -> bytes:
+    with page.expect_download() as waiting:
+        button(page, name)
+    return Path(waiting.value.path()).read_bytes()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "no Chromium: `apt-get install chromium`, or set CHROMIUM to one"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
+def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
+    """Open, play, set κ and α, run, pause, step, go on, scrub, export, follow a link in a new tab, upload."""
+    open_page(page, server.url)
+    page.evaluate("() => { window.stillTheSamePage = true }")
 
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 1600})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    context.close()
-
-
-def open_lab(page: Page, url: str) -> None:
-    page.goto(url)
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=PATIENCE)
-
-
-def metric(page: Page, name: str) -> str:
-    """The value that a metric shows."""
-    box = page.get_by_test_id("stMetric").filter(has_text=name)
-    return box.get_by_test_id("stMetricValue").inner_text()
-
-
-def button(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
-
-
-def test_first_visit_shows_recorded_runs_with_their_figures(server: Server, page: Page) -> None:
-    open_lab(page, server.url)
+    # What the page says of the recorded run is what its folder says.
     run = load_run(recorded_dir() / "fashion")
-    summary = run.summary()
+    summary, last = run.summary(), run.records[-1]
+    assert metric(page, f"Accuracy, round {last['round']}") == f"{last['accuracy']:.4f}"
     assert metric(page, "Accuracy, last ten") == f"{summary['accuracy']:.4f}"
     assert metric(page, "Uplink a round") == f"{summary['bpp_up']:.4f} bpp"
     assert metric(page, "Uplink in all") == f"{summary['bpp_up_total']:.2f} bpp"
-    last = run.records[-1]
     expect(page.get_by_text(f"{last['uplink_bytes']:,} bytes together")).to_be_visible()
-    names = page.locator(".js-plotly-plot .legendtext").all_text_contents()
-    assert {"FedPM", "Linear probe"} <= set(names)
+    curve = points(page, "bits_curve")[0]
+    assert curve["y"] == [record["accuracy"] for record in run.records]
+    assert curve["x"] == pytest.approx(run.rounds["bpp_up_total"].tolist())
 
-
-def test_round_slider_drives_the_pictures(server: Server, page: Page) -> None:
-    open_lab(page, f"{server.url}/?run=fashion")
-    page.get_by_role("slider", name="Round").focus()
-    page.keyboard.press("ArrowLeft")
-    record = load_run(recorded_dir() / "fashion").records[-2]
+    button(page, "Play")
+    expect(page.get_by_role("button", name="Halt", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile("^Round 3: what"))).to_be_visible(timeout=PATIENCE)
+    button(page, "Halt")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    stopped_at = round_shown(page)
+    assert 3 <= stopped_at < last["round"]
+    record = run.records[stopped_at]
     expect(page.get_by_text(f"{record['uplink_bytes']:,} bytes together")).to_be_visible()
-    expect(page.get_by_text(f"r{record['round']:04d}-c00.png")).to_be_visible()
-    assert page.locator("[data-testid=stImage] img").count() >= 2
+
+    split = page.locator(".split")
+    before = split.inner_text()
+    page.get_by_role("slider", name="Dirichlet α").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => location.search.includes('dirichlet_alpha=3.0')", timeout=PATIENCE)
+    expect(split).not_to_have_text(before)
+    page.get_by_role("slider", name="κ, share of flips sent").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => location.search.includes('kappa=0.99')", timeout=PATIENCE)
+    expect(page.get_by_text("Estimate", exact=True)).to_be_visible()
+
+    button(page, "Run")
+    button(page, "Pause")
+    paused = page.get_by_text(re.compile(r"Paused after round \d+ of 8"))
+    expect(paused).to_be_visible(timeout=PATIENCE)
+    (folder,) = [path for path in server.runs.iterdir() if (path / "config.json").exists()]
+    assert f"run={folder.name}" in page.url
+    config = load_run(folder).config
+    assert (config.kappa, config.dirichlet_alpha) == (0.99, 3.0)
+    records = len(read_records(folder))
+    button(page, "Step")
+    expect(page.get_by_text(f"Paused after round {records} of 8")).to_be_visible(timeout=PATIENCE)
+    assert len(read_records(folder)) == records + 1
+    button(page, "Go on")
+    expect(page.get_by_text("Finished: 8 rounds")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Round 8: what the clients sent")).to_be_visible()
+
+    mine = load_run(folder)
+    assert [record["round"] for record in mine.records] == list(range(9))
+    assert metric(page, "Accuracy, last ten") == f"{mine.summary()['accuracy']:.4f}"
+    expect(page.locator(".film img")).to_have_count(5)  # keep_payloads = all, 5 clients
+    assert sum(payload.path.stat().st_size for payload in mine.payloads()) == mine.summary()["uplink_bytes"]
+
+    page.get_by_role("slider", name="Round").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    expect(page.get_by_text("Round 5: what the clients sent")).to_be_visible()
+    expect(page.get_by_text(f"{mine.records[5]['uplink_bytes']:,} bytes together")).to_be_visible()
+    page.wait_for_function("() => location.search.includes('round=5')")
+
+    page.locator(".st-key-open_bits button").click()  # the table behind a chart
+    rows = list(csv.DictReader(io.StringIO(downloaded(page, "CSV").decode())))
+    table = as_table(bits_by_round(mine))
+    assert [row["curve"] for row in rows] == table["curve"].tolist()
+    assert [float(row["bits per parameter"]) for row in rows] == pytest.approx(table["bits per parameter"].tolist())
+    page.keyboard.press("Escape")
+
+    page.locator(".st-key-export_run button").click()
+    expect(page.get_by_text("deltamask run --train-samples 1000").first).to_be_visible()
+    rows = list(csv.DictReader(io.StringIO(downloaded(page, "Rounds (CSV)").decode())))
+    assert [float(row["bpp_up"]) for row in rows] == [record["bpp_up"] for record in mine.records]
+    archive = tmp_path / f"{folder.name}.zip"
+    archive.write_bytes(downloaded(page, "The run folder (zip)"))
+    page.keyboard.press("Escape")
+
+    tab = page.context.new_page()
+    open_page(tab, page.url)
+    expect(tab.get_by_text("Round 5: what the clients sent")).to_be_visible()
+    expect(tab.get_by_role("slider", name="κ, share of flips sent")).to_have_attribute("aria-valuenow", "0.99")
+    assert metric(tab, "Accuracy, last ten") == f"{mine.summary()['accuracy']:.4f}"
+
+    tab.locator("input[type=file]").set_input_files(archive)
+    tab.wait_for_function(f"() => location.search.includes('run={folder.name}-2')", timeout=PATIENCE)
+    settle(tab)
+    expect(tab.get_by_text("Finished: 8 rounds")).to_be_visible()
+    assert metric(tab, "Uplink in all") == f"{mine.summary()['bpp_up_total']:.2f} bpp"
+    assert load_run(server.runs / f"{folder.name}-2").records == mine.records
+    assert page.evaluate("() => window.stillTheSamePage"), "the page was loaded again"
 
 
 def test_link_out_of_range_is_clamped_and_said(server: Server, page: Page) -> None:
-    open_lab(page, f"{server.url}/?kappa=9&clients=abc&colour=red&run=nowhere")
+    open_page(page, f"{server.url}/?kappa=9&clients=abc&colour=red&run=../../etc&round=70&way=sideways")
     expect(page.get_by_text("kappa = '9' is out of range (0 < kappa ≤ 1): using 1.0")).to_be_visible()
     expect(page.get_by_text("clients = 'abc' is out of range")).to_be_visible()
-    expect(page.get_by_text("There is no run 'nowhere' here")).to_be_visible()
+    expect(page.get_by_text("there is no run '../../etc' here")).to_be_visible()
+    expect(page.get_by_text("round = '70' is out of range (0 ≤ round ≤ 60): using 60")).to_be_visible()
+    expect(page.get_by_text("way = 'sideways' is none of up, down, total: using up")).to_be_visible()
 
 
 def test_faulty_settings_name_field_and_range_and_block_run(server: Server, page: Page) -> None:
-    open_lab(page, f"{server.url}/?clients=5000&train_samples=1000")
+    open_page(page, f"{server.url}/?clients=5000&train_samples=1000")
     expect(page.get_by_text("clients × min_client_samples = 5000 × 8 = 40000 exceeds").first).to_be_visible()
     expect(page.get_by_role("button", name="Run", exact=True)).to_be_disabled()
 
 
-def test_quick_preset_draws_its_first_point_and_then_each_round(server: Server, page: Page) -> None:
-    open_lab(page, server.url)  # the form shows the quick preset
-    page.evaluate("() => { window.stillTheSamePage = true }")
-    pressed = time.monotonic()
-    button(page, "Run")
-    expect(page.get_by_text(re.compile(r"^Round \d: what the clients sent"))).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_text(re.compile("of 8, client"))).to_be_visible()
-    print(f"first point after {time.monotonic() - pressed:.1f} s, from an empty feature cache")
-    expect(page.get_by_text("Finished: 8 rounds")).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_text("Round 8: what the clients sent")).to_be_visible()
-    expect(page.locator("[data-testid=stImage] img")).to_have_count(5)  # keep_payloads = all, 5 clients
-    (folder,) = server.runs.iterdir()
-    run = load_run(folder)
-    assert f"run={folder.name}" in page.url
-    assert metric(page, "Accuracy, last ten") == f"{run.summary()['accuracy']:.4f}"
-    assert sum(payload.path.stat().st_size for payload in run.payloads()) == run.summary()["uplink_bytes"]
-    points = page.locator(".js-plotly-plot").nth(1).evaluate("plot => plot.calcdata[0].length")
-    assert points == len(run.records) == 9
-    assert page.evaluate("() => window.stillTheSamePage"), "the page was loaded again"
+def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Browser) -> None:
+    """One run goes at a time, whoever asks; neither a closed tab nor the server's end harms it."""
+    before = set(server.runs.iterdir()) if server.runs.exists() else set()
+    first, second = new_visitor(browser), new_visitor(browser)
+    one, two = first.new_page(), second.new_page()
+    open_page(one, f"{server.url}/?{SMALL}&rounds=400")
+    button(one, "Run")
+    expect(one.get_by_text(re.compile(r"Round [1-9]\d* of 400"))).to_be_visible(timeout=PATIENCE)
+    (long,) = [path for path in set(server.runs.iterdir()) - before if (path / "config.json").exists()]
+    open_page(two, f"{server.url}/?{SMALL}&rounds=2")
+    button(two, "Run")
+    expect(two.get_by_text("Waiting: one run goes at a time, and 1 come first.")).to_be_visible(timeout=PATIENCE)
+    (short,) = [path for path in set(server.runs.iterdir()) - before - {long} if (path / "queued.json").exists()]
+    assert not (short / "config.json").exists()
 
-
-def test_pause_step_leave_return_stop_resume(server: Server, page: Page, browser: Browser) -> None:
-    before = set(server.runs.glob("*")) if server.runs.exists() else set()
-    open_lab(page, f"{server.url}/?train_samples=600&test_samples=200&rounds=40&probe_epochs=5")
-    button(page, "Run")
-    button(page, "Pause")
-    paused = page.get_by_text(re.compile(r"Paused after round \d+ of 40"))
-    expect(paused).to_be_visible(timeout=PATIENCE)
-    (folder,) = set(server.runs.iterdir()) - before
-    records = len(read_records(folder))
-    button(page, "Step")
-    expect(page.get_by_text(f"Paused after round {records} of 40")).to_be_visible(timeout=PATIENCE)
-    assert len(read_records(folder)) == records + 1
-    button(page, "Go on")
-    expect(paused).to_have_count(0, timeout=PATIENCE)
-
-    link = page.url
-    page.goto("about:blank")
-    seen = len(read_records(folder))
-    while len(read_records(folder)) < seen + 2:  # nobody watches, and it goes on
+    link = two.url
+    first.close()  # the first visitor leaves
+    server.stop()
+    seen = len(read_records(long))
+    while len(read_records(long)) < seen + 2:  # nobody watches, no server, and it goes on
         time.sleep(0.2)
+    server.start()
+    assert (short / "queued.json").exists()
+    open_later = second.new_page()
+    open_later.goto(link)
+    expect(open_later.get_by_text("Waiting: one run goes at a time")).to_be_visible(timeout=PATIENCE)
 
-    context = browser.new_context(viewport={"width": 1440, "height": 1600})
-    again = context.new_page()
-    again.set_default_timeout(PATIENCE)
-    open_lab(again, link)
-    button(again, "Stop")
-    expect(again.get_by_text(re.compile(r"Stopped after round \d+ of 40"))).to_be_visible(timeout=PATIENCE)
-    assert json.loads((folder / "status.json").read_text())["state"] == "stopped"
-    button(again, "Resume")
-    expect(again.get_by_text("Finished: 40 rounds")).to_be_visible(timeout=PATIENCE)
-    run = load_run(folder)
-    assert [record["round"] for record in run.records] == list(range(41))
-    assert metric(again, "Accuracy, last ten") == f"{run.summary()['accuracy']:.4f}"
-    context.close()
+    os.kill(read_json(long / "status.json")["pid"], signal.SIGKILL)
+    expect(open_later.get_by_text("Finished: 2 rounds")).to_be_visible(timeout=PATIENCE)  # its turn has come
+    run = load_run(short)
+    assert metric(open_later, "Accuracy, last ten") == f"{run.summary()['accuracy']:.4f}"
+    assert not (short / "queued.json").exists()
+
+    watcher = second.new_page()
+    open_page(watcher, f"{server.url}/?run={long.name}")
+    expect(watcher.get_by_text("The process is gone: killed")).to_be_visible()
+    rounds = len(read_records(long))
+    button(watcher, "Resume")
+    expect(watcher.get_by_text(re.compile(rf"Round ({rounds + 1}|[1-9]\d+) of 400"))).to_be_visible(timeout=PATIENCE)
+    button(watcher, "Stop")
+    expect(watcher.get_by_text(re.compile(r"Stopped after round \d+ of 400"))).to_be_visible(timeout=PATIENCE)
+    assert json.loads((long / "status.json").read_text())["state"] == "stopped"
+    records = load_run(long).records
+    assert len(records) >= rounds
+    assert [record["round"] for record in records] == list(range(len(records)))
+    second.close()
 
 
 def test_server_process_holds_no_torch(server: Server, page: Page) -> None:
-    open_lab(page, server.url)
-    maps = Path(f"/proc/{server.pid}/maps")
+    open_page(page, server.url)
+    maps = Path(f"/proc/{server.process.pid}/maps")
     if not maps.exists():
         pytest.skip("/proc is Linux's")
     assert "libtorch" not in maps.read_text()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_narrow_screen_has_no_sideways_scroll(server: Server, browser: Browser, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 420, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-    page = context.new_page()
-    open_lab(page, server.url)
-    width = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth")
-    assert width <= 420
-    context.close()

@@ -70,10 +70,13 @@ def test_readme_table_says_what_the_runs_say() -> None:
 
 def test_curves_draw_the_records() -> None:
     run = load_run(recorded_dir() / "fashion")
-    curve, mark = charts.accuracy_curves([run], against="bits", at_round=12).data
+    curve, passed, mark = charts.accuracy_curves([run], against="bits", at_round=12).data
     assert list(curve.y) == [record["accuracy"] for record in run.records]
     assert list(curve.x) == pytest.approx(np.cumsum([record["bpp_up"] for record in run.records]))
+    assert list(passed.x) == list(curve.x[:13])
     assert (mark.x[0], mark.y[0]) == (curve.x[12], curve.y[12])
+    table = charts.as_table(charts.accuracy_curves([run], against="bits", at_round=12))
+    assert table["test accuracy"].tolist() == list(curve.y)  # what is drawn twice is in the table once
 
 
 def test_legend_names_are_unique() -> None:

@@ -120,8 +120,10 @@ def test_payload_files_add_up_to_the_ledger_exactly(finished: tuple[Run, str]) -
         payloads = run.payloads(record["round"])
         assert [payload.client for payload in payloads] == [0, 1, 2, 3]
         assert sum(payload.path.stat().st_size for payload in payloads) == record["uplink_bytes"]
-    total = sum(path.stat().st_size for path in (run.path / "payloads").iterdir())
-    assert total == run.summary()["uplink_bytes"]
+    up = sum(path.stat().st_size for path in (run.path / "payloads").glob("*-c*") if path.suffix != ".flips")
+    assert up == run.summary()["uplink_bytes"]
+    down = {record["round"]: record["broadcast_bytes"] for record in run.records[1:]}  # the probing round's is not kept
+    assert {int(path.name[1:5]): path.stat().st_size for path in (run.path / "payloads").glob("*-down.bin")} == down
 
 
 def test_payload_pictures_open_in_an_ordinary_viewer(finished: tuple[Run, str]) -> None:
@@ -294,12 +296,12 @@ def test_interrupted_from_the_keyboard_it_can_be_resumed(tiny_cache: Path, tmp_p
 
 def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(tiny_cache: Path, tmp_path: Path) -> None:
     """A real limit on the size of files, which rounds.jsonl reaches in the middle of the run."""
-    config = tiny.config(rounds=24, clients=8, keep_payloads="none")
+    config = tiny.config(rounds=60, clients=8, keep_payloads="none")
     load_task(config)  # its feature files are larger than the limit
     path = tmp_path / "run"
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (32_000, 32_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (110_000, 110_000))
 
     with started(["run", *flags(config), "--out", str(path)], preexec_fn=limit) as process:
         _, errors = process.communicate(timeout=PATIENCE)
@@ -309,7 +311,7 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(tiny_cache: Path, tmp_p
     run = load_run(path)
     assert run.state == "failed"
     assert "OSError" in run.status["message"]
-    assert 5 < len(run.records) < 25
+    assert 5 < len(run.records) < 61
     assert (path / "rounds.jsonl").read_bytes().endswith(b"\n")
     assert run.records == records(path)
     assert main(["resume", str(path)]) == 0

@@ -96,6 +96,25 @@ def test_a_torn_last_line_is_ignored_and_rewind_removes_it(folder: RunFolder, to
     assert lines(folder) == [record(0), record(1), record(2)]
 
 
+def test_a_file_that_grows_is_read_once_and_one_that_was_replaced_again(folder: RunFolder) -> None:
+    folder.append(record(0))
+    folder.append(record(1))
+    first = load_run(folder.path).records
+    assert load_run(folder.path) is load_run(folder.path)  # nothing has changed
+    with open(folder.path / "rounds.jsonl", "ab") as file:
+        file.write(b'{"round": 2, "accur')  # a line in the making
+    assert load_run(folder.path).records == first
+    with open(folder.path / "rounds.jsonl", "ab") as file:
+        file.write(b'acy": 1}\n')
+    grown = load_run(folder.path).records
+    assert [entry["round"] for entry in grown] == [0, 1, 2]
+    assert all(before is after for before, after in zip(first, grown, strict=False))  # not parsed a second time
+    folder.rewind(0)
+    folder.append(record(1, accuracy=0.75))
+    folder.append(record(2, accuracy=0.875))
+    assert [entry["accuracy"] for entry in load_run(folder.path).records] == [0.0, 0.75, 0.875]
+
+
 def test_rewind_drops_what_the_checkpoint_does_not_know(folder: RunFolder) -> None:
     for round in range(4):
         folder.append(record(round))
@@ -320,10 +339,20 @@ def test_frames_and_summary_by_hand(run: Run) -> None:
     assert run.summary() == {
         "rounds": 12,
         "accuracy": pytest.approx(np.mean(range(3, 13)) / 10),
+        "worst_client": 0.5,
         "bpp_up": 0.25,
+        "bpp_down": 1.0,
+        "bpp_total": 1.25,
         "bpp_up_total": pytest.approx(2.5 + 12 * 0.25),
+        "bpp_down_total": 13.0,
+        "bpp_total_total": 18.5,
         "uplink_bytes": 2200,
+        "downlink_bytes": 13 * 400,
     }
+    assert run.rounds["bpp_total"].tolist()[:2] == [3.5, 1.25]  # made from both where a record does not say it
+    assert run.rounds["bpp_total_total"].iloc[-1] == 2.5 + 12 * 0.25 + 13
+    assert np.isnan(run.rounds["bpp_up_mean"][0])
+    assert run.rounds["bpp_up_mean"].iloc[-1] == run.summary()["bpp_up"]
 
 
 def test_summary_of_a_run_that_has_hardly_begun(folder: RunFolder) -> None:
@@ -333,7 +362,9 @@ def test_summary_of_a_run_that_has_hardly_begun(folder: RunFolder) -> None:
     assert empty.task == {}
     folder.append(record(0, accuracy=0.4))
     assert load_run(folder.path).summary() == {
-        "rounds": 0, "accuracy": 0.4, "bpp_up": None, "bpp_up_total": 0.25, "uplink_bytes": 100,
+        "rounds": 0, "accuracy": 0.4, "worst_client": 0.5, "bpp_up": None, "bpp_down": None, "bpp_total": None,
+        "bpp_up_total": 0.25, "bpp_down_total": 1.0, "bpp_total_total": 1.25, "uplink_bytes": 100,
+        "downlink_bytes": 400,
     }  # fmt: skip
 
 

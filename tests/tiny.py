@@ -31,7 +31,7 @@ def _block() -> nn.Module:
     return nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.BatchNorm2d(WIDTH), nn.ReLU())
 
 
-def build(masked_blocks: int) -> Backbone:
+def build(masked_blocks: int, weights: str = "random", image_size: int = 32) -> Backbone:
     """Convolutions with biases, batch norms with statistics of their own, pooling, a linear layer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(20)
@@ -101,13 +101,18 @@ def assert_same_state(left: Any, right: Any) -> None:
 
 @dataclass
 class Witness(Observer):
-    """Keeps what it sees: payloads by (round, client), and every checkpoint."""
+    """Keeps what it sees: payloads by (round, client), every broadcast, and every checkpoint."""
 
     payloads: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    broadcasts: dict[int, bytes] = field(default_factory=dict)
     suffixes: set[str] = field(default_factory=set)
     orders: dict[tuple[int, int], int] = field(default_factory=dict)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     records: list[RoundRecord] = field(default_factory=list)
+
+    def broadcast(self, round: int, message: bytes) -> None:
+        assert round not in self.broadcasts
+        self.broadcasts[round] = message
 
     def payload(self, round: int, client: int, order: int, suffix: str, payload: bytes) -> None:
         assert (round, client) not in self.payloads

@@ -14,10 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deltamask.codecs import CodecContext, codecs, dense, png
-from deltamask.codecs.base import HEADER, HEADER_BYTES
+from deltamask import downlink
+from deltamask.codecs import CodecContext, codecs, counts, dense, png
+from deltamask.codecs.base import HEADER, HEADER_BYTES, seal, unseal
+from deltamask.config import RunConfig
+from deltamask.downlink import Change, Memory
 from deltamask.masks import THETA_MAX, THETA_MIN, Positions, flips, to_fixed
 from deltamask.noise import PublicNoise
+from deltamask.updates import UpdateContext, updates
 
 GOLDEN = Path(__file__).parent / "golden"
 SEED, ROUND, CLIENT, D = 11, 7, 3, 512
@@ -60,8 +64,31 @@ def many_flips() -> tuple[Positions, CodecContext]:
     return flips(client, of.theta, of.noise.words(0, MANY)), of
 
 
+DOWN = RunConfig(seed=SEED, clients=5)
+
+
+def golden_memory() -> Memory:
+    return downlink.Memory(context().theta, np.zeros(D, np.int32), 0, golden_head())
+
+
+def golden_change() -> Change:
+    """Three masks of five: mostly as expected, here and there one or two bits off."""
+    i = np.arange(D)
+    values = ((i * 7 % 31 == 3) * 1 - (i * 5 % 29 == 4) * 2).astype(np.int32)
+    return downlink.Change(values, np.array([0, 2, 3], np.uint32))
+
+
 def golden_head() -> np.ndarray:
     return (np.arange(40, dtype=np.float32) - 20) / 8
+
+
+UPDATE_LENGTH = 600  # two buckets of QSGD, two blocks of a rotation
+
+
+def golden_update() -> np.ndarray:
+    """Values of both signs over three orders of magnitude, by a formula."""
+    i = np.arange(UPDATE_LENGTH)
+    return ((i * 40503 % 2001 - 1000) / 2.0 ** (10 + i % 10)).astype(np.float32)
 
 
 def digest(values: np.ndarray) -> str:
@@ -77,10 +104,15 @@ def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
             lambda: dense.encode_dense32(golden_head(), ROUND, CLIENT),
             lambda payload: dense.decode_dense32(payload, 40, ROUND, CLIENT),
         ),
-        "theta16": (
+        "counts": (
             ".bin",
-            lambda: dense.encode_theta16(of.theta, ROUND),
-            lambda payload: dense.decode_theta16(payload, D, ROUND),
+            lambda: downlink.encode_change(DOWN, golden_memory(), ROUND, golden_change()),
+            lambda payload: downlink.decode_change(DOWN, golden_memory(), ROUND, payload).values,
+        ),
+        "theta": (
+            ".bin",
+            lambda: seal("theta", ROUND, dense.SERVER, D, counts.encode_tabled(of.theta >> 12)),
+            lambda payload: counts.decode_tabled(unseal(payload, "theta", ROUND, dense.SERVER, D), D),
         ),
     }
     for name in codecs:
@@ -89,6 +121,14 @@ def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
             codec.suffix,
             lambda codec=codec: codec.encode(golden_positions(), of),  # type: ignore[misc]
             lambda payload, codec=codec: codec.decode(payload, of),  # type: ignore[misc]
+        )
+    at = UpdateContext(SEED, ROUND, CLIENT)
+    for name in updates:
+        update = updates[name]
+        table[name] = (
+            update.suffix,
+            lambda update=update: update.encode(golden_update(), at),  # type: ignore[misc]
+            lambda payload, update=update: update.decode(payload, UPDATE_LENGTH, at),  # type: ignore[misc]
         )
     return table
 

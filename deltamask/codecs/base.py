@@ -93,7 +93,17 @@ KINDS = {
     "bloom-p0": 14,
     "bfuse8-gated": 24,
     "bfuse16-gated": 25,
-    "theta16": 64,
+    "counts": 65,  # 64 was θ_g in 16 bits a parameter
+    "theta": 66,
+    "ones": 67,
+    "fp32": 96,
+    "fp16": 97,
+    "signsgd": 98,
+    "qsgd": 99,
+    "drive": 100,
+    "eden4": 101,
+    "eden1": 102,
+    "eden0.5": 103,
 }
 
 

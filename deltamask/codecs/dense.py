@@ -1,4 +1,4 @@
-"""Dense messages, which are not sets of flips: the classifier head (`dense32`) and θ_g for the clients (`theta16`)."""
+"""Dense messages, which are not sets of flips: float32 vectors such as the classifier head, and parts packed as one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from deltamask.codecs import png
 from deltamask.codecs.base import HEADER_BYTES, DecodeError, seal, unseal
-from deltamask.masks import THETA_MAX, THETA_MIN, Theta
 
 SERVER = 2**32 - 1  # the client field of a message from the server
 
@@ -29,22 +28,6 @@ def decode_dense32(payload: bytes, count: int, round: int, client: int) -> npt.N
     if not np.isfinite(values).all():
         raise DecodeError("message holds NaN or infinite values")
     return values
-
-
-def encode_theta16(theta: Theta, round: int) -> bytes:
-    """θ_g, 16 bits a parameter, uncompressed."""
-    return seal("theta16", round, SERVER, len(theta), theta.astype("<u2").tobytes())
-
-
-def decode_theta16(payload: bytes, d: int, round: int) -> Theta:
-    """θ_g of shape (d,). Raises DecodeError."""
-    body = unseal(payload, "theta16", round, SERVER, d)
-    if len(body) != 2 * d:
-        raise DecodeError(f"message holds {len(body)} bytes of theta, expected {2 * d}")
-    theta = np.frombuffer(body, "<u2").astype(np.uint16)
-    if theta.min(initial=THETA_MIN) < THETA_MIN or theta.max(initial=THETA_MAX) > THETA_MAX:
-        raise DecodeError(f"theta leaves [{THETA_MIN}, {THETA_MAX}]")
-    return theta
 
 
 def pack(*messages: bytes) -> bytes:

@@ -7,6 +7,7 @@ section 3), found by peeling: a slot that a single key asks for settles that key
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -74,11 +75,11 @@ def _hash_by_segment(keys, seed, segment_length, reach, segments):  # type: igno
 
 
 @numba.njit(cache=True)
-def _try(keys, seed, segment_length, segments, fingerprints):  # type: ignore[no-untyped-def]
-    """Fill `fingerprints` for one seed; False where peeling gets stuck."""
+def _peel(keys, seed, segment_length, segments, order, own):  # type: ignore[no-untyped-def]
+    """Hashes in the order in which they are settled, and each one's own slot; returns how many were settled."""
     reach = np.uint64(segments) * segment_length
     hashes = _hash_by_segment(keys, seed, segment_length, reach, segments)
-    total = len(fingerprints)
+    total = (segments + 2) * np.int64(segment_length)
     degree = np.zeros(total, np.uint32)
     joined = np.zeros(total, np.uint64)  # XOR of the hashes of all keys still asking for the slot
     for h in hashes:
@@ -92,17 +93,15 @@ def _try(keys, seed, segment_length, segments, fingerprints):  # type: ignore[no
         if degree[slot] == 1:
             queue[waiting] = slot
             waiting += 1
-    order = np.empty(len(keys), np.uint64)
-    last = np.empty(len(keys), np.uint32)
     settled = 0
     while waiting:
         waiting -= 1
-        own = queue[waiting]
-        if degree[own] != 1:
+        slot_of_one = queue[waiting]
+        if degree[slot_of_one] != 1:
             continue
-        h = joined[own]
+        h = joined[slot_of_one]
         order[settled] = h
-        last[settled] = own
+        own[settled] = slot_of_one
         settled += 1
         h0, h1, h2 = slots_of(h, segment_length, reach)
         for slot in (h0, h1, h2):
@@ -111,26 +110,71 @@ def _try(keys, seed, segment_length, segments, fingerprints):  # type: ignore[no
             if degree[slot] == 1:
                 queue[waiting] = slot
                 waiting += 1
-    if settled != len(keys):
-        return False
-    for i in range(settled - 1, -1, -1):
+    return settled
+
+
+@numba.njit(cache=True)
+def _fill(order, own, segment_length, reach, fingerprints):  # type: ignore[no-untyped-def]
+    """From the key settled last to the first: make the XOR of its three slots the fingerprint that it wants."""
+    for i in range(len(order) - 1, -1, -1):
         h = order[i]
         h0, h1, h2 = slots_of(h, segment_length, reach)
         f = np.uint64(fingerprints[h0]) ^ np.uint64(fingerprints[h1]) ^ np.uint64(fingerprints[h2])
         # The key's own slot is still 0: it is filled last of the three, so nothing after it changes it.
-        fingerprints[last[i]] = f ^ h ^ (h >> np.uint64(32))
-    return True
+        fingerprints[own[i]] = f ^ h ^ (h >> np.uint64(32))
+
+
+@dataclass(frozen=True)
+class Peeling:
+    """How a set of n keys was peeled, for whoever wants to look at it (`peel`).
+
+    keys: (n,) in the order in which they were settled; slots: (n, 3) the three slots that each asks; own: (n,) the one
+    among them that settled it; wanted: (n,) uint64, what the three must XOR to, of which a filter keeps the low bits.
+    """
+
+    seed: int
+    segment_length: int
+    segment_count: int
+    keys: npt.NDArray[np.int64]
+    slots: npt.NDArray[np.int64]
+    own: npt.NDArray[np.int64]
+    wanted: npt.NDArray[np.uint64]
+
+    @property
+    def total(self) -> int:
+        """Slots of the filter."""
+        return (self.segment_count + 2) * self.segment_length
+
+
+def _search(
+    positions: npt.NDArray[np.int64], max_tries: int
+) -> tuple[int, int, int, npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
+    """(seed, segment length, segment count, hashes in peeling order, their own slots) of the first seed that works."""
+    segment_length, segments = sizes(len(positions))
+    keys = positions.astype(np.uint64)
+    order, own = np.empty(len(keys), np.uint64), np.empty(len(keys), np.uint32)
+    for attempt in range(max_tries):
+        seed = int(murmur64(np.uint64(attempt + 1)))
+        if _peel(keys, np.uint64(seed), np.uint64(segment_length), segments, order, own) == len(keys):
+            return seed, segment_length, segments, order, own
+    raise ConstructionError(f"no filter of {len(keys)} keys in {max_tries} tries: positions are not unique")
+
+
+def peel(positions: npt.NDArray[np.int64], max_tries: int = MAX_TRIES) -> Peeling:
+    """The peeling that `populate` fills its filter by, of at least one position. Raises ConstructionError."""
+    seed, segment_length, segments, order, own = _search(positions, max_tries)
+    reach = np.uint64(segments * segment_length)
+    slots = np.array([slots_of(h, np.uint64(segment_length), reach) for h in order], np.int64)
+    key_of = {int(murmur64(np.uint64((int(key) + seed) % 2**64))): int(key) for key in positions}
+    names = np.array([key_of[int(h)] for h in order], np.int64)
+    return Peeling(seed, segment_length, segments, names, slots, own.astype(np.int64), order ^ (order >> np.uint64(32)))
 
 
 def populate(
     positions: npt.NDArray[np.int64], dtype: npt.DTypeLike, max_tries: int = MAX_TRIES
 ) -> tuple[int, int, int, npt.NDArray[np.unsignedinteger]]:
     """(seed, segment length, segment count, fingerprints) for at least one position. Raises ConstructionError."""
-    segment_length, segments = sizes(len(positions))
-    keys = positions.astype(np.uint64)
-    for attempt in range(max_tries):
-        seed = int(murmur64(np.uint64(attempt + 1)))
-        fingerprints = np.zeros((segments + 2) * segment_length, dtype)
-        if _try(keys, np.uint64(seed), np.uint64(segment_length), segments, fingerprints):
-            return seed, segment_length, segments, fingerprints
-    raise ConstructionError(f"no filter of {len(keys)} keys in {max_tries} tries: positions are not unique")
+    seed, segment_length, segments, order, own = _search(positions, max_tries)
+    fingerprints = np.zeros((segments + 2) * segment_length, dtype)
+    _fill(order, own, np.uint64(segment_length), np.uint64(segments * segment_length), fingerprints)
+    return seed, segment_length, segments, fingerprints

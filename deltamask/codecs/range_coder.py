@@ -1,6 +1,7 @@
-"""Range coding of bits by `constriction`, as 32-bit little-endian words. What `mask` and `gap` share.
+"""Range coding by `constriction`, as 32-bit little-endian words. What `mask`, `gap` and `qsgd` share.
 
-Encoder, Decoder and Tally are one interface, so that a codec's loop is written once and runs both ways.
+Encoder, Decoder and Tally are one interface for bits, so that a codec's loop is written once and runs both ways. The
+first two also code symbols of a larger alphabet: p is then the probability of each.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from deltamask.codecs.base import DecodeError
 
 Bits = npt.NDArray[np.int32]
+Probabilities = npt.NDArray[np.float64]
 
 
 class Coder(Protocol):
@@ -28,8 +30,10 @@ class Coder(Protocol):
         ...
 
 
-def _bernoulli(p: float) -> constriction.stream.model.Bernoulli:
-    return constriction.stream.model.Bernoulli(p, perfect=False)
+def _model(p: float | Probabilities) -> constriction.stream.model.Model:
+    if isinstance(p, float):
+        return constriction.stream.model.Bernoulli(p, perfect=False)
+    return constriction.stream.model.Categorical(p, perfect=False)
 
 
 class Encoder:
@@ -38,8 +42,8 @@ class Encoder:
     def __init__(self) -> None:
         self._words = constriction.stream.queue.RangeEncoder()
 
-    def code(self, bits: Bits, p: float) -> Bits:
-        self._words.encode(bits, _bernoulli(p))
+    def code(self, bits: Bits, p: float | Probabilities) -> Bits:
+        self._words.encode(bits, _model(p))
         return bits
 
     def finish(self) -> bytes:
@@ -55,9 +59,9 @@ class Decoder:
             raise DecodeError(f"range-coded body of {len(body)} bytes is no whole number of 32-bit words")
         self._words = constriction.stream.queue.RangeDecoder(np.frombuffer(body, "<u4").astype(np.uint32))
 
-    def code(self, bits: Bits, p: float) -> Bits:
+    def code(self, bits: Bits, p: float | Probabilities) -> Bits:
         try:
-            return self._words.decode(_bernoulli(p), len(bits))
+            return self._words.decode(_model(p), len(bits))
         except AssertionError as error:  # what constriction raises for words that its encoder cannot have written
             raise DecodeError(f"range-coded body is not valid: {error}") from None
 

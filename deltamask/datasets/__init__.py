@@ -6,7 +6,7 @@ reading is NumPy, Pillow and SciPy, so that a dashboard can draw a label split w
 
 from __future__ import annotations
 
-from deltamask.datasets import idx, image_files, small  # noqa: F401  (they register themselves)
+from deltamask.datasets import bbc_news, idx, image_files, small  # noqa: F401  (they register themselves)
 from deltamask.datasets.base import (
     Classes,
     DatasetError,

@@ -1,4 +1,4 @@
-"""What a method is: four pure functions over a small state, which exchange bytes and nothing else."""
+"""What a method is: a few pure functions over a small state, which exchange bytes and nothing else."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ T = TypeVar("T")
 class ClientReport:
     """What only the client knows, measured for the record. None of it crosses the wire.
 
-    flips: |Δ| before κ. sent: Δ', the positions that were encoded. entropy_*: bits per parameter. None where the method
-    has no such thing.
+    flips: |Δ| before κ. delta: Δ itself. sent: Δ', the positions that were encoded; kept: their number, where they are
+    not at hand themselves. entropy_*: bits per parameter. None where the method has no such thing.
     """
 
     loss: float
     flips: int | None = None
+    delta: Positions | None = None
     sent: Positions | None = None
+    kept: int | None = None
     entropy_iid: float | None = None
     entropy_side: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -85,6 +87,7 @@ def decoded(
 
 
 State = Any  # a dataclass whose fields are all NumPy arrays: that is what a checkpoint stores
+Memory = Any  # what a client keeps from one round to the next
 
 
 @dataclass(frozen=True)
@@ -92,19 +95,24 @@ class Method:
     """One federated method.
 
     init(task, config, head): the server's first state.
-    broadcast(config, state, round): the downlink message, the same for every sampled client.
-    client_update(task, config, round, client, broadcast): local work, then the payload.
+    broadcast(config, state, round): the message that opens a round, the same for every client that has its predecessor.
+    receive(task, config, round, message, memory): what a client holds after that message; memory is what its
+        predecessor left, None for a client that holds nothing. Raises DecodeError.
+    client_update(task, config, round, client, memory): local work, then the payload.
     server_update(config, state, round, payloads, on_receipt): consumes payloads one by one (memory O(d) whatever their
         number) and returns the next state; a payload that does not decode is reported and skipped.
     effective(task, config, state, round): the tail weights to evaluate, by name; the first is the headline.
+    snapshot(config, state, round): the message for a client that holds nothing. None: every broadcast is one.
     """
 
     state: type
     init: Callable[[Task, RunConfig, Head], State]
     broadcast: Callable[[RunConfig, State, int], bytes]
-    client_update: Callable[[Task, RunConfig, int, int, bytes], Upload]
+    receive: Callable[[Task, RunConfig, int, bytes, Memory], Memory]
+    client_update: Callable[[Task, RunConfig, int, int, Memory], Upload]
     server_update: Callable[[RunConfig, State, int, Iterable[tuple[int, bytes]], Callable[[Receipt], None]], State]
     effective: Callable[[Task, RunConfig, State, int], Iterator[tuple[str, Tensor]]]
+    snapshot: Callable[[RunConfig, State, int], bytes] | None = None
 
 
 methods: Registry[Method] = Registry("method")

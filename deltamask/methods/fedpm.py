@@ -10,6 +10,7 @@ from deltamask import masks, noise, training
 from deltamask.codecs import arithmetic, entropy
 from deltamask.codecs.base import seal, unseal
 from deltamask.config import RunConfig
+from deltamask.downlink import Memory
 from deltamask.methods import masked
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
 from deltamask.methods.masked import MaskState
@@ -17,18 +18,23 @@ from deltamask.stopwatch import Stopwatch
 from deltamask.task import Task
 
 
-def client_update(task: Task, config: RunConfig, round: int, client: int, broadcast: bytes) -> Upload:
+def client_update(task: Task, config: RunConfig, round: int, client: int, memory: Memory) -> Upload:
     """Train the scores, draw a mask m_k ~ Bernoulli(θ_k) from private randomness, send all of it."""
     clock = Stopwatch()
-    theta_global, head = masked.read_broadcast(task, round, broadcast)
     with clock("train"):
-        trained = training.train_scores(task, head, theta_global, config, round=round, client=client)
+        trained = training.train_scores(task, memory.head, memory.theta, config, round=round, client=client)
     with clock("encode"):
         private = noise.generator(config.seed, "fedpm mask", round=round, client=client)
         mask = masks.sample(trained.theta, private.integers(0, masks.ONE, task.d, np.uint16))
-        payload = seal("mask", round, client, task.d, arithmetic.encode_mask(mask))
-    bound = entropy.entropy_iid(int(mask.sum()), task.d) / task.d
-    return Upload(payload, ".bin", ClientReport(trained.loss, entropy_iid=bound, seconds=clock.seconds))
+    return send_mask(mask, trained.loss, round, client, clock)
+
+
+def send_mask(mask: masks.Mask, loss: float, round: int, client: int, clock: Stopwatch) -> Upload:
+    """A whole mask, arithmetic-coded."""
+    with clock("encode"):
+        payload = seal("mask", round, client, len(mask), arithmetic.encode_mask(mask))
+    bound = entropy.entropy_iid(int(mask.sum()), len(mask)) / len(mask)
+    return Upload(payload, ".bin", ClientReport(loss, entropy_iid=bound, seconds=clock.seconds))
 
 
 def server_update(
@@ -45,13 +51,22 @@ def server_update(
         return arithmetic.decode_mask(unseal(payload, "mask", round, client, d), d)
 
     ones = np.zeros(d, np.int32)
-    received = 0
-    for _, mask in decoded(payloads, decode, on_receipt):
+    received: list[int] = []
+    for client, mask in decoded(payloads, decode, on_receipt):
         ones += mask
-        received += 1
-    return masked.fold_beta(config, state, round, ones, received) if received else state
+        received.append(client)
+    return masked.fold_masks(config, state, round, ones, sorted(received))
 
 
 methods.register("fedpm")(
-    Method(MaskState, masked.init, masked.broadcast, client_update, server_update, masked.effective)
+    Method(
+        MaskState,
+        masked.init,
+        masked.broadcast,
+        masked.receive,
+        client_update,
+        server_update,
+        masked.effective,
+        masked.snapshot,
+    )
 )

@@ -37,10 +37,14 @@ def broadcast(config: RunConfig, state: HeadState, round: int) -> bytes:
     return dense.encode_dense32(state.head, round, dense.SERVER)
 
 
-def client_update(task: Task, config: RunConfig, round: int, client: int, broadcast: bytes) -> Upload:
+def receive(task: Task, config: RunConfig, round: int, message: bytes, memory: object) -> Head:
+    """The head: every message is complete."""
+    return dense.decode_dense32(message, task.head_size, round, dense.SERVER)
+
+
+def client_update(task: Task, config: RunConfig, round: int, client: int, head: Head) -> Upload:
     """Train the head locally (round 0: `probe_epochs`, later rounds: `local_epochs`) and send it as float32."""
     clock = Stopwatch()
-    head = dense.decode_dense32(broadcast, task.head_size, round, dense.SERVER)
     epochs = config.local_epochs if round else config.probe_epochs
     with clock("train"):
         head, loss = training.train_head(task, head, config, epochs=epochs, round=round, client=client)
@@ -74,4 +78,4 @@ def effective(task: Task, config: RunConfig, state: HeadState, round: int) -> It
     yield "mean", task.tail.weights
 
 
-methods.register("linear-probe")(Method(HeadState, init, broadcast, client_update, server_update, effective))
+methods.register("linear-probe")(Method(HeadState, init, broadcast, receive, client_update, server_update, effective))

@@ -1,4 +1,4 @@
-"""What the mask methods share: the server's state, the broadcast of θ_g, and the ways to turn θ_g into a network."""
+"""What the mask methods share: the server's state, what the clients are sent, and how θ_g becomes a network."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from deltamask import aggregation, noise
-from deltamask.codecs import dense
+from deltamask import aggregation, downlink, noise
 from deltamask.config import RunConfig
-from deltamask.masks import ONE, Theta, sample, to_fixed, to_float
+from deltamask.downlink import Change, Memory
+from deltamask.masks import ONE, Theta, sample, to_float
 from deltamask.task import Task
 from deltamask.training import Head
 
 
 @dataclass(frozen=True)
 class MaskState:
-    """theta: (d,) θ_g in units of 2⁻¹⁶. ones: (d,) decoded mask bits since the last reset of the priors, out of seen.
+    """theta: (d,) θ_g in units of 2⁻¹⁶. ones: (d,) mask bits since the last reset of the priors, out of `seen` masks.
 
-    layers: where each layer starts in the flat vector, then d. head: the classifier, frozen after round 0.
+    layers: where each layer starts in the flat vector, then d. head: the classifier, frozen after round 0. change,
+    received: what the last round's payloads changed, and whose they were; before_*: as it was before that. The next
+    broadcast says just this.
     """
 
     theta: Theta
@@ -29,35 +30,68 @@ class MaskState:
     seen: np.ndarray
     layers: np.ndarray
     head: Head
+    change: np.ndarray
+    received: np.ndarray
+    before_theta: Theta
+    before_ones: aggregation.Counts
+    before_seen: np.ndarray
+
+    @property
+    def now(self) -> Memory:
+        return Memory(self.theta, self.ones, int(self.seen[0]), self.head)
+
+    @property
+    def before(self) -> Memory:
+        return Memory(self.before_theta, self.before_ones, int(self.before_seen[0]), self.head)
 
 
 def init(task: Task, config: RunConfig, head: Head) -> MaskState:
     """θ_g = θ₀ everywhere, the head as it was probed and from now on frozen."""
-    theta = to_fixed(np.full(task.d, config.theta_init))
-    return MaskState(theta, np.zeros(task.d, np.int32), np.zeros(1, np.int64), np.array(task.tail.offsets), head)
+    start = downlink.first(config, task.d, head)
+    none = np.zeros(1, np.int64)
+    return MaskState(
+        start.theta, start.ones, none, np.array(task.tail.offsets), head,
+        change=np.zeros(task.d, np.int32), received=np.zeros(0, np.uint32),
+        before_theta=start.theta, before_ones=start.ones, before_seen=none,
+    )  # fmt: skip
 
 
 def broadcast(config: RunConfig, state: MaskState, round: int) -> bytes:
-    """θ_g, 16 bits a parameter, and the frozen head, so that a client needs to remember nothing."""
-    return dense.pack(dense.encode_theta16(state.theta, round), dense.encode_dense32(state.head, round, dense.SERVER))
+    """What opens a round (`downlink.broadcast`)."""
+    return downlink.broadcast(config, state.before, state.now, round, Change(state.change, state.received))
 
 
-def read_broadcast(task: Task, round: int, message: bytes) -> tuple[Theta, Head]:
-    """(θ_g, head) as the client receives them. Raises DecodeError."""
-    theta, head = dense.unpack(message, 2)
-    return dense.decode_theta16(theta, task.d, round), dense.decode_dense32(head, task.head_size, round, dense.SERVER)
+def snapshot(config: RunConfig, state: MaskState, round: int) -> bytes:
+    """What a client gets that holds nothing, or too little."""
+    return downlink.encode_snapshot(state.now, round)
 
 
-def fold_beta(config: RunConfig, state: MaskState, round: int, ones: aggregation.Counts, received: int) -> MaskState:
-    """Add a round's mask bits to the posterior, which starts afresh every ⌈1/ρ⌉ rounds."""
-    if not aggregation.reset_priors(round, config.rho):
-        ones, received = ones + state.ones, received + int(state.seen[0])
-    return replace(state, theta=aggregation.beta(ones, received), ones=ones, seen=np.array([received]))
+def receive(task: Task, config: RunConfig, round: int, message: bytes, memory: Memory | None) -> Memory:
+    """What a client makes of it. Raises DecodeError."""
+    return downlink.receive(config, task.d, task.head_size, round, message, memory)
+
+
+def fold(config: RunConfig, state: MaskState, round: int, change: Change) -> MaskState:
+    """The state after a round whose payloads changed this much."""
+    now = downlink.fold(config, state.now, round, change)
+    return replace(
+        state, theta=now.theta, ones=now.ones, seen=np.array([now.seen]),
+        change=change.values, received=change.received,
+        before_theta=state.theta, before_ones=state.ones, before_seen=state.seen,
+    )  # fmt: skip
+
+
+def fold_masks(
+    config: RunConfig, state: MaskState, round: int, ones: aggregation.Counts, clients: list[int]
+) -> MaskState:
+    """The state after a round in which `clients` sent whole masks that sum to `ones`."""
+    values = ones - downlink.expected(config, state.theta, round, clients)
+    return fold(config, state, round, Change(values, np.array(clients, np.uint32)))
 
 
 def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
     """w ⊙ θ_g (mean, the headline: no draw in it, so it has the least variance), w ⊙ [θ_g > ½], and w ⊙ one sample."""
-    yield "mean", task.tail.weights * torch.from_numpy(to_float(state.theta))
-    yield "threshold", task.tail.weights * torch.from_numpy(state.theta > ONE // 2)
+    yield "mean", task.tail.times(to_float(state.theta))
+    yield "threshold", task.tail.times(state.theta > ONE // 2)
     u = noise.generator(config.seed, "evaluation", round=round).integers(0, ONE, task.d, np.uint16)
-    yield "sampled", task.tail.weights * torch.from_numpy(sample(state.theta, u))
+    yield "sampled", task.tail.times(sample(state.theta, u))

@@ -1,0 +1,88 @@
+"""How much memory a round takes at the paper's scale, and what it grows with.
+
+A round of DeltaMask on the paper's backbones at full size (last five blocks, random weights, 224 px), from the trunk's
+features to the evaluation: local training in one batch, filter, PNG, decoding, aggregation. Each case runs in a process
+of its own, whose peak resident memory is what is reported.
+
+    OMP_NUM_THREADS=1 python benchmarks/memory.py            # all cases, into benchmarks/results/memory.json
+    python benchmarks/memory.py clip-vit-b32 1 64            # one case: backbone, clients, images of each client
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results" / "memory.json"
+TEST_IMAGES = 8
+CASES = [  # backbone, clients, images of each client
+    ("clip-vit-b32", 1, 64),
+    ("clip-vit-b32", 8, 64),
+    ("clip-vit-l14", 1, 64),
+    ("dinov2-small", 1, 8),
+    ("dinov2-base", 1, 8),
+    ("dinov2-large", 1, 8),
+    ("convmixer-768-32", 1, 8),
+]
+
+
+def measure(backbone: str, clients: int, images: int) -> None:
+    """One case, as a line of JSON."""
+    import torch
+
+    from deltamask import RunConfig, simulate
+    from deltamask.simulation import Observer, sampled_clients
+    from deltamask.task import load_task
+
+    config = RunConfig(
+        backbone=backbone, weights="random", masked_blocks=5, image_size=224, dataset="digits", device="cpu",
+        train_samples=images * clients, min_client_samples=images, test_samples=TEST_IMAGES, clients=clients, rounds=1,
+        batch_size=64, probe_epochs=1,
+    )  # fmt: skip
+    task = load_task(config)
+    assert all(len(task.shards[client]) == images for client in sampled_clients(config, 1))
+    loaded = _peak()
+    _, record = simulate(config, task=task, observer=Observer())
+    line = {
+        "backbone": backbone,
+        "d": task.d,
+        "clients": clients,
+        "images": images,
+        "peak_gb": _peak(),
+        "peak_gb_after_loading": loaded,
+        "bpp_up": record.bpp_up,
+        "seconds": record.seconds,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    print(json.dumps(line), flush=True)
+
+
+def _peak() -> float:
+    """Largest resident set of this process so far, in 10⁹ bytes."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
+
+
+def main() -> None:
+    lines = []
+    with tempfile.TemporaryDirectory() as cache:
+        for backbone, clients, images in CASES:
+            command = [sys.executable, __file__, backbone, str(clients), str(images)]
+            environment = os.environ | {"DELTAMASK_CACHE": cache}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            line = json.loads(done.stdout)
+            lines.append(line)
+            told = f"d {line['d']:>11,}  clients {clients}  images {images:2}  peak {line['peak_gb']:5.2f} GB"
+            print(f"{backbone:18} {told}", flush=True)
+    RESULTS.write_text(json.dumps({"machine": platform.machine(), "cases": lines}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) == 4 else main()

@@ -1,0 +1,128 @@
+"""FedAvg (arXiv 1602.05629) of a flat vector: what `finetune`, its compressed forms and `lora` share.
+
+Clients train the vector and send how it changed, through an update codec; the server adds the average change, weighted
+by samples. The downlink is the whole vector, in as many bits a value as the updates' floats have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from deltamask.codecs.dense import SERVER
+from deltamask.config import RunConfig
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded
+from deltamask.stopwatch import Stopwatch
+from deltamask.task import Task
+from deltamask.training import Head, Values
+from deltamask.updates import UpdateCodec, UpdateContext, updates
+
+Train = Callable[..., tuple[Values, float]]  # (task, values, config, *, round, client) → (values, loss)
+
+
+@dataclass(frozen=True)
+class VectorState:
+    """values: (n,) what is trained, then the head. samples: (clients,), the average's weights. size: of the head."""
+
+    values: Values
+    samples: np.ndarray
+    size: np.ndarray
+
+    @property
+    def head(self) -> Head:
+        return self.values[-int(self.size[0]) :]
+
+
+def start(task: Task, trained: Values, head: Head) -> VectorState:
+    """The state before round 1."""
+    samples = np.array([len(shard) for shard in task.shards])
+    return VectorState(np.concatenate([trained, head]), samples, np.array([len(head)]))
+
+
+def codec_of(config: RunConfig, fixed: str | None) -> UpdateCodec:
+    """The method's own update codec, or the one that the config names."""
+    return updates[fixed or config.update_codec]
+
+
+def floats(codec: UpdateCodec) -> UpdateCodec:
+    """How the downlink is written: 16-bit floats where the updates are, else 32-bit ones."""
+    return updates["fp16" if codec.name == "fp16" else "fp32"]
+
+
+def broadcast(fixed: str | None, config: RunConfig, state: VectorState, round: int) -> bytes:
+    """The whole vector."""
+    return floats(codec_of(config, fixed)).encode(state.values, UpdateContext(config.seed, round, SERVER))
+
+
+def receive(
+    count: Callable[[Task, RunConfig], int],
+    fixed: str | None,
+    task: Task,
+    config: RunConfig,
+    round: int,
+    message: bytes,
+    memory: object,
+) -> Values:
+    """The vector: every message is complete. count: how many values there are. Raises DecodeError."""
+    context = UpdateContext(config.seed, round, SERVER)
+    return floats(codec_of(config, fixed)).decode(message, count(task, config) + task.head_size, context)
+
+
+def client_update(
+    train: Train, fixed: str | None, task: Task, config: RunConfig, round: int, client: int, values: Values
+) -> Upload:
+    """Train, send the change."""
+    clock = Stopwatch()
+    codec = codec_of(config, fixed)
+    with clock("train"):
+        trained, loss = train(task, values, config, round=round, client=client)
+    with clock("encode"):
+        payload = codec.encode(trained - values, UpdateContext(config.seed, round, client))
+    return Upload(payload, codec.suffix, ClientReport(loss, seconds=clock.seconds))
+
+
+def server_update(
+    fixed: str | None,
+    config: RunConfig,
+    state: VectorState,
+    round: int,
+    payloads: Iterable[tuple[int, bytes]],
+    on_receipt: Callable[[Receipt], None],
+) -> VectorState:
+    """values += η · average change. No payload decodes: nothing changes."""
+    codec = codec_of(config, fixed)
+
+    def decode(client: int, payload: bytes) -> Values:
+        return codec.decode(payload, len(state.values), UpdateContext(config.seed, round, client))
+
+    total = np.zeros(len(state.values), np.float64)
+    weight = 0.0
+    for client, change in decoded(payloads, decode, on_receipt):
+        total += float(state.samples[client]) * change
+        weight += float(state.samples[client])
+    if not weight:
+        return state
+    return replace(state, values=(state.values + config.server_lr * total / weight).astype(np.float32))
+
+
+def method(
+    init: Callable[[Task, RunConfig, Head], VectorState],
+    count: Callable[[Task, RunConfig], int],
+    train: Train,
+    effective: Callable[[Task, RunConfig, VectorState, int], Iterator[tuple[str, Tensor]]],
+    fixed: str | None = None,
+) -> Method:
+    """A method of this kind. count: values without the head. fixed: its update codec, if not the config's."""
+    return Method(
+        VectorState,
+        init,
+        partial(broadcast, fixed),
+        partial(receive, count, fixed),
+        partial(client_update, train, fixed),
+        partial(server_update, fixed),
+        effective,
+    )

@@ -1,0 +1,50 @@
+"""FedMask (Li et al., SenSys 2021): masks by threshold, m = [θ > ½], sent whole; without its initial pruning.
+
+The paper's clients keep real-valued scores of their own. Ours keep nothing between rounds: the average of the masks is
+turned back into scores of at most ±1 (`aggregation.thresholded`), which a local epoch can carry across the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from deltamask import training
+from deltamask.config import RunConfig
+from deltamask.downlink import Memory
+from deltamask.masks import ONE
+from deltamask.methods import fedpm, masked
+from deltamask.methods.base import Method, Upload, methods
+from deltamask.methods.masked import MaskState
+from deltamask.stopwatch import Stopwatch
+from deltamask.task import Task
+
+
+def client_update(task: Task, config: RunConfig, round: int, client: int, memory: Memory) -> Upload:
+    """Train the scores through thresholded masks, send the mask."""
+    clock = Stopwatch()
+    with clock("train"):
+        trained = training.train_scores(
+            task, memory.head, memory.theta, config, round=round, client=client, threshold=True
+        )
+    return fedpm.send_mask(trained.theta > ONE // 2, trained.loss, round, client, clock)
+
+
+def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
+    """w ⊙ [θ_g > ½]: the method's only mask."""
+    yield "threshold", task.tail.times(state.theta > ONE // 2)
+
+
+methods.register("fedmask")(
+    Method(
+        MaskState,
+        masked.init,
+        masked.broadcast,
+        masked.receive,
+        client_update,
+        fedpm.server_update,
+        effective,
+        masked.snapshot,
+    )
+)

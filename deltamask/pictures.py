@@ -1,0 +1,83 @@
+"""Payloads as pictures: a PNG as it was sent, anything else with one pixel a byte. Needs no plotly and no dashboard."""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+MOST_INFLATED = (
+    9  # our pictures are Huffman-coded only, so a byte of the file makes at most 8 pixels: no room for bombs
+)
+DRAWN = 480  # pixels a side that a picture is thinned out to: more no screen shows
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A payload drawn. sent: its bytes. width, height: of the whole picture. side: of its drawing, in screen pixels.
+
+    png: what to show. as_sent: these very bytes crossed the wire. thinned: only every so many-th pixel is in it.
+    """
+
+    name: str
+    sent: int
+    width: int
+    height: int
+    png: bytes
+    as_sent: bool
+    thinned: int
+    side: int = 0
+
+
+def draw(path: Path) -> Picture:
+    """The payload in a file. A PNG that is not one of ours is drawn byte by byte, like whatever is not a PNG."""
+    stat = path.stat()
+    return _draw(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=128)
+def _draw(path: Path, size: int, mtime_ns: int) -> Picture:
+    data = path.read_bytes()
+    if path.suffix == ".png" and (pixels := _pixels(data)) is not None:
+        height, width = pixels.shape
+        if max(width, height) <= DRAWN:
+            return Picture(path.name, len(data), width, height, data, True, 1)
+        return _thinned(path.name, len(data), pixels)
+    width = math.isqrt(max(0, len(data) - 1)) + 1
+    height = max(1, -(-len(data) // width))
+    padded = np.frombuffer(data.ljust(width * height, b"\0"), np.uint8)
+    return _thinned(path.name, len(data), padded.reshape(height, width))
+
+
+def _pixels(data: bytes) -> npt.NDArray[np.uint8] | None:
+    """(height, width) of a grayscale PNG, or None if it is none or could not be one of ours."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            if picture.mode != "L" or picture.width * picture.height > MOST_INFLATED * len(data):
+                return None
+            return np.asarray(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _thinned(name: str, sent: int, pixels: npt.NDArray[np.uint8]) -> Picture:
+    height, width = pixels.shape
+    step = -(-max(width, height) // DRAWN)
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels[::step, ::step])).save(out, "PNG")
+    return Picture(name, sent, width, height, out.getvalue(), False, step)
+
+
+def to_scale(named: Sequence[tuple[str, Path]], side: int = 240) -> list[Picture]:
+    """Pictures of payloads, all at one scale: the largest is `side` screen pixels wide, and area is bytes."""
+    drawn = [(name, draw(path)) for name, path in named]
+    widest = max((picture.width for _, picture in drawn), default=1)
+    scale = side / widest
+    return [replace(picture, name=name, side=max(3, round(picture.width * scale))) for name, picture in drawn]

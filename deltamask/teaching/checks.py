@@ -1,0 +1,77 @@
+"""How an exercise is checked: by calling the reader's function and comparing, with a hint for each way to be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deltamask.registry import Registry
+
+Answer = Callable[..., Any]
+
+
+class Hint(Exception):
+    """The answer is not right yet; the message points the way without giving the answer away."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found. message: praise with one thing worth knowing, or a hint."""
+
+    passed: bool
+    message: str
+
+
+exercises: Registry[Callable[[Answer], str]] = Registry("exercise")
+"""name of the reader's function → its check, which returns what to say when it is right and raises Hint otherwise."""
+
+
+def judge(answer: Answer) -> Verdict:
+    """Check a reader's function, found by its own name. KeyError if no exercise is called that."""
+    try:
+        return Verdict(True, exercises[answer.__name__](answer))
+    except Hint as hint:
+        return Verdict(False, str(hint))
+
+
+def check(answer: Answer) -> None:
+    """Print the verdict on a reader's function."""
+    verdict = judge(answer)
+    print(f"{'✓ Right.' if verdict.passed else '○ Not yet.'} {verdict.message}")
+
+
+def ask(answer: Answer, *arguments: Any) -> Any:
+    """The answer's value for `arguments`. Hint if it has none or raises."""
+    try:
+        value = answer(*arguments)
+    except Exception as error:
+        raise Hint(f"{answer.__name__} raised {type(error).__name__}: {error}") from error
+    if value is None or value is ...:
+        raise Hint(f"{answer.__name__} returns nothing so far. Replace the three dots, then run the cell again.")
+    return value
+
+
+def same(got: Any, wanted: Any, hint: str) -> None:
+    """Hint unless `got` is `wanted` in shape and, up to rounding, in value."""
+    try:
+        value, target = np.asarray(got), np.asarray(wanted)
+        if value.shape != target.shape:
+            raise Hint(f"The result has shape {value.shape}; {target.shape} was expected. {hint}")
+        equal = np.allclose(value.astype(np.float64), target.astype(np.float64), rtol=1e-6, atol=1e-9)
+    except (TypeError, ValueError) as error:
+        raise Hint(f"The result is a {type(got).__name__}, which cannot be compared with numbers. {hint}") from error
+    if not equal:
+        raise Hint(hint)
+
+
+def not_this(got: Any, wrong: Any, hint: str) -> None:
+    """Hint if `got` equals `wrong`, a value that a known slip leads to."""
+    try:
+        slipped = np.allclose(np.asarray(got, np.float64), np.asarray(wrong, np.float64), rtol=1e-6, atol=1e-12)
+    except (TypeError, ValueError):
+        return
+    if slipped:
+        raise Hint(hint)

@@ -1,0 +1,185 @@
+"""Figures that only the notebooks draw. Those that the dashboard draws too are in `deltamask.charts`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+import plotly.io as pio
+
+from deltamask.charts import GRID
+from deltamask.codecs.fuse_build import Peeling
+from deltamask.masks import ONE, Theta
+from deltamask.noise import Words
+from deltamask.store import Run
+
+BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD = "#2f7fd1", "#d9641e", "#1f9e77", "#8a6fd1", "#7d8590", "#b58900"
+COLORS = (BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+TEXT = "#747c88"  # reads on a white page and on a dark one
+Values = Sequence[float] | Sequence[float | None] | npt.NDArray
+
+AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
+
+
+def use_theme() -> None:
+    """Charts of this notebook sit on the page's own background, light or dark, in a colour that reads on both."""
+    layout = {
+        "font": {"color": TEXT, "size": 13},
+        "colorway": COLORS,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 8, "r": 8, "t": 30, "b": 8},
+        "xaxis": AXIS | {"automargin": True},
+        "yaxis": AXIS | {"automargin": True},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        "hovermode": "closest",
+        "height": 320,
+    }
+    pio.templates["deltamask"] = go.layout.Template(layout=layout)
+    pio.templates.default = "deltamask"
+
+
+def _titled(x: str, y: str, **layout: object) -> go.Figure:
+    return go.Figure(layout={"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, **layout})
+
+
+def lines(
+    x: Values, curves: Mapping[str, Values], *, axes: tuple[str, str], log_x: bool = False, log_y: bool = False
+) -> go.Figure:
+    """One line for each of `curves` over the same x."""
+    figure = _titled(*axes)
+    for (name, y), color, dash in zip(curves.items(), COLORS, DASHES, strict=False):
+        mode = "lines+markers" if len(x) <= 15 else "lines"
+        figure.add_scatter(x=list(x), y=list(y), name=name, mode=mode, line={"color": color, "dash": dash, "width": 2})
+    if log_x:
+        figure.update_xaxes(type="log", dtick=1)
+    if log_y:
+        figure.update_yaxes(type="log", dtick="D2")
+    return figure
+
+
+def bars(
+    names: Sequence[str], series: Mapping[str, Values], *, axis: str, text: str = ".3g", log: bool = False
+) -> go.Figure:
+    """Groups of horizontal bars: a group for each of `names`, a bar in it for each of `series`."""
+    figure = _titled(axis, "", height=90 + 30 * len(names) * max(1, round(0.7 * len(series))), barmode="group")
+    for (name, values), color in zip(series.items(), COLORS, strict=False):
+        figure.add_bar(
+            y=list(names), x=values, name=name, orientation="h", marker={"color": color}, texttemplate=f"%{{x:{text}}}",
+            textposition="outside", cliponaxis=False,
+        )  # fmt: skip
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(showlegend=len(series) > 1)
+    figure.update_xaxes(type="log" if log else "linear")
+    return figure
+
+
+def histograms(
+    values: Mapping[str, npt.NDArray],
+    *,
+    axes: tuple[str, str],
+    bins: int = 60,
+    span: tuple[float, float],
+    log_y: bool = False,
+) -> go.Figure:
+    """Step histograms, one for each of `values`, over the same bins."""
+    edges = np.linspace(*span, bins + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+    figure = _titled(*axes)
+    for (name, data), color in zip(values.items(), COLORS, strict=False):
+        counts = np.histogram(data, edges)[0]
+        figure.add_scatter(
+            x=middles, y=np.where(counts, counts, np.nan) if log_y else counts, name=name, mode="lines",
+            line={"color": color, "width": 2, "shape": "hvh"},
+        )  # fmt: skip
+    figure.update_yaxes(type="log" if log_y else "linear")
+    return figure
+
+
+def both_directions(runs: Mapping[str, Run]) -> go.Figure:
+    """What one client receives and sends over a whole run, in bits per parameter."""
+    up = [float(run.rounds["bpp_up_total"].iloc[-1]) for run in runs.values()]
+    down = [float(run.rounds["bpp_down_total"].iloc[-1]) for run in runs.values()]
+    series = {"sent by a client": up, "received by a client": down}
+    return bars(list(runs), series, axis="bits per parameter, the whole run (logarithmic)", log=True)
+
+
+def masks_from_one_u(
+    theta_client: Theta, theta_global: Theta, u: Words, *, low: float, shown: int = 12_000
+) -> go.Figure:
+    """Positions as points (θ_k, u), for one value of θ_g, in [low, 1]²: the mask bit is 1 below the line."""
+    x, y, level = theta_client[:shown] / ONE, u[:shown] / ONE, theta_global[:shown] / ONE
+    flipped = (y < x) != (y < level)
+    figure = _titled("θ of the client after training", "u, public randomness", height=420)
+    groups = (
+        ("same mask bit", ~flipped, GRAY, 3),
+        ("1 → 0", flipped & (y < level), ORANGE, 5),
+        ("0 → 1", flipped & (y >= level), BLUE, 5),
+    )
+    for name, chosen, color, size in groups:
+        chosen = chosen & (x > low) & (y > low)
+        marker = {"color": color, "size": size, "opacity": 0.4 if size == 3 else 0.9}
+        figure.add_scatter(
+            x=x[chosen].round(4), y=y[chosen].round(4), mode="markers", name=name, marker=marker, hoverinfo="skip"
+        )
+    figure.add_scatter(x=[low, 1], y=[low, 1], mode="lines", name="u = θ_k", line={"color": TEXT, "width": 1.5})
+    figure.add_scatter(
+        x=[low, 1], y=[level[0]] * 2, mode="lines", name="u = θ_g", line={"color": TEXT, "width": 1.5, "dash": "dash"}
+    )
+    return figure.update_xaxes(range=[low, 1]).update_yaxes(range=[low, 1])
+
+
+def peeling(peeled: Peeling) -> go.Figure:
+    """Keys in peeling order, the three slots that each asks, and in a square the one that settles it."""
+    figure = _titled("slot of the filter", "key, in the order of peeling", height=150 + 42 * len(peeled.keys))
+    order = np.arange(len(peeled.keys))
+    for index, slots in enumerate(peeled.slots):
+        figure.add_scatter(
+            x=np.sort(slots), y=[index] * 3, mode="lines", line={"color": GRID, "width": 2}, hoverinfo="skip",
+            showlegend=False,
+        )  # fmt: skip
+    figure.add_scatter(
+        x=peeled.slots.ravel(), y=np.repeat(order, 3), mode="markers", name="asks this slot",
+        marker={"color": BLUE, "size": 13}, hovertemplate="key %{y} asks slot %{x}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=peeled.own, y=order, mode="markers+text", name="its own: nobody below in this list asks it",
+        marker={"color": ORANGE, "size": 24, "symbol": "square"}, text=[str(i + 1) for i in order],
+        textfont={"color": "white"}, hovertemplate="settled by slot %{x}<extra></extra>",
+    )  # fmt: skip
+    for border in range(1, peeled.segment_count + 2):
+        figure.add_vline(x=border * peeled.segment_length - 0.5, line={"color": TEXT, "width": 1, "dash": "dot"})
+    figure.update_xaxes(range=[-0.7, peeled.total - 0.3], dtick=max(1, peeled.total // 24), showgrid=False)
+    figure.update_yaxes(
+        autorange="reversed", tickvals=order, showgrid=False,
+        ticktext=[f"{i + 1}: {key:,} " for i, key in enumerate(peeled.keys)],
+    )  # fmt: skip
+    return figure
+
+
+def picture_map(pixels: bytes, width: int, parts: Sequence[tuple[str, int, int]], *, rows: int) -> go.Figure:
+    """The first rows of a picture, each pixel in the colour of the part it belongs to. parts: (name, start, stop)."""
+    shown = min(len(pixels), rows * width)
+    values = np.frombuffer(pixels, np.uint8)[:shown]
+    figure = _titled("column", "row", height=130 + 9 * rows)
+    for (name, start, stop), color in zip(parts, (ORANGE, GREEN, BLUE, GRAY), strict=False):
+        mine = np.full(-(-shown // width) * width, np.nan)
+        mine[start : min(stop, shown)] = values[start:stop]
+        figure.add_heatmap(
+            z=mine.reshape(-1, width), name=name, showscale=False, zmin=0, zmax=255, hoverongaps=False,
+            colorscale=[[0, "rgba(128,138,155,0.18)"], [0.02, _tint(color, 0.35)], [1, color]],
+            hovertemplate=f"{name}<br>row %{{y}}, column %{{x}}: %{{z}}<extra></extra>",
+        )  # fmt: skip
+        marker = {"color": color, "symbol": "square", "size": 12}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
+    figure.update_yaxes(autorange="reversed", scaleanchor="x", showgrid=False, constrain="domain")
+    figure.update_xaxes(showgrid=False, constrain="domain")
+    return figure
+
+
+def _tint(color: str, alpha: float) -> str:
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"

@@ -1,0 +1,1 @@
+"""DeltaMask's methods over Flower: an adapter that carries their bytes. No mathematics in here."""

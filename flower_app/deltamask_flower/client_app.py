@@ -1,0 +1,81 @@
+"""The node's side: say who we are, and answer each round with the method's `client_update`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from logging import ERROR
+
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.common.logger import log
+
+from deltamask.codecs import DecodeError
+from deltamask.config import RunConfig
+from deltamask.methods import methods
+from deltamask.methods.base import ClientReport, Upload
+from deltamask.simulation import client_round
+from deltamask_flower import node, wire
+from deltamask_flower.wire import Identity
+
+app = ClientApp()
+
+
+def run_config(context: Context) -> RunConfig:
+    """The fields of RunConfig among the app's settings. Raises ValidationError."""
+    return RunConfig(**{name: context.run_config[name] for name in RunConfig.model_fields})
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Who we are, how many samples of each class we hold, and how far we have read."""
+    config = run_config(context)
+    here = node.this_node(config, context)
+    settings = message.content.config_records[wire.SETTINGS]
+    have, _ = node.remembered(here.folder, str(settings["run"]))
+    shard = ConfigRecord({"client": here.client, "label_counts": here.label_counts, "have": have})
+    ours = Identity.of(config, here.task)
+    return _reply(
+        message, {wire.SHARD: shard, wire.IDENTITY: ours.record()}, ours.refuses(Identity.read(message.content))
+    )
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """One round: read what the server sent, train, and answer with the payload or with why there is none."""
+    config = run_config(context)
+    here = node.this_node(config, context)
+    settings = message.content.config_records[wire.SETTINGS]
+    round, run, snapshot = int(settings["round"]), str(settings["run"]), bool(settings["snapshot"])  # type: ignore[arg-type]
+    if refusal := Identity.of(config, here.task).refuses(Identity.read(message.content)):
+        return _reply(message, {}, refusal)
+    method = methods["linear-probe" if round == 0 else config.method]
+    try:
+        memory = node.read_messages(method, here, config, run, round, wire.unpack(message.content), snapshot)
+    except DecodeError as error:
+        have, _ = node.remembered(here.folder, run)
+        return _reply(
+            message, {wire.SHARD: ConfigRecord({"have": have})}, f"could not read the server's message: {error}"
+        )
+    upload = client_round(method, here.task, config, round, here.client, memory)
+    known = {wire.SHARD: ConfigRecord({"have": round})}
+    if isinstance(upload, str):
+        return _reply(message, known, upload)
+    report = MetricRecord(wire.finite(_figures(upload)))
+    return _reply(message, {wire.PAYLOAD: wire.pack([upload.payload]), wire.REPORT: report, **known}, None)
+
+
+def _figures(upload: Upload) -> dict[str, float | int | None]:
+    """The report's figures. The positions that were sent stay here: they are in the payload already."""
+    report = upload.report
+    plain = {field.name: getattr(report, field.name) for field in fields(ClientReport)}
+    seconds = {f"seconds_{stage}": value for stage, value in plain.pop("seconds").items()}
+    sent = plain.pop("sent")
+    return {**plain, **seconds, "kept": None if sent is None else len(sent)}
+
+
+def _reply(message: Message, records: dict[str, wire.Record], lost: str | None) -> Message:
+    settings = ConfigRecord({})
+    if lost is not None:
+        settings["lost"] = lost
+        log(ERROR, "Nothing of this node is used in this round: %s", lost)
+    return Message(RecordDict({wire.SETTINGS: settings, **records}), reply_to=message)

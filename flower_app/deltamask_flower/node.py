@@ -1,0 +1,113 @@
+"""What a node is: whose data it holds, and what it remembers between two messages.
+
+A SuperNode starts a process for each message, so what a client remembers of θ_g lies in a file. In Flower's simulation
+all clients share the machine, and one file: every client that is up to date remembers the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.numpy
+import torch
+from flwr.app import Context
+
+from deltamask.atomic import write_atomic
+from deltamask.codecs import DecodeError
+from deltamask.config import RunConfig
+from deltamask.downlink import Memory
+from deltamask.features import cache_dir
+from deltamask.methods.base import Memory as AnyMemory
+from deltamask.methods.base import Method
+from deltamask.task import Task, load_task
+from deltamask_flower.shard import Shard, node_task
+
+
+@dataclass(frozen=True)
+class Node:
+    """A client's data, and the folder that it may write to."""
+
+    client: int
+    task: Task
+    folder: Path
+
+    @property
+    def label_counts(self) -> list[int]:
+        """How many samples of each class."""
+        counts: list[int] = self.task.label_counts[self.client].tolist()
+        return counts
+
+
+def this_node(config: RunConfig, context: Context) -> Node:
+    """From the node's own configuration: a folder with its shard, or, in a simulation, which part of the whole it is.
+
+    OSError or ValueError if the shard is not there or damaged.
+    """
+    torch.set_num_threads(1)  # several nodes share a machine; and the order of sums depends on the number of threads
+    if folder := context.node_config.get("folder"):
+        return _from_folder(config, Path(str(folder)))
+    client = int(str(context.node_config["partition-id"]))
+    if client >= config.clients:
+        raise ValueError(f"this is simulated node {client}, and the run has clients 0 to {config.clients - 1}")
+    return Node(client, _whole(config), cache_dir() / "simulated")
+
+
+@functools.lru_cache(maxsize=1)
+def _whole(config: RunConfig) -> Task:
+    """A worker of the simulation loads it once, for all the clients that it plays."""
+    return load_task(config)
+
+
+def _from_folder(config: RunConfig, folder: Path) -> Node:
+    shard = Shard.read(folder / "shard")
+    if shard.client >= config.clients:
+        raise ValueError(f"{folder} holds client {shard.client}, and the run has clients 0 to {config.clients - 1}")
+    return Node(shard.client, node_task(config, shard), folder)
+
+
+def remembered(folder: Path, run: str) -> tuple[int, Memory | None]:
+    """(the last round whose message this node has read, what it left). (0, None) if it knows nothing of this run."""
+    try:
+        with safetensors.safe_open(folder / "memory.safetensors", framework="numpy") as file:
+            about = file.metadata()
+            if about["run"] != run:
+                return 0, None
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return int(about["round"]), Memory(**arrays, seen=int(about["seen"]))
+    except Exception:  # missing, damaged or of another version: all the same as knowing nothing
+        return 0, None
+
+
+def remember(folder: Path, run: str, round: int, memory: Memory) -> None:
+    """Replace what was remembered."""
+    arrays = asdict(memory)
+    about = {"run": run, "round": str(round), "seen": str(arrays.pop("seen"))}
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_atomic(folder / "memory.safetensors") as file:
+        file.write(safetensors.numpy.save(arrays, metadata=about))
+
+
+def read_messages(
+    method: Method, node: Node, config: RunConfig, run: str, round: int, messages: list[bytes], snapshot: bool
+) -> AnyMemory:
+    """What the client holds when `round` starts. messages: of the rounds up to `round`, or one snapshot.
+
+    Raises DecodeError.
+    """
+    if method.snapshot is None:  # every message is complete
+        return method.receive(node.task, config, round, messages[-1], None)
+    have, memory = remembered(node.folder, run)
+    if have == round:
+        return memory
+    if snapshot:
+        memory, have = method.receive(node.task, config, round, messages[-1], None), round
+    for past in range(max(have, round - len(messages)) + 1, round + 1):
+        if past > have + 1:
+            raise DecodeError(f"messages of rounds {have + 1} to {past - 1} are missing")
+        memory = method.receive(node.task, config, past, messages[past - round - 1], memory)
+        have = past
+    remember(node.folder, run, round, memory)
+    return memory

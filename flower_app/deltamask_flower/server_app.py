@@ -1,0 +1,86 @@
+"""The server's side: a run folder, a roster of nodes, and then the rounds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from logging import INFO
+from pathlib import Path
+
+import torch
+from flwr.app import ArrayRecord, Context
+from flwr.common.logger import log
+from flwr.serverapp import Grid, ServerApp
+
+from deltamask.config import RunConfig
+from deltamask.records import RoundRecord
+from deltamask.runner import execute
+from deltamask.simulation import Checkpoint, Observer, serve
+from deltamask.store import RunFolder, StoreError, load_run, new_folder
+from deltamask.task import Task
+from deltamask_flower import roster, shard
+from deltamask_flower.client_app import run_config
+from deltamask_flower.grid import PromptGrid
+from deltamask_flower.strategy import DeltaMask
+from deltamask_flower.wire import Identity
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the config, or go on with it if `out` holds a run of it. Raises RosterError, and what `execute` does."""
+    torch.set_num_threads(1)  # as the nodes do
+    config = run_config(context)
+    folder = open_folder(config, str(context.run_config["out"]))
+    rounds = Rounds(PromptGrid(grid), folder, float(context.run_config["wait"]), float(context.run_config["timeout"]))
+    log(INFO, "writing %s", folder.path)
+    state = execute(folder, config, on_record=print_record, show=lambda *_: None, load=rounds.load, play=rounds.play)
+    log(INFO, "%s: %s", state, folder.path)
+
+
+def open_folder(config: RunConfig, out: str) -> RunFolder:
+    """The folder `out`, new or with a run of this very config; without a name, a new one."""
+    path = Path(out) if out else new_folder(config)
+    if not (path / "config.json").exists():
+        return RunFolder.create(path, config)
+    stored = load_run(path).config
+    if stored != config:
+        differing = [name for name in RunConfig.model_fields if getattr(stored, name) != getattr(config, name)]
+        raise StoreError(f"{path} holds a run with another {', '.join(differing)}: name another folder with out=…")
+    return RunFolder(path)
+
+
+@dataclass
+class Rounds:
+    """What the runner needs to play rounds on nodes. wait: seconds for nodes to connect; timeout: for a round."""
+
+    grid: PromptGrid
+    folder: RunFolder
+    wait: float
+    timeout: float
+
+    def load(self, config: RunConfig, progress: Callable[[str, int, int], None]) -> Task:
+        """Wait until every client has a node that fits. The Task knows how many samples each holds."""
+        task = shard.server_task(config, progress)
+        self.identity = Identity.of(config, task)
+        # Nodes keep what they know of θ_g under this name: another run of the same config is another run.
+        self.run = hashlib.sha256((self.folder.path / "config.json").read_bytes()).hexdigest()[:16]
+        self.roster = roster.call(self.grid, config, self.identity, self.run, len(task.classes), self.wait, progress)
+        return shard.with_holdings(task, self.roster.label_counts)
+
+    def play(
+        self, config: RunConfig, *, task: Task, start: Checkpoint | None, observer: Observer
+    ) -> Iterator[RoundRecord]:
+        """The rounds that are left."""
+        rounds = config.rounds - start.round if start else config.rounds + 1
+        strategy = DeltaMask(serve(config, task, start, observer), self.roster, self.identity, self.run, self.timeout)
+        self.grid.waiting = lambda done, total: observer.progress(strategy.what, done, total)
+        strategy.start(self.grid, ArrayRecord(), num_rounds=rounds, timeout=self.timeout)
+        yield from strategy.records
+
+
+def print_record(record: RoundRecord) -> None:
+    """A line a round, when all are over; Flower has logged each as it came."""
+    log(INFO, "round %d  accuracy %.4f  uplink %.4f bpp", record.round, record.accuracy, record.bpp_up)

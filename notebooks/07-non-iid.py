@@ -1,0 +1,243 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 7 · Non-IID
+#
+# **Goal.** Give every client a different world, and see who pays for it. Then reproduce a run exactly, from nothing but its config.
+#
+# *15 minutes to read, about a minute to run. [All notebooks](index.ipynb) · before this:
+# [6 · The server's view](06-the-servers-view.ipynb) · [the same in the dashboard](http://localhost:8501/learn)*
+#
+# So far the clients' data were alike. Real clients are not: one hospital sees mostly children, one phone takes mostly pictures of shoes. Statisticians call the comfortable case
+# *independent and identically distributed*, **IID**; ours is the other one.
+#
+# > **Predict first.** Five clients; in one run each holds all ten kinds of clothing in similar numbers, in another each holds mostly two or three kinds. The total data are the same. After
+# > six rounds, how far apart are the two in mean accuracy: 1 point, 5, or 20? And the worst-off clients?
+
+# %%
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from deltamask import RunConfig, charts, load_run, simulate
+from deltamask.runner import execute
+from deltamask.store import RunFolder
+from deltamask.teaching import check, figures
+
+figures.use_theme()
+
+# %% [markdown]
+# ## Dealing out the labels
+#
+# The usual way to make clients differ on purpose: for each class, draw the clients' shares of it from a **Dirichlet distribution** with concentration α, and deal the images out
+# accordingly. Large α: equal shares. Small α: one client takes most. Each image goes to exactly one client.
+
+# %%
+from deltamask import datasets
+from deltamask.partition import dirichlet_split, label_counts
+
+data = datasets.load("fashion-mnist-mini")
+labels = data.train_y[:2000]
+splits = {
+    alpha: dirichlet_split(labels, clients=5, alpha=alpha, min_samples=8, seed=0)
+    for alpha in (10, 1, 0.1)
+}
+charts.label_split(label_counts(labels, splits[10], 10), data.classes)
+
+# %%
+charts.label_split(label_counts(labels, splits[0.1], 10), data.classes)
+
+# %% [markdown]
+# With α = 0.1 clients differ in what they hold *and* in how much. Whoever would get fewer than eight images is topped up from the largest client.
+#
+# ## Two runs
+#
+# We make real runs, in a folder, as the command `deltamask run` and the dashboard do: `execute` writes records, checkpoints and payloads.
+
+# %%
+folder = Path(tempfile.mkdtemp(prefix="deltamask-"))
+
+
+def play(name: str, config: RunConfig):
+    created = RunFolder.create(folder / name, config)
+    execute(
+        created, config, on_record=lambda record: None, show=lambda what, done, total: None
+    )
+    return load_run(created.path)
+
+
+config = RunConfig(
+    train_samples=2000,
+    test_samples=1000,
+    rounds=6,
+    codec="gap",
+    aggregation="unbiased",
+    keep_payloads="all",
+)
+alike = play("alike", config)
+apart = play("apart", config.replace(dirichlet_alpha=0.1))
+{"alike, α = 10": alike.summary(), "apart, α = 0.1": apart.summary()}
+
+# %%
+rounds = range(config.rounds + 1)
+figures.lines(
+    rounds,
+    {"alike, α = 10": alike.rounds["accuracy"], "apart, α = 0.1": apart.rounds["accuracy"]},
+    axes=("round", "accuracy on all test images"),
+)
+
+# %% [markdown]
+# Each apart client pulls the masks towards its own two or three classes, and the average of five such pulls is less than one good step. The head has it even worse: it is learnt in round 0, by
+# clients that each know only a part of the classes, and averaged once. Look at where the curves *start*.
+#
+# ## The worst client
+#
+# A mean hides people. How good is the server's model *for a client*? Test accuracy by class, weighted with that client's own label shares: exact, and no test image has to be taken from anyone.
+
+# %%
+charts.client_accuracies(apart, config.rounds)
+
+# %%
+rows = []
+for name, run in (("alike", alike), ("apart", apart)):
+    last = run.clients[run.clients["round"] == config.rounds]
+    rows.append(
+        {
+            "run": name,
+            "mean over test images": run.records[-1]["accuracy"],
+            "best client": last["accuracy"].max(),
+            "worst client": last["accuracy"].min(),
+        }
+    )
+pd.DataFrame(rows).round(3)
+
+# %% [markdown]
+# **The answer to the prediction** is in the table: read both columns, the mean and the worst. That a client is badly off does not mean that it holds little; it means that it holds what the
+# average of the others has unlearnt, or never knew. Whoever reports only the mean has not told these clients the truth.
+#
+# ## Some clients, each round
+#
+# With participation ρ < 1 only K = ⌈ρN⌉ clients are asked. When clients differ, it matters *who*: every round pulls towards the few that were there. Ten clients, three of them a round:
+
+# %%
+partial = play("partial", config.replace(dirichlet_alpha=0.1, clients=10, rho=0.3))
+there = partial.clients.pivot_table(index="client", columns="round", values="uplink_bytes")
+there.notna().replace({True: "■", False: "·"}).iloc[:, 1:]
+
+# %%
+figures.lines(
+    rounds,
+    {
+        "all 5 of 5 clients": apart.rounds["accuracy"],
+        "3 of 10 clients": partial.rounds["accuracy"],
+    },
+    axes=("round", "accuracy on all test images"),
+)
+
+# %% [markdown]
+# Fewer bytes cross the network each round, and rounds say less. Compare at equal *bytes*, not at equal rounds, before you judge. (Round 0, too, heard three clients only.)
+#
+# ## The same run again
+#
+# A result that cannot be repeated is an anecdote. A run folder holds the config, and everything random in a run derives from (seed, purpose, round, client), never from a generator that
+# remembers what happened before. So the config *is* the run. Read it back from disk, run again, and compare what crossed the wire, byte for byte:
+
+# %%
+again = play("again", load_run(apart.path).config)
+payloads = list(zip(apart.payloads(), again.payloads(), strict=True))
+identical = [one.path.read_bytes() == two.path.read_bytes() for one, two in payloads]
+print(f"{sum(identical)} of {len(identical)} payloads are identical, byte for byte")
+assert all(identical)
+
+# %% [markdown]
+# Now one of the runs that the dashboard shows. It was recorded on another machine, perhaps; sixty rounds on 6,000 images are a minute or two, so we play the first two rounds only.
+
+# %%
+recorded = load_run("fashion-gap")
+print(
+    f"recorded with {recorded.provenance['deltamask']}, torch {recorded.task['torch']}, {recorded.task['threads']} threads"
+)
+for record, old in zip(simulate(recorded.config), recorded.records, strict=False):
+    flips = (
+        f"{record.flips:,.0f} flips, then {old['flips']:,.0f}"
+        if record.flips
+        else "the head"
+    )
+    print(
+        f"round {record.round}: accuracy {record.accuracy:.4f}, then {old['accuracy']:.4f}; {flips}"
+    )
+    if record.round == 2:
+        break
+
+# %% [markdown]
+# Equal to the last digit? Then your processor adds floating-point numbers in the order that the recording one did. If not, that is why: matrix products on another processor, or with another number of threads, round
+# differently in the last bit, and after some hundred steps a score falls on the other side of a u. What must *not* differ is everything that is done in integers: the split, the public randomness, the codecs.
+# That is why θ is an integer.
+#
+# ## Exercises
+#
+# **1.** K, the number of clients sampled each round. Mind what computers make of 0.07 · 100.
+
+
+# %% tags=["exercise"]
+def clients_per_round(rho, clients):
+    return ...
+
+
+check(clients_per_round)
+
+# %% [markdown]
+# **2.** The model's accuracy for a client, from test accuracy by class and the client's label counts.
+
+
+# %% tags=["exercise"]
+def accuracy_for_client(class_accuracy, label_counts):
+    return ...
+
+
+check(accuracy_for_client)
+
+# %% [markdown]
+# **3.** The worst-off client of a round, from a table like `run.clients` (columns `round`, `client`, `accuracy`).
+
+
+# %% tags=["exercise"]
+def worst_client(table, round):
+    return ...
+
+
+check(worst_client)
+
+# %% [markdown]
+# **4.** (No check.) Set `local_epochs=5` for the α = 0.1 run. Clients then go further in their own direction before they are averaged. Better or worse, for the mean and for the worst?
+#
+# ## What would show this to be wrong?
+#
+# - **Another split.** Everything above rests on one draw of the Dirichlet distribution. With α = 0.1 splits differ wildly; the seed decides who is unlucky:
+
+# %%
+largest = [
+    max(len(shard) for shard in dirichlet_split(labels, 5, 0.1, 8, seed=seed))
+    for seed in range(8)
+]
+print("largest client's images, of 2,000, for eight seeds:", largest)
+
+# %% [markdown]
+# - **A run that does not repeat** on the same machine: one byte of difference in the cell above, and every comparison "with the same seed" in this project would be in doubt. (The cell would stop with an error.)
+
+# %%
+import shutil
+
+shutil.rmtree(folder)
+
+# %% [markdown]
+# **Next:** [8 · A fair comparison](08-a-fair-comparison.ipynb)

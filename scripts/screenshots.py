@@ -1,0 +1,101 @@
+"""Pictures of every page, light and dark, wide and narrow, into docs/: `python scripts/screenshots.py`
+
+Starts a dashboard of its own over the recorded runs, and needs Chromium (`apt-get install chromium`, or CHROMIUM).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+# Page: (address, whether it is there at all is read from app/).
+PAGES = {"lab": "", "compare": "compare", "wire": "wire", "learn": "learn"}
+WIDTHS = {"": 1440, "-narrow": 420}
+TALLEST = {"": 2400, "-narrow": 5200}
+COLORS = 128  # a palette of so many colours is enough for flat surfaces, and a third of the bytes
+
+
+@contextmanager
+def dashboard() -> Iterator[str]:
+    """A server over the recorded runs, with an empty runs folder; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as runs:
+        environment = {**os.environ, "DELTAMASK_RUNS": runs}
+        command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
+        server = subprocess.Popen(command, cwd=ROOT, env=environment)
+        try:
+            url = f"http://localhost:{port}"
+            while True:
+                try:
+                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+def settle(page: Page) -> None:
+    """Wait until the page is drawn and nothing moves."""
+    page.get_by_test_id("stMain").wait_for()
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
+    page.wait_for_timeout(1500)
+
+
+def take(page: Page, target: Path, width: int, tallest: int) -> None:
+    """One picture of the whole page, as a PNG with a palette."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_timeout(500)
+    for _ in range(2):  # charts change their height with the width of the page
+        height = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollHeight")
+        page.set_viewport_size({"width": width, "height": min(int(height) + 20, tallest)})
+        page.wait_for_timeout(700)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.quantize(COLORS, dither=Image.Dither.NONE).save(target, optimize=True)
+    print(f"{target}: {target.stat().st_size:,} bytes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs")
+    parser.add_argument("--only", nargs="*", default=list(PAGES))
+    parser.add_argument("--query", default="", help="address parameters, e.g. round=20")
+    options = parser.parse_args()
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    with dashboard() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        for name in options.only:
+            if not (ROOT / "app" / f"{name}.py").exists():
+                continue
+            for scheme in ("light", "dark"):
+                context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+                page = context.new_page()
+                page.goto(f"{url}/{PAGES[name]}?{options.query}")
+                settle(page)
+                for suffix, width in WIDTHS.items():
+                    take(page, options.out / f"{name}-{scheme}{suffix}.png", width, TALLEST[suffix])
+                context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""The Wire and Learn pages, used as a visitor would, mouse and keyboard. `make test-browser`"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from deltamask import evidence, glass, lookup
+from deltamask.evidence import RecordedContext
+from deltamask.runner import execute
+from deltamask.store import Run, RunFolder, load_run, recorded_dir
+from deltamask.walk import Settings, walk
+from tests import tiny
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 90_000  # ms; the machine may be busy
+
+
+@dataclass
+class Server:
+    url: str
+    run: Run
+    pid: int
+
+
+@pytest.fixture(scope="module")
+def server(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The dashboard on a free port, with a small run of its own beside the recorded ones."""
+    runs = tmp_path_factory.mktemp("runs")
+    config = tiny.config(kappa=0.6, codec="bfuse8")
+    folder = RunFolder.create(runs / "small", config)
+    execute(folder, config, on_record=lambda record: None, show=lambda what, done, total: None)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "DELTAMASK_RUNS": str(runs)})
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended at once"
+                time.sleep(0.2)
+        yield Server(f"http://localhost:{port}", load_run(runs / "small"), process.pid)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "no Chromium: `apt-get install chromium`, or set CHROMIUM to one"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 1400})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    yield page
+    assert page.get_by_test_id("stException").count() == 0
+    context.close()
+
+
+def open_wire(page: Page, url: str) -> None:
+    page.goto(url)
+    page.locator("canvas[data-ready]").wait_for()
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+
+
+def metric(page: Page, name: str) -> str:
+    return page.get_by_test_id("stMetric").filter(has_text=name).get_by_test_id("stMetricValue").inner_text()
+
+
+def click_pixel(page: Page, offset: int, width: int, height: int) -> None:
+    """Click the middle of a pixel of the picture, which is shown whole."""
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    scale = min(box["width"] / width, box["height"] / height)
+    left, top = (box["width"] - width * scale) / 2, (box["height"] - height * scale) / 2
+    row, column = divmod(offset, width)
+    page.locator("canvas").click(position={"x": left + (column + 0.5) * scale, "y": top + (row + 0.5) * scale})
+
+
+def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(server: Server, page: Page) -> None:
+    run = load_run(recorded_dir() / "fashion")
+    payload = next(payload for payload in run.payloads(12) if payload.client == 1)
+    context = RecordedContext(run, evidence.layers_of(run), 12, 1)
+    view = glass.look(payload.path.read_bytes(), context)
+    assert view.filter is not None
+    assert view.slots is not None
+    open_wire(page, f"{server.url}/wire?run=fashion&round=12&client=1")
+    assert metric(page, "File") == f"{len(view.payload):,} bytes"
+    line = evidence.client_record(run, 12, 1)
+    assert metric(page, "Flips read").startswith(f"{line['kept'] + line['false_flips']:,}")
+    assert page.locator("canvas").get_attribute("data-ready") == str(len(view.pixels))
+
+    offset = view.slots.start + 10 * view.width + 3
+    click_pixel(page, offset, view.width, view.height)
+    slot = offset - view.slots.start
+    expect(page.get_by_role("spinbutton", name="Byte")).to_have_value(str(offset))
+    expect(page.get_by_text(re.compile(f"Slot {slot:,} of fingerprints"))).to_be_visible()
+    asking = lookup.askers(view.filter, slot, slot, context.d)
+    expect(page.get_by_text(f"{len(asking):,}", exact=True).first).to_be_visible()
+    assert f"byte={offset}" in page.url
+
+    page.locator("canvas").press("ArrowRight")  # and by keyboard
+    page.locator("canvas").press("Enter")
+    expect(page.get_by_role("spinbutton", name="Byte")).to_have_value(str(offset + 1))
+
+
+def test_a_position_is_looked_up_step_by_step_and_a_link_leads_back_to_it(server: Server, page: Page) -> None:
+    run = server.run
+    payload = run.payloads(2)[1]
+    data, context = payload.path.read_bytes(), RecordedContext(run, evidence.layers_of(run), 2, payload.client)
+    flips, view = evidence.flips_of(run, payload, data, context), glass.look(data, context)
+    assert flips.sent is not None
+    assert flips.false is not None
+    assert view.filter is not None
+    open_wire(page, f"{server.url}/wire?run=small&round=2&client={payload.client}&position=0")
+    page.get_by_role("button", name="A sent flip").first.click()
+    answer = lookup.look_up(view.filter, int(flips.sent[flips.sent > 0][0]))
+    expect(page.get_by_text(f"{answer.hash:016x}")).to_be_visible()
+    expect(page.get_by_text(f"h2 = {answer.slots[2]:,}")).to_be_visible()
+    expect(page.get_by_text("A true flip:")).to_be_visible()
+    page.get_by_role("button", name="A false flip").first.click()
+    expect(page.get_by_text("A false flip: nobody sent it")).to_be_visible()
+    page.get_by_text("Rebuild θ_g").click()
+    expect(page.get_by_text("so the global mask has a")).to_be_visible()
+    settle(page)
+    link = page.url
+    page.goto("about:blank")
+    open_wire(page, link)
+    expect(page.get_by_text("A false flip: nobody sent it")).to_be_visible()
+
+
+def test_the_same_flips_are_really_encoded_by_every_codec(server: Server, page: Page) -> None:
+    open_wire(page, f"{server.url}/wire?run=small&round=1&client=0")
+    page.get_by_role("button", name="Encode with every codec").click()
+    expect(page.get_by_text("Blue: exact. Orange: adds false flips.")).to_be_visible()
+    size = server.run.payloads(1)[0].path.stat().st_size
+    expect(page.locator(".js-plotly-plot", has_text=f"{size:,} bytes").first).to_be_attached()
+
+
+def test_a_broken_byte_is_refused_and_resealed_it_spoils_the_mask(server: Server, page: Page) -> None:
+    open_wire(page, f"{server.url}/wire?run=small&round=2&client=0")
+    page.get_by_role("button", name="Flip one bit").first.click()
+    expect(page.get_by_text("Refused: checksum does not match")).to_be_visible()
+    page.get_by_role("button", name="… and repair the checksum").first.click()
+    expect(page.get_by_text(re.compile("Accepted: the server cannot know"))).to_be_visible()
+    page.get_by_role("button", name="Speak for another client, repaired").first.click()
+    expect(page.get_by_text("Refused: client is 1, expected 0")).to_be_visible()
+    expect(page.get_by_role("button", name="What does it do to the accuracy?").first).to_be_enabled()
+
+
+def test_links_out_of_range_are_clamped_and_said_and_hostile_files_are_refused(server: Server, page: Page) -> None:
+    open_wire(page, f"{server.url}/wire?run=small&round=99&client=x&byte=-5&position=99999999")
+    expect(page.get_by_text("round = 99 is not there: using 2")).to_be_visible()
+    expect(page.get_by_text(re.compile("client = .x. is no number: using 0"))).to_be_visible()
+    expect(page.get_by_text("byte = -5 is out of range")).to_be_visible()
+    expect(page.get_by_text(f"position = 99999999 is out of range (0 to {tiny.D - 1:,})")).to_be_visible()
+
+    hostile = server.run.path.parent / "hostile"
+    shutil.copytree(server.run.path, hostile)
+    target = load_run(hostile).payloads(2)[0].path
+    target.write_bytes(target.read_bytes()[:-20] + b"\0" * 20)
+    page.goto(f"{server.url}/wire?run=hostile&round=2&client=0")
+    expect(page.get_by_text("is refused: PNG")).to_be_visible()
+
+
+def test_learn_is_stepped_through_and_a_question_answered(server: Server, page: Page) -> None:
+    round = walk(Settings(kappa=0.5))
+    page.goto(f"{server.url}/learn?step=4&kappa=0.5&bpe=9")
+    expect(page.get_by_text("bpe = '9' is none of 8, 16, 32: using 8")).to_be_visible()
+    expect(page.get_by_role("heading", name="4. A client trains on its own data")).to_be_visible()
+    page.get_by_role("button", name="Next").first.press("Enter")
+    expect(page.get_by_role("heading", name="5. Only what changed matters")).to_be_visible()
+    expect(page.locator(".walk.veiled")).to_have_count(1)
+    page.get_by_text("none at all", exact=True).click()  # wrong here
+    expect(
+        page.get_by_text(re.compile(f"Not here\\..*{len(round.focus.flips)}\\. A bit flips only where"))
+    ).to_be_visible()
+    expect(page.locator(".walk.veiled")).to_have_count(0)
+    assert page.locator(".walk-cell").count() == 3 * len(round.theta)
+    page.get_by_role("button", name="Next").first.click()
+    expect(page.get_by_text("nats; the largest of those held back").or_(page.get_by_text("Which?"))).to_be_visible()
+    expect(page).to_have_url(re.compile("step=6.*kappa=0.5"))
+    page.get_by_role("button", name="Play").first.click()
+    expect(page.get_by_role("heading", name="7. The flips go into a filter")).to_be_visible()
+    page.get_by_role("button", name="Pause").first.click()
+    assert np.isin(round.focus.sent, round.focus.decoded).all()
+
+
+@pytest.mark.parametrize("path", ["wire?run=small&round=2", "learn?step=9"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_screens_need_no_sideways_scroll(server: Server, browser: Browser, path: str, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": 420, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{server.url}/{path}")
+    page.get_by_role("heading", level=1).wait_for()
+    page.get_by_text("Break it" if "wire" in path else "Deeper:").first.wait_for()
+    settle(page)
+    assert page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth") <= 420
+    context.close()
+
+
+def test_the_server_holds_no_torch(server: Server, page: Page) -> None:
+    open_wire(page, f"{server.url}/wire?run=small&round=1&client=0")
+    maps = Path(f"/proc/{server.pid}/maps")
+    if not maps.exists():
+        pytest.skip("/proc is Linux's")
+    assert "libtorch" not in maps.read_text()
