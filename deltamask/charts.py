@@ -30,7 +30,11 @@ def label(run: Run) -> str:
 
 
 def config_label(config: RunConfig) -> str:
-    """Method, variant and whatever else of the coding differs from the default."""
+    """Method, variant and whatever else of the coding differs from the default; untrained backbones say so."""
+    return _method_label(config) + (", weights=random" if config.weights == "random" else "")
+
+
+def _method_label(config: RunConfig) -> str:
     name = METHOD_LABELS.get(config.method, config.method)
     if config.method != "deltamask":
         return name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deltamask import backbones, datasets
+from deltamask import cache as caching
 from deltamask import export as exporting
+from deltamask.cache import human
 from deltamask.config import RunConfig, explain_errors, field_bounds, field_range
 from deltamask.presets import PRESETS, preset
 from deltamask.store import Run, RunFolder, StoreError, list_runs, load_run, new_folder
@@ -27,6 +30,9 @@ Out = Annotated[Path | None, tyro.conf.arg(help="Folder for the run; by default 
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
 
 _people = Console(stderr=True)
+
+
+PRESET_HELP = f"Start from a named config: {', '.join(PRESETS)}, or paper:BACKBONE:DATASET (docs/paper.md)."
 
 
 def run_command(default: RunConfig) -> Callable[..., int]:
@@ -43,13 +49,15 @@ def run_command(default: RunConfig) -> Callable[..., int]:
     def run(
         config: Annotated[Any, tyro.conf.OmitArgPrefixes],
         *,
-        preset: Annotated[str | None, tyro.conf.arg(help=f"Start from a named config: {', '.join(PRESETS)}.")] = None,
+        preset: Annotated[str | None, tyro.conf.arg(help=PRESET_HELP)] = None,
         out: Out = None,
         json: Json = False,
     ) -> int:
         """Run a federated fine-tuning, round by round, into a run folder."""
         valid = RunConfig(**vars(config))
-        _ = datasets.get(valid.dataset), backbones.get(valid.backbone)  # an unknown name must not leave a folder behind
+        dataset, _ = datasets.get(valid.dataset), backbones.get(valid.backbone)
+        if dataset.where() is None:  # neither it nor an unknown name may leave a run's folder behind
+            dataset.read()
         return _execute(RunFolder.create(out or new_folder(valid), valid), valid, json)
 
     run.__annotations__["config"] = Annotated[fields, tyro.conf.OmitArgPrefixes]
@@ -142,6 +150,83 @@ def bench(
     return 0
 
 
+def download(
+    name: Annotated[str, tyro.conf.Positional],
+    *,
+    yes: Annotated[bool, tyro.conf.arg(help="Do not ask.")] = False,
+) -> int:
+    """Fetch a dataset, after saying its size and licence and asking."""
+    from deltamask.datasets.download import download as fetch
+
+    spec = datasets.get(name)
+    if (place := spec.where()) is not None:
+        _people.print(f"{name} is here already: {place}", soft_wrap=True)
+        return 0
+    if spec.download is None:
+        return _complain(1, f"{name} cannot be downloaded: {spec.how_to_get}")
+    root = datasets.download_dir()
+    hosts = ", ".join(sorted({file.host for file in spec.download.files}))
+    _people.print(
+        f"{name}: {human(spec.download.size)} from {hosts} into {root}\nlicence: {spec.license}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if not yes:
+        if not sys.stdin.isatty():
+            return _complain(2, "nobody to ask: add --yes to download it")
+        if input("Download it? [y/N] ").strip().lower() not in ("y", "yes"):
+            return 1
+    with _progress() as show:
+        try:
+            fetch(name, spec.download, root, show)
+        except KeyboardInterrupt:
+            _people.print(f"interrupted; `deltamask download {name}` goes on from there", soft_wrap=True)
+            return 130
+    _people.print(f"{name} is in {spec.where()}", soft_wrap=True)
+    return 0
+
+
+def cache(
+    what: Annotated[Literal["list", "clear"], tyro.conf.Positional],
+    *,
+    older_than: Annotated[float, tyro.conf.arg(help="Only what has not been used for so many days.")] = 0.0,
+    json: Json = False,
+) -> int:
+    """List or clear the feature cache. What is cleared is computed again when a run needs it."""
+    chosen = caching.clear(older_than) if what == "clear" else caching.entries(older_than)
+    total = sum(entry["bytes"] for entry in chosen)
+    if json:
+        limit = caching.cache_limit()
+        return _print_json({"path": str(caching.features_dir()), "bytes": total, "limit": limit, "entries": chosen})
+    table = Table("features", "blocks", "precision", "train", "test", "size", "unused for")
+    for entry in chosen:
+        told = (entry["name"], str(entry["masked_blocks"] or ""), entry["precision"] or "")
+        images = (f"{entry['images'][split]:,}" for split in ("train", "test"))
+        table.add_row(*told, *images, human(entry["bytes"]), f"{entry['days_unused']:.1f} days")
+    Console().print(table)
+    removed = "removed" if what == "clear" else f"of {human(caching.cache_limit())} (DELTAMASK_CACHE_LIMIT)"
+    Console().print(f"{caching.features_dir()}: {human(total)} {removed}", soft_wrap=True)
+    return 0
+
+
+def what_if(
+    run: RunName,
+    *,
+    round: Annotated[int, tyro.conf.arg(help="The round to play again.")],
+    client: Annotated[int, tyro.conf.arg(help="Whose payload is replaced.")],
+    payload: Annotated[Path, tyro.conf.arg(help="The file that takes its place.")],
+    json: Json = False,
+) -> int:
+    """Play a recorded round again with one payload replaced: what does that do to the accuracy?"""
+    from deltamask.whatif import replace_payload
+
+    answer = replace_payload(load_run(run), round, client, payload.read_bytes())
+    if json:
+        return _print_json(answer)
+    refused = "" if answer["dropped"] is None else f"\nthe server refuses it: {answer['dropped']}"
+    print(f"accuracy after round {round}: {answer['accuracy']:.4f}, with {payload}: {answer['changed']:.4f}{refused}")
+    return 0
+
+
 def doctor(*, json: Json = False) -> int:
     """Say what works here: packages, datasets, backbones, the feature cache."""
     from deltamask import doctor as examination
@@ -153,10 +238,9 @@ def doctor(*, json: Json = False) -> int:
     return 0 if report["healthy"] else 1
 
 
-def _execute(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
-    from deltamask.records import RoundRecord
-    from deltamask.runner import execute
-
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """show(what, done, total): a bar on a terminal, elsewhere a line for each thing that is begun."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -175,6 +259,15 @@ def _execute(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
                 if not _people.is_terminal and not what.startswith("round"):
                     _people.print(what, highlight=False)
             progress.update(bar, completed=done)
+
+        yield show
+
+
+def _execute(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
+    from deltamask.records import RoundRecord
+    from deltamask.runner import execute
+
+    with _progress() as show:
 
         def on_record(record: RoundRecord) -> None:
             if as_json:
@@ -244,6 +337,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "show": show,
             "export": export,
             "bench": bench,
+            "download": download,
+            "cache": cache,
+            "what-if": what_if,
             "doctor": doctor,
         }
         status: int = tyro.extras.subcommand_cli_from_dict(

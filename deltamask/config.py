@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -32,6 +33,9 @@ Aggregation = Literal["beta", "unbiased"]
 Schedule = Literal["constant", "cosine"]
 KeepPayloads = Literal["none", "few", "all"]
 EvaluateOn = Literal["test", "validation"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+FeaturePrecision = Literal["float32", "float16"]
+BadImages = Literal["stop", "skip"]
 
 
 class RunConfig(BaseModel):
@@ -49,14 +53,28 @@ class RunConfig(BaseModel):
         "`signsgd`, `qsgd`, `drive` and `eden` those in a few bits each.",
     )
     backbone: str = Field("efficientnet_lite0", description="Pretrained network; see `deltamask doctor`.")
+    weights: str = Field(
+        "pretrained",
+        description="The backbone's weights: `pretrained`, a file of them (safetensors or a torch checkpoint), or "
+        "`random`: untrained, to try a backbone's size and speed without its file.",
+    )
     masked_blocks: int = Field(
         1,
         ge=1,
         le=64,
         description="How many of the last blocks are masked. More blocks: more to learn and more bits to send.",
     )
-    image_size: int = Field(96, ge=32, le=512, description="Images are resized to this many pixels a side.")
-    dataset: str = Field("fashion-mnist-mini", description="Dataset name; see `deltamask doctor`.")
+    image_size: int = Field(
+        96,
+        ge=32,
+        le=518,
+        description="Images are resized to this many pixels a side. ViTs need a multiple of their patch "
+        "and were mostly trained on 224; text backbones do not read it.",
+    )
+    dataset: str = Field(
+        "fashion-mnist-mini",
+        description="Dataset name (see `deltamask doctor`), or `folder:PATH` with a folder of images for each class.",
+    )
     train_samples: int = Field(
         6000,
         ge=1,
@@ -73,6 +91,16 @@ class RunConfig(BaseModel):
         "test",
         description="`validation`: measure on the training images that follow the first train_samples, as many as "
         "test_samples says, and touch no test image: for choosing settings.",
+    )
+    bad_images: BadImages = Field(
+        "stop",
+        description="What to do about an image file that cannot be read: `stop` and name it, or `skip` it; the run "
+        "lists what it skipped.",
+    )
+    feature_precision: FeaturePrecision = Field(
+        "float32",
+        description="How trunk features are kept on disk. `float16` takes half the space; whatever is computed from "
+        "them is computed in float32.",
     )
 
     # By whom
@@ -181,6 +209,11 @@ class RunConfig(BaseModel):
     probe_lr: float = Field(0.001, gt=0, le=1, description="Adam's step size for the head.")
 
     # Bookkeeping
+    device: Device = Field(
+        "auto",
+        description="Where tensors are computed. `auto`: CUDA, else MPS, else CPU. Not part of the run's id: it says "
+        "where, not what.",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Every random draw derives from it.")
     keep_payloads: KeepPayloads = Field(
         "few",
@@ -204,9 +237,11 @@ class RunConfig(BaseModel):
 
     @property
     def run_id(self) -> str:
-        """Readable and unique to the config: same config, same id."""
-        digest = hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.method}-{self.dataset.replace(':', '_').replace('/', '_')}-{digest}"
+        """Readable and unique to what is computed: same config, same id, whatever the `device`."""
+        told = self.model_dump(exclude={"device"})
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+        random = "-random_weights" if self.weights == "random" else ""
+        return f"{self.method}-{re.sub(r'[^A-Za-z0-9.-]+', '_', self.dataset)[-40:]}{random}-{digest}"
 
     def replace(self, **changes: Any) -> RunConfig:
         """A validated copy with `changes`."""

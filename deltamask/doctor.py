@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deltamask.backbones import BackboneSpec, backbones
-from deltamask.datasets import DatasetSpec, datasets
-from deltamask.features import cache_dir
+from deltamask.cache import cache_dir, cache_limit, human
+from deltamask.datasets import DatasetError, DatasetSpec, datasets, roots
 from deltamask.store import provenance
 
 PACKAGES = (
@@ -31,13 +31,22 @@ PACKAGES = (
 )
 
 
-def _entry(name: str, spec: DatasetSpec | BackboneSpec) -> dict[str, Any]:
+def _dataset(name: str, spec: DatasetSpec) -> dict[str, Any]:
+    reason = ""
+    if spec.where() is None:
+        try:
+            spec.read()
+        except DatasetError as error:
+            reason = str(error)
+    return _entry(name, spec, reason)
+
+
+def _entry(name: str, spec: DatasetSpec | BackboneSpec, reason: str = "") -> dict[str, Any]:
     place = spec.where()
-    reason = f"found at {place}" if place else f"not on this machine: {spec.how_to_get}"
     return {
         "name": name,
         "available": place is not None,
-        "reason": reason,
+        "reason": f"found at {place}" if place else reason or f"not on this machine: {spec.how_to_get}",
         "bytes": spec.size_bytes,
         "licence": spec.license,
         "how_to_get": spec.how_to_get,
@@ -60,7 +69,7 @@ def _cache() -> dict[str, Any]:
 
 def examine() -> dict[str, Any]:
     """The report. `healthy`: the cache is writable, and at least one dataset and one backbone are here."""
-    data = [_entry(name, datasets[name]) for name in datasets]
+    data = [_dataset(name, datasets[name]) for name in datasets]
     models = [_entry(name, backbones[name]) for name in backbones if backbones[name].offered]
     cache = _cache()
     return {
@@ -71,6 +80,7 @@ def examine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": {package: _installed(package) for package in PACKAGES},
         "cache": cache,
+        "data_folders": [str(root) for root in roots()],
         "datasets": data,
         "backbones": models,
     }
@@ -87,7 +97,13 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     cache = report["cache"]
     writable = "" if cache["writable"] else ", NOT WRITABLE: set DELTAMASK_CACHE to a folder that is"
     console.print(
-        f"feature cache {cache['path']}: {cache['bytes'] / 1e6:.1f} MB in {cache['files']} files{writable}",
+        f"feature cache {cache['path']}: {human(cache['bytes'])} in {cache['files']} files, at most "
+        f"{human(cache_limit())} (DELTAMASK_CACHE_LIMIT){writable}",
+        soft_wrap=True,
+    )
+    console.print(
+        f"datasets are looked for in {', '.join(report['data_folders'])}, in folders named as torchvision names them; "
+        "folder:PATH reads your own images",
         soft_wrap=True,
     )
     for kind in ("datasets", "backbones"):
@@ -96,7 +112,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
             table.add_row(
                 entry["name"],
                 "yes" if entry["available"] else "no",
-                f"{entry['bytes'] / 1e6:.1f} MB",
+                human(entry["bytes"]),
                 entry["licence"],
                 entry["reason"],
             )

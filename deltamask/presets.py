@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deltamask import paper
 from deltamask.config import RunConfig
 
 PRESETS: dict[str, RunConfig] = {
@@ -21,7 +22,9 @@ PRESETS: dict[str, RunConfig] = {
 
 
 def preset(name: str) -> RunConfig:
-    """The config called `name`; KeyError names those that exist."""
+    """The config called `name`, one of PRESETS or `paper:BACKBONE:DATASET`; KeyError names those that exist."""
+    if name.startswith(paper.PREFIX):
+        return paper.preset(name)
     if name not in PRESETS:
-        raise KeyError(f"unknown preset {name!r}; presets: {', '.join(PRESETS)}")
+        raise KeyError(f"unknown preset {name!r}; presets: {', '.join(PRESETS)}, {paper.PREFIX}BACKBONE:DATASET")
     return PRESETS[name]

@@ -15,8 +15,9 @@ def memory_before(run: Run, round: int) -> Memory:
     """
     if run.config.method not in downlink.METHODS:
         raise StoreError(f"{run.config.method} sends no θ_g")
-    if not run.task:
-        raise StoreError(f"{run.id} has no task.json")
+    d, head_size = (run.task.get(name) for name in ("d", "head_size"))
+    if type(d) is not int or type(head_size) is not int:
+        raise StoreError(f"{run.path / 'task.json'} is missing or damaged")
     memory: Memory | None = None
     for past in range(1, round + 1) if run.config.downlink == "counts" else (round,):
         file = run.path / "payloads" / f"r{past:04d}-down.bin"
@@ -27,7 +28,7 @@ def memory_before(run: Run, round: int) -> Memory:
                 f"{run.id} has not kept the broadcast of round {past}: keep_payloads = few keeps those up to a "
                 "megabyte, all keeps all"
             ) from None
-        memory = downlink.receive(run.config, run.task["d"], run.task["head_size"], past, message, memory)
+        memory = downlink.receive(run.config, d, head_size, past, message, memory)
     assert memory is not None
     return memory
 

@@ -11,9 +11,10 @@ import filelock
 import numpy as np
 import torch
 
+from deltamask import sidecar
 from deltamask.config import RunConfig
 from deltamask.methods import methods
-from deltamask.methods.base import state_arrays
+from deltamask.methods.base import ClientReport, state_arrays
 from deltamask.records import RoundRecord
 from deltamask.simulation import Checkpoint, Observer, simulate
 from deltamask.store import RunFolder, StoreError, read_records, write_json
@@ -37,6 +38,7 @@ class Recorder(Observer):
     folder: RunFolder
     config: RunConfig
     show: Callable[[str, int, int], None]
+    d: int = 0
     round: int = -1
     _written: float = 0.0
     _progress: dict[str, Any] = field(default_factory=dict)
@@ -82,9 +84,16 @@ class Recorder(Observer):
             self.folder.write_broadcast(round, message)
 
     def payload(self, round: int, client: int, order: int, suffix: str, payload: bytes) -> None:
-        keep = {"none": 0, "few": FEW, "all": self.config.clients_per_round}[self.config.keep_payloads]
-        if order < keep:
+        if self._kept(order):
             self.folder.write_payload(round, client, suffix, payload)
+
+    def report(self, round: int, client: int, order: int, report: ClientReport) -> None:
+        if self._kept(order) and report.delta is not None and report.sent is not None:
+            only_here = sidecar.pack(report.delta, report.sent, self.d, round, client)
+            self.folder.write_payload(round, client, sidecar.SUFFIX, only_here)
+
+    def _kept(self, order: int) -> bool:
+        return order < {"none": 0, "few": FEW, "all": self.config.clients_per_round}[self.config.keep_payloads]
 
     def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
         self.folder.append(record.to_json())
@@ -131,6 +140,7 @@ def execute(
         recorder.round = start.round if start else -1
         task = load_task(config, recorder.progress)
         _describe(folder, task)
+        recorder.d = task.d
         for record in simulate(config, task=task, start=start, observer=recorder):
             on_record(record)
         recorder.status("finished")
@@ -179,6 +189,8 @@ def _describe(folder: RunFolder, task: Task) -> None:
             "label_counts": task.label_counts.tolist(),
             "train_samples": len(task.train_y),
             "test_samples": len(task.test_y),
+            "skipped": list(task.skipped),
+            "device": task.device.type,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         },

@@ -12,7 +12,7 @@ from deltamask.bookkeeping import RoundBook
 from deltamask.config import RunConfig
 from deltamask.courier import Courier, sampled_clients
 from deltamask.methods import methods
-from deltamask.methods.base import Method, State
+from deltamask.methods.base import ClientReport, Method, State
 from deltamask.records import RoundRecord
 from deltamask.task import Task, load_task
 
@@ -36,6 +36,9 @@ class Observer:
 
     def payload(self, round: int, client: int, order: int, suffix: str, payload: bytes) -> None:
         """A client's uplink message; it is the `order`-th of the round, from 0."""
+
+    def report(self, round: int, client: int, order: int, report: ClientReport) -> None:
+        """What only this client knows of its payload; called after `payload`."""
 
     def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
         """A round is over; called before its record is yielded."""
@@ -89,6 +92,7 @@ def play_round(
                 continue
             book.sent(client, upload)
             observer.payload(round, client, order, upload.suffix, upload.payload)
+            observer.report(round, client, order, upload.report)
             yield client, upload.payload
 
     with book.clock("server"):

@@ -6,7 +6,8 @@ rounds.jsonl      one RoundRecord a line; a torn last line is ignored
 state.safetensors the latest checkpoint, replaced atomically
 status.json       state, pid, progress, replaced atomically
 control           what a user asked of the running process: run, pause, step or stop
-payloads/         r0007-c03.png …, r0007-down.bin: what crossed the wire, up and down
+payloads/         r0007-c03.png …, r0007-down.bin: what crossed the wire, up and down; r0007-c03.flips: what only the
+                  client knew of it
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class RunFolder:
             ) from error
 
     def write_payload(self, round: int, client: int, suffix: str, payload: bytes) -> None:
-        """Keep one uplink message."""
+        """Keep one uplink message, or with another suffix what is known of it."""
         folder = self.path / "payloads"
         folder.mkdir(exist_ok=True)
         with write_atomic(folder / f"r{round:04d}-c{client:02d}{suffix}") as file:

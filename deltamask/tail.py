@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +20,8 @@ class Backbone:
     """A pretrained network, cut in two. Both modules are in evaluation mode with gradients off.
 
     trunk: (n, 3, size, size) → features. tail: features → (n, num_features). mean, std: per channel, for pixels in
-    [0, 1]. weights_id: what the weights are, for the feature cache.
+    [0, 1]. weights_id: what the weights are, for the feature cache. tokenize: of a text backbone, whose trunk reads
+    tokens instead: (n,) texts → (n, tokens) int64.
     """
 
     name: str
@@ -28,6 +32,7 @@ class Backbone:
     std: tuple[float, float, float]
     interpolation: str
     weights_id: str
+    tokenize: Callable[[Any], Tensor] | None = None
 
 
 def cut(blocks: list[nn.Module], masked_blocks: int, name: str) -> tuple[list[nn.Module], list[nn.Module]]:
@@ -42,6 +47,9 @@ def cut(blocks: list[nn.Module], masked_blocks: int, name: str) -> tuple[list[nn
 def freeze(module: nn.Module) -> nn.Module:
     """Evaluation mode (batch norms use their pretrained statistics), no gradients."""
     return module.eval().requires_grad_(False)
+
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,8 @@ class Tail:
     `effective`, run the module, read `grad`: nothing is allocated or copied layer by layer.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = copy.deepcopy(module).to(memory_format=torch.channels_last)
+    def __init__(self, module: nn.Module, device: torch.device = CPU) -> None:
+        self.module = copy.deepcopy(module).to(device).to(memory_format=torch.channels_last)
         parameters: list[nn.Parameter] = []
         self.layers: list[Layer] = []
         start = 0
@@ -87,7 +95,11 @@ class Tail:
         """Where each layer starts, then d."""
         return (*(layer.start for layer in self.layers), self.d)
 
+    def times(self, factor: npt.NDArray[np.float32] | npt.NDArray[np.bool_]) -> Tensor:
+        """`weights` ⊙ factor (d,): the effective weights under a mask or its probabilities."""
+        return self.weights * torch.from_numpy(factor).to(self.weights.device)
+
     def __call__(self, features: Tensor) -> Tensor:
         """Trunk features (n, …) to pooled vectors (n, num_features), through `effective`."""
-        pooled: Tensor = self.module(features)
+        pooled: Tensor = self.module(features.float())  # they may be kept in half precision
         return pooled

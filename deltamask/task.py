@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deltamask import backbones, datasets
+from deltamask import device as devices
+from deltamask.backbones import BackboneError
 from deltamask.config import RunConfig
-from deltamask.features import FeatureKey, Progress, trunk_features
+from deltamask.features import Progress, feature_key, load_features
 from deltamask.partition import Shards, dirichlet_split, label_counts
 from deltamask.tail import Tail
 
 EVALUATION_BATCH = 500
+EVALUATION_NUMBERS = 2**24  # in a batch's features: fewer samples at a time where a network is wide
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -27,7 +30,9 @@ def no_progress(what: str, done: int, total: int) -> None:
 class Task:
     """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices.
 
-    test_x, test_y: what accuracy is measured on; held-out training images with `evaluate_on = "validation"`.
+    test_x, test_y: what accuracy is measured on; held-out training images with `evaluate_on = "validation"`. The tail
+    is on a device; features and labels stay in main memory, and go there batch by batch. skipped: image files that
+    could not be read and were left out.
     """
 
     tail: Tail
@@ -38,6 +43,12 @@ class Task:
     shards: Shards
     classes: tuple[str, ...]
     num_features: int
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tail computes."""
+        return self.tail.weights.device
 
     @property
     def d(self) -> int:
@@ -61,46 +72,63 @@ class Task:
 
     @torch.inference_mode()
     def pooled(self, features: Tensor, effective: Tensor) -> Tensor:
-        """The tail's output for `features` with the weights `effective` (d,)."""
+        """The tail's output for `features` with the weights `effective` (d,), in main memory."""
         self.tail.effective.copy_(effective)
-        batches = range(0, len(features), EVALUATION_BATCH)
-        return torch.cat([self.tail(features[start : start + EVALUATION_BATCH]) for start in batches])
+        size = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // features[0].numel()))
+        parts = features.split(size)
+        return torch.cat([self.tail(part.to(self.device)).cpu() for part in parts])
+
+
+class _At(nn.Module):
+    """A trunk that computes on `device`, from and to main memory; always in full precision, as its output is kept."""
+
+    def __init__(self, trunk: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.trunk, self.device = trunk.to(device), device
+
+    def forward(self, samples: Tensor) -> Tensor:
+        features: Tensor = self.trunk(samples.to(self.device)).cpu()
+        return features
 
 
 def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     """Read the data, cut the backbone, compute or load trunk features, split the labels.
 
-    Raises KeyError (unknown names), DatasetError, BackboneError, OSError (cache not writable).
+    Raises KeyError (unknown names), DatasetError, BackboneError, DeviceError, CacheError, OSError (cache not writable).
     """
+    device = devices.pick(config.device)
     data = datasets.load(config.dataset)
-    backbone = backbones.build(config.backbone, config.masked_blocks)
-    key = FeatureKey(
-        backbone.name, backbone.weights_id, config.masked_blocks, data.name, data.fingerprint, config.image_size
-    )
-    if config.evaluate_on == "validation":
-        count = config.train_samples  # what follows them in the fixed order is held out
-        if count >= len(data.train_x):
+    backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
+    texts = isinstance(data.train_x, np.ndarray) and data.train_x.dtype.kind == "U"
+    if texts != (backbone.tokenize is not None):
+        reads, holds = ("images", "texts") if texts else ("texts", "images")
+        raise BackboneError(f"backbone {backbone.name} reads {reads}, and dataset {data.name} holds {holds}")
+    backbone = replace(backbone, trunk=_At(backbone.trunk, device))
+    key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
+    count, tested = config.train_samples, config.test_samples
+    held_out = config.evaluate_on == "validation"  # what follows the training samples in the fixed order
+    counts = (count + tested, 0) if held_out else (count, tested)
+    train, test = load_features(data, counts, key, backbone, progress, config.bad_images)
+    train_x, train_y = train.x, data.train_y[train.kept]
+    test_x, test_y = test.x, data.test_y[test.kept]
+    if held_out:
+        if len(train_x) <= count:
             raise datasets.DatasetError(
                 f"evaluate_on = 'validation' needs training images beyond train_samples = {count}, and "
-                f"{data.name} has {len(data.train_x)} in all: lower train_samples"
+                f"{data.name} has {len(train_x)} in all: lower train_samples"
             )
-        both = trunk_features(data.train_x, count + config.test_samples, "train", key, backbone, progress)
-        train_x, test_x, test_y = both[:count], both[count:], data.train_y[count : len(both)]
-    else:
-        train_x = trunk_features(data.train_x, config.train_samples, "train", key, backbone, progress)
-        test_x = trunk_features(data.test_x, config.test_samples, "test", key, backbone, progress)
-        test_y = data.test_y[: len(test_x)]
-    train_y = data.train_y[: len(train_x)]
+        train_x, test_x, train_y, test_y = train_x[:count], train_x[count:], train_y[:count], train_y[count:]
     shards = dirichlet_split(
         train_y, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
     )
     return Task(
-        tail=Tail(backbone.tail),
+        tail=Tail(backbone.tail, device),
         train_x=train_x,
-        train_y=torch.from_numpy(train_y),
+        train_y=torch.from_numpy(train_y.copy()),
         test_x=test_x,
         test_y=torch.from_numpy(test_y.copy()),
         shards=shards,
         classes=data.classes,
         num_features=backbone.num_features,
+        skipped=train.skipped + test.skipped,
     )

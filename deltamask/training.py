@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from deltamask import lora, noise
 from deltamask.config import RunConfig, Schedule
+from deltamask.device import mixed_precision
 from deltamask.masks import ONE, SCORE_CLIP, Theta, to_fixed, to_float
 from deltamask.task import Task
 
@@ -59,12 +60,12 @@ class ScoreStep:
         self, task: Task, head: Head, theta: Theta, lr: float, eps: float, bits: np.random.BitGenerator | None
     ) -> None:
         self.task, self.tail, self.bits = task, task.tail, bits
-        self.weight, self.bias = split_head(head, task)
-        self.scores = torch.from_numpy(to_float(theta)).logit_().requires_grad_(True)
-        self.scores.grad = torch.empty(task.d)
+        self.weight, self.bias = (part.to(task.device) for part in split_head(head, task))
+        self.scores = torch.from_numpy(to_float(theta)).to(task.device).logit_().requires_grad_(True)
+        self.scores.grad = torch.empty_like(self.scores)
         self.optimizer = torch.optim.Adam([self.scores], lr=lr, eps=eps, fused=True)
-        self.probability, self.scratch = torch.empty(task.d), torch.empty(task.d)
-        self.mask = torch.empty(task.d, dtype=torch.bool)
+        self.probability, self.scratch = torch.empty_like(self.scores.grad), torch.empty_like(self.scores.grad)
+        self.mask = torch.empty_like(self.scores.grad, dtype=torch.bool)
 
     @torch.no_grad()
     def draw(self) -> None:
@@ -82,8 +83,11 @@ class ScoreStep:
     def learn(self, index: Tensor) -> Tensor:
         """Cross-entropy of the masked network on the samples `index`, its gradient left in the tail."""
         self.tail.grad.zero_()
-        pooled = self.tail(self.task.train_x[index])
-        loss = functional.cross_entropy(functional.linear(pooled, self.weight, self.bias), self.task.train_y[index])
+        device = self.task.device
+        with mixed_precision(device):
+            pooled = self.tail(self.task.train_x[index].to(device)).float()
+        logits = functional.linear(pooled, self.weight, self.bias)
+        loss = functional.cross_entropy(logits, self.task.train_y[index].to(device))
         loss.backward()
         return loss.detach()
 
@@ -118,7 +122,7 @@ def train_scores(
     if not torch.isfinite(step.scores).all():
         raise FloatingPointError("scores are no longer finite: lower lr")
     steps = -(-len(shard) // config.batch_size)
-    theta_client = to_fixed(torch.sigmoid(step.scores.detach().double()).numpy())
+    theta_client = to_fixed(torch.sigmoid(step.scores.detach().cpu().double()).numpy())
     return Trained(theta_client, float(torch.stack(losses[-steps:]).mean()))
 
 
@@ -140,14 +144,14 @@ def train_weights(task: Task, values: Values, config: RunConfig, *, round: int, 
     loss, head = _train_with_head(
         task, values[task.d :], [weights], forward, lambda: None, config, round=round, client=client
     )
-    return _finite(np.concatenate([weights.detach().numpy(), head])), loss
+    return _finite(np.concatenate([weights.detach().cpu().numpy(), head])), loss
 
 
 def train_adapters(task: Task, values: Values, config: RunConfig, *, round: int, client: int) -> tuple[Values, float]:
     """The same for LoRA's adapters (arXiv 2106.09685) and the head. values: (adapters' size + head_size,)."""
     size = len(values) - task.head_size
-    flat = torch.from_numpy(values[:size].copy()).requires_grad_(True)
-    flat.grad = torch.empty(size)
+    flat = torch.from_numpy(values[:size].copy()).to(task.device).requires_grad_(True)
+    flat.grad = torch.empty_like(flat)
     pairs = lora.split(flat.detach(), task.tail, config.lora_rank)
     gradients = lora.split(flat.grad, task.tail, config.lora_rank)
 
@@ -159,7 +163,7 @@ def train_adapters(task: Task, values: Values, config: RunConfig, *, round: int,
         lora.chain_gradients(task.tail, pairs, gradients)
 
     loss, head = _train_with_head(task, values[size:], [flat], forward, gather, config, round=round, client=client)
-    return _finite(np.concatenate([flat.detach().numpy(), head])), loss
+    return _finite(np.concatenate([flat.detach().cpu().numpy(), head])), loss
 
 
 def _train_with_head(
@@ -167,7 +171,7 @@ def _train_with_head(
     config: RunConfig, *, round: int, client: int,
 ) -> tuple[float, Head]:  # fmt: skip
     """The loop of both. before: make the tail ready; after: turn the tail's gradient into the parameters'."""
-    weight, bias = (part.clone().requires_grad_(True) for part in split_head(head, task))
+    weight, bias = (part.to(task.device).requires_grad_(True) for part in split_head(head, task))
     lr = scheduled(config.weight_lr, config.lr_schedule, round, config.rounds)
     optimizer = torch.optim.Adam([*parameters, weight, bias], lr=lr, fused=True)
     rng = noise.generator(config.seed, "batches", round=round, client=client)
@@ -175,14 +179,16 @@ def _train_with_head(
     for index in batches(task.shards[client], config.batch_size, config.local_epochs, rng):
         before()
         weight.grad = bias.grad = None
-        pooled = task.tail(task.train_x[index])
-        loss = functional.cross_entropy(functional.linear(pooled, weight, bias), task.train_y[index])
+        with mixed_precision(task.device):
+            pooled = task.tail(task.train_x[index].to(task.device)).float()
+        labels = task.train_y[index].to(task.device)
+        loss = functional.cross_entropy(functional.linear(pooled, weight, bias), labels)
         loss.backward()
         losses.append(loss.detach())
         after()
         optimizer.step()
     steps = -(-len(task.shards[client]) // config.batch_size)
-    trained = torch.cat([weight.detach().reshape(-1), bias.detach()]).numpy()
+    trained = torch.cat([weight.detach().reshape(-1), bias.detach()]).cpu().numpy()
     return float(torch.stack(losses[-steps:]).mean()), trained
 
 

@@ -141,7 +141,7 @@ def test_clamping_text_out_of_range_gives_a_valid_value_and_a_note(name: str) ->
 def test_clamping_leaves_good_text_alone_and_drops_nonsense(name: str) -> None:
     default = RunConfig.model_fields[name].default
     assert clamp_fields({name: str(default)}) == ({name: default}, [])
-    if name not in ("backbone", "dataset"):  # any text may name one; the registry answers later
+    if name not in ("backbone", "weights", "dataset"):  # any text may name one; what is named answers later
         usable, (note,) = clamp_fields({name: "bogus"})
         assert usable == {}
         assert note == f"{name} = 'bogus' is out of range ({field_range(name)}): using {default}"
@@ -188,7 +188,7 @@ def test_run_id_is_stable_and_names_method_and_dataset() -> None:
 
 
 def test_run_id_differs_whenever_any_field_does() -> None:
-    changed: dict[str, Any] = {"backbone": "tiny", "dataset": "digits"}
+    changed: dict[str, Any] = {"backbone": "tiny", "dataset": "digits", "weights": "random"}
     for name in NUMERIC:
         default = RunConfig.model_fields[name].default
         changed[name] = (default / 2 or 0.5) if isinstance(default, float) else default + 1
@@ -199,7 +199,9 @@ def test_run_id_differs_whenever_any_field_does() -> None:
         )
     assert changed.keys() == RunConfig.model_fields.keys()
     ids = {RunConfig(**{name: value}).run_id for name, value in changed.items()} | {RunConfig().run_id}
-    assert len(ids) == len(changed) + 1
+    assert len(ids) == len(changed)  # `device` says where, not what: it has the id of the default
+    assert RunConfig(device="cuda").run_id == RunConfig(device="cpu").run_id == RunConfig().run_id
+    assert "random" in RunConfig(weights="random").run_id
 
 
 def test_presets_are_distinct_configs_and_unknown_ones_list_them() -> None:

@@ -31,7 +31,7 @@ def _block() -> nn.Module:
     return nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.BatchNorm2d(WIDTH), nn.ReLU())
 
 
-def build(masked_blocks: int) -> Backbone:
+def build(masked_blocks: int, weights: str = "random", image_size: int = 32) -> Backbone:
     """Convolutions with biases, batch norms with statistics of their own, pooling, a linear layer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(20)

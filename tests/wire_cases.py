@@ -21,6 +21,7 @@ from deltamask.config import RunConfig
 from deltamask.downlink import Change, Memory
 from deltamask.masks import THETA_MAX, THETA_MIN, Positions, flips, to_fixed
 from deltamask.noise import PublicNoise
+from deltamask.updates import UpdateContext, updates
 
 GOLDEN = Path(__file__).parent / "golden"
 SEED, ROUND, CLIENT, D = 11, 7, 3, 512
@@ -81,6 +82,15 @@ def golden_head() -> np.ndarray:
     return (np.arange(40, dtype=np.float32) - 20) / 8
 
 
+UPDATE_LENGTH = 600  # two buckets of QSGD, two blocks of a rotation
+
+
+def golden_update() -> np.ndarray:
+    """Values of both signs over three orders of magnitude, by a formula."""
+    i = np.arange(UPDATE_LENGTH)
+    return ((i * 40503 % 2001 - 1000) / 2.0 ** (10 + i % 10)).astype(np.float32)
+
+
 def digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
@@ -111,6 +121,14 @@ def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
             codec.suffix,
             lambda codec=codec: codec.encode(golden_positions(), of),  # type: ignore[misc]
             lambda payload, codec=codec: codec.decode(payload, of),  # type: ignore[misc]
+        )
+    at = UpdateContext(SEED, ROUND, CLIENT)
+    for name in updates:
+        update = updates[name]
+        table[name] = (
+            update.suffix,
+            lambda update=update: update.encode(golden_update(), at),  # type: ignore[misc]
+            lambda payload, update=update: update.decode(payload, UPDATE_LENGTH, at),  # type: ignore[misc]
         )
     return table
 

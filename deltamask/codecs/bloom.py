@@ -22,6 +22,7 @@ from deltamask.masks import Positions
 
 FIELDS = struct.Struct("<IBI")  # m, bits of the filter; hashes; positives that P0 speaks of (0 without it)
 MAX_HASHES = 32
+SALT = 0x9E3779B97F4A7C15  # so that hash 0 of position 0 is not 0
 MIN_BITS = 128  # a handful of keys in fewer bits would miss the rate
 FPR = 2.0**-8  # that of `bfuse8`, so that both can be compared
 
@@ -50,9 +51,9 @@ def build(positions: Positions, fpr: float) -> BloomFilter:
 
 
 @numba.njit(cache=True, inline="always")
-def _slot(position: np.uint64, turn: int, m: np.uint64) -> np.uint64:
+def slot_of(position: np.uint64, turn: int, m: np.uint64) -> np.uint64:
     """The slot of hash number `turn`. Independent hashes: double hashing misses the rate on small filters."""
-    h = murmur64(position * np.uint64(MAX_HASHES) + np.uint64(turn) + np.uint64(0x9E3779B97F4A7C15))
+    h = murmur64(position * np.uint64(MAX_HASHES) + np.uint64(turn) + np.uint64(SALT))
     return ((h >> np.uint64(32)) * m) >> np.uint64(32)
 
 
@@ -60,7 +61,7 @@ def _slot(position: np.uint64, turn: int, m: np.uint64) -> np.uint64:
 def _insert(positions, m, hashes, bits):  # type: ignore[no-untyped-def]
     for position in positions:
         for turn in range(hashes):
-            slot = _slot(np.uint64(position), turn, m)
+            slot = slot_of(np.uint64(position), turn, m)
             bits[slot >> np.uint64(3)] |= np.uint8(1 << (slot & np.uint64(7)))
 
 
@@ -69,7 +70,7 @@ def _members(bits, m, hashes, start, stop, found):  # type: ignore[no-untyped-de
     for index in range(stop - start):
         inside = True
         for turn in range(hashes):
-            slot = _slot(np.uint64(start + index), turn, m)
+            slot = slot_of(np.uint64(start + index), turn, m)
             if not (bits[slot >> np.uint64(3)] >> np.uint8(slot & np.uint64(7))) & 1:
                 inside = False
                 break
@@ -116,22 +117,26 @@ class BloomCodec:
         return min(0.5, max(2.0**-MAX_HASHES, 2.08 * count / d)) if self.exact else FPR
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
+        filter, count, judged = self.parse(payload, context)
+        positives = scan(lambda start, stop: members(filter, start, stop), context.d)
+        if not self.exact:
+            return positives
+        if count != len(positives):
+            raise DecodeError(f"message judges {count} positives, its filter has {len(positives)}")
+        verdicts = np.unpackbits(np.frombuffer(judged, np.uint8), bitorder="little")
+        if verdicts[count:].any():
+            raise DecodeError("the last byte of verdicts has bits left over")
+        return positives[verdicts[:count].astype(np.bool_)]
+
+    def parse(self, payload: bytes, context: CodecContext) -> tuple[BloomFilter, int, memoryview]:
+        """(filter, positives that P0 judges, its verdicts as bytes), every field checked. Raises DecodeError."""
         d = context.d
         most = HEADER_BYTES + FIELDS.size + 6 * d + d // 8 + 64  # MAX_HASHES / ln 2 = 46.2 bits a flip at the worst
         message = png.read_fields(payload, FIELDS, most, self._body_bytes)
         body = unseal(message, self.name, context.round, context.client, d)
         m, hashes, count = FIELDS.unpack_from(body)
         split = FIELDS.size + -(-m // 8)
-        filter = BloomFilter(m, hashes, np.frombuffer(body[FIELDS.size : split], np.uint8))
-        positives = scan(lambda start, stop: members(filter, start, stop), d)
-        if not self.exact:
-            return positives
-        if count != len(positives):
-            raise DecodeError(f"message judges {count} positives, its filter has {len(positives)}")
-        verdicts = np.unpackbits(np.frombuffer(body[split:], np.uint8), bitorder="little")
-        if verdicts[count:].any():
-            raise DecodeError("the last byte of verdicts has bits left over")
-        return positives[verdicts[:count].astype(np.bool_)]
+        return BloomFilter(m, hashes, np.frombuffer(body[FIELDS.size : split], np.uint8)), count, body[split:]
 
     def _body_bytes(self, m: int, hashes: int, count: int) -> int:
         if hashes > MAX_HASHES or (hashes == 0) != (m == 0):

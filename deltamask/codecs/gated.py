@@ -13,7 +13,7 @@ import numpy as np
 
 from deltamask.codecs import png, side
 from deltamask.codecs.base import CHUNK, CodecContext, checked, codecs, scan, seal, unseal
-from deltamask.codecs.fuse import FIELDS, build, fingerprint_bytes, members, most_bytes, pack, unpack
+from deltamask.codecs.fuse import FIELDS, FuseFilter, build, fingerprint_bytes, members, most_bytes, pack, unpack
 from deltamask.masks import Positions
 
 GATE = struct.Struct("<H")  # largest distance of a flip, in 1/256 nat
@@ -39,6 +39,13 @@ class GatedFuseCodec:
         return png.write(seal(self.name, context.round, context.client, context.d, body))
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
+        gate, filter = self.parse(payload, context)
+        return scan(
+            lambda start, stop: members(filter, start, stop) & (side.distances(context, start, stop) <= gate), context.d
+        )
+
+    def parse(self, payload: bytes, context: CodecContext) -> tuple[int, FuseFilter]:
+        """(gate in 1/256 nat, filter), every field checked. Raises DecodeError."""
         d = context.d
         body_bytes = fingerprint_bytes(self.width)
         message = png.read_fields(
@@ -46,10 +53,7 @@ class GatedFuseCodec:
         )
         body = unseal(message, self.name, context.round, context.client, d)
         (gate,) = GATE.unpack_from(body)
-        filter = unpack(body[GATE.size :], self.width)
-        return scan(
-            lambda start, stop: members(filter, start, stop) & (side.distances(context, start, stop) <= gate), d
-        )
+        return gate, unpack(body[GATE.size :], self.width)
 
 
 def farthest(positions: Positions, context: CodecContext) -> int:

@@ -64,13 +64,20 @@ def _slot(h: np.uint64, turn: np.uint64, block_length: np.uint64) -> np.uint64:
     return ((turned & np.uint64(0xFFFFFFFF)) * block_length) >> np.uint64(32)
 
 
+@numba.njit(cache=True, inline="always")
+def slots_of(h: np.uint64, block_length: np.uint64) -> tuple:
+    """(h0, h1, h2): the three slots that a key with hash h asks, one in each third."""
+    h0 = _slot(h, np.uint64(0), block_length)
+    h1 = _slot(h, np.uint64(21), block_length) + block_length
+    h2 = _slot(h, np.uint64(42), block_length) + block_length + block_length
+    return h0, h1, h2
+
+
 @numba.njit(cache=True)
 def _members(fingerprints, seed, block_length, width_mask, start, stop, found):  # type: ignore[no-untyped-def]
     for index in range(stop - start):
         h = murmur64(np.uint64(start + index) + seed)
-        h0 = _slot(h, np.uint64(0), block_length)
-        h1 = _slot(h, np.uint64(21), block_length) + block_length
-        h2 = _slot(h, np.uint64(42), block_length) + block_length + block_length
+        h0, h1, h2 = slots_of(h, block_length)
         stored = np.uint64(fingerprints[h0]) ^ np.uint64(fingerprints[h1]) ^ np.uint64(fingerprints[h2])
         found[index] = ((h ^ (h >> np.uint64(32)) ^ stored) & width_mask) == np.uint64(0)
 

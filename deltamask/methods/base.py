@@ -27,12 +27,13 @@ T = TypeVar("T")
 class ClientReport:
     """What only the client knows, measured for the record. None of it crosses the wire.
 
-    flips: |Δ| before κ. sent: Δ', the positions that were encoded. entropy_*: bits per parameter. None where the method
-    has no such thing.
+    flips: |Δ| before κ. delta: Δ itself. sent: Δ', the positions that were encoded. entropy_*: bits per parameter. None
+    where the method has no such thing.
     """
 
     loss: float
     flips: int | None = None
+    delta: Positions | None = None
     sent: Positions | None = None
     entropy_iid: float | None = None
     entropy_side: float | None = None

@@ -57,6 +57,7 @@ def send_flips(
     report = ClientReport(
         loss=trained.loss,
         flips=len(flips),
+        delta=flips,
         sent=sent,
         entropy_iid=entropy.entropy_iid(len(sent), task.d) / task.d,
         entropy_side=entropy.entropy_side(sent, both_know) / task.d,

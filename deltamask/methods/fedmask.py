@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from deltamask import training
@@ -34,7 +33,7 @@ def client_update(task: Task, config: RunConfig, round: int, client: int, memory
 
 def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
     """w ⊙ [θ_g > ½]: the method's only mask."""
-    yield "threshold", task.tail.weights * torch.from_numpy(state.theta > ONE // 2)
+    yield "threshold", task.tail.times(state.theta > ONE // 2)
 
 
 methods.register("fedmask")(

@@ -24,7 +24,7 @@ UPDATE_CODECS = {"finetune": None, "signsgd": "signsgd", "qsgd": "qsgd", "drive"
 
 def init(task: Task, config: RunConfig, head: Head) -> VectorState:
     """The pretrained weights."""
-    return fedavg.start(task, task.tail.weights.numpy(), head)
+    return fedavg.start(task, task.tail.weights.cpu().numpy(), head)
 
 
 def count(task: Task, config: RunConfig) -> int:
@@ -33,7 +33,7 @@ def count(task: Task, config: RunConfig) -> int:
 
 def effective(task: Task, config: RunConfig, state: VectorState, round: int) -> Iterator[tuple[str, Tensor]]:
     """The weights as they are."""
-    yield "mean", torch.from_numpy(state.values[: task.d])
+    yield "mean", torch.from_numpy(state.values[: task.d]).to(task.device)
 
 
 for _name, _codec in UPDATE_CODECS.items():

@@ -30,7 +30,7 @@ def count(task: Task, config: RunConfig) -> int:
 
 def effective(task: Task, config: RunConfig, state: VectorState, round: int) -> Iterator[tuple[str, Tensor]]:
     """w + B·A."""
-    adapters = torch.from_numpy(state.values[: count(task, config)].copy())
+    adapters = torch.from_numpy(state.values[: count(task, config)].copy()).to(task.device)
     yield "mean", lora.effective(task.tail, lora.split(adapters, task.tail, config.lora_rank))
 
 

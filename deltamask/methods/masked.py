@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from deltamask import aggregation, downlink, noise
@@ -92,7 +91,7 @@ def fold_masks(
 
 def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
     """w ⊙ θ_g (mean, the headline: no draw in it, so it has the least variance), w ⊙ [θ_g > ½], and w ⊙ one sample."""
-    yield "mean", task.tail.weights * torch.from_numpy(to_float(state.theta))
-    yield "threshold", task.tail.weights * torch.from_numpy(state.theta > ONE // 2)
+    yield "mean", task.tail.times(to_float(state.theta))
+    yield "threshold", task.tail.times(state.theta > ONE // 2)
     u = noise.generator(config.seed, "evaluation", round=round).integers(0, ONE, task.d, np.uint16)
-    yield "sampled", task.tail.weights * torch.from_numpy(sample(state.theta, u))
+    yield "sampled", task.tail.times(sample(state.theta, u))

@@ -1,0 +1,103 @@
+"""Bits, error and time of every update codec: the tables of docs/updates.md.
+
+    python benchmarks/updates.py [--seed 0]
+
+Writes benchmarks/results/updates.json and prints the tables. Times are of one thread's own work (thread_time), the best
+of five.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from deltamask.updates import UpdateContext, updates
+
+RESULTS = Path(__file__).parent / "results" / "updates.json"
+ORDER = ("fp32", "fp16", "signsgd", "qsgd", "drive", "eden4", "eden1", "eden0.5")
+LENGTHS = {"tail": 1_009_792, "adapter": 10_000}  # the default task's weights; what a small LoRA sends
+VECTORS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "Gaussian": lambda rng, n: rng.normal(0, 1e-3, n),
+    "Student t(3)": lambda rng, n: 1e-3 * rng.standard_t(3, n),
+}
+CLIENTS, REPEATS = 16, 5
+
+
+def nmse(decoded: np.ndarray, values: np.ndarray) -> float:
+    """‖x̂ − x‖² / ‖x‖²."""
+    return float(np.square(decoded - values, dtype=np.float64).sum() / np.square(values, dtype=np.float64).sum())
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of this thread, the best of REPEATS, after one call that compiles."""
+    work()
+    best = float("inf")
+    for _ in range(REPEATS):
+        start = time.thread_time()
+        work()
+        best = min(best, time.thread_time() - start)
+    return best
+
+
+def measure(name: str, values: np.ndarray, seed: int) -> dict[str, float]:
+    """One codec on one vector: bits a value, error of one client, error of the mean of CLIENTS that send the same."""
+    codec, n = updates[name], len(values)
+    total, errors, sent = np.zeros(n), [], 0
+    for client in range(CLIENTS):
+        at = UpdateContext(seed, 1, client)
+        payload = codec.encode(values, at)
+        decoded = codec.decode(payload, n, at)
+        sent += len(payload)
+        errors.append(nmse(decoded, values))
+        total += decoded
+    return {"bits": 8 * sent / CLIENTS / n, "nmse": float(np.mean(errors)), "mean": nmse(total / CLIENTS, values)}
+
+
+def speed(name: str, values: np.ndarray, seed: int) -> dict[str, float]:
+    """Nanoseconds a value."""
+    codec, n, at = updates[name], len(values), UpdateContext(seed, 1, 0)
+    payload = codec.encode(values, at)
+    encode, decode = timed(lambda: codec.encode(values, at)), timed(lambda: codec.decode(payload, n, at))
+    return {"encode_ns": 1e9 * encode / n, "decode_ns": 1e9 * decode / n}
+
+
+def tables(results: dict) -> str:
+    """Markdown."""
+    lines = []
+    for length, n in LENGTHS.items():
+        lines.append(f"\nn = {n:,}\n")
+        heads = [f"{label}: bits a value | error | of the mean of {CLIENTS}" for label in VECTORS]
+        heads += ["encode, ns | decode, ns"] if length == "tail" else []
+        lines.append("| codec | " + " | ".join(heads) + " |")
+        lines.append("|---" * (1 + sum(head.count("|") + 1 for head in heads)) + "|")
+        for name in ORDER:
+            row = results["codecs"][name]
+            cells = [f"{r['bits']:.3f} | {r['nmse']:.3g} | {r['mean']:.3g}" for r in row[length].values()]
+            cells += [f"{row['speed']['encode_ns']:.1f} | {row['speed']['decode_ns']:.1f}"] if length == "tail" else []
+            lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    seed = parser.parse_args().seed
+    results: dict = {"seed": seed, "clients": CLIENTS, "lengths": LENGTHS, "codecs": {name: {} for name in ORDER}}
+    for length, n in LENGTHS.items():
+        for label, make in VECTORS.items():
+            values = make(np.random.default_rng(seed), n).astype(np.float32)
+            for name in ORDER:
+                results["codecs"][name].setdefault(length, {})[label] = measure(name, values, seed)
+                if length == "tail" and label == "Gaussian":
+                    results["codecs"][name]["speed"] = speed(name, values, seed)
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    print(tables(results))
+
+
+if __name__ == "__main__":
+    main()
