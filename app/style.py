@@ -23,8 +23,9 @@ STYLE = """<style>
 h1 {padding-top: 0 !important;}
 h2 {padding-top: 1.2rem !important;}
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
-button[kind="segmented_controlActive"], button[kind="segmented_controlActive"] p,
+[role="radio"][aria-checked="true"], [role="radio"][aria-checked="true"] p,
 [data-testid="stTab"][aria-selected="true"] p {color: inherit !important; font-weight: 600;}
+[data-testid="stCaptionContainer"] {color: inherit !important; opacity: .8;}
 .lead {font-size: 1.05rem; margin: 0; max-width: 62rem; line-height: 1.5;}
 .legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
 .legend span {display: inline-flex; align-items: center; gap: .4rem; white-space: nowrap;}

@@ -26,7 +26,9 @@ MAX_ENTRIES = 20_000
 MAX_BYTES = 400_000_000  # of all files together, inflated
 MAX_JSON = 50_000_000  # of one JSON file, inflated
 CHUNK = 1 << 20
-NAMES = re.compile(r"config\.json|task\.json|status\.json|rounds\.jsonl|payloads/r\d{4,7}-(c\d{2,7}|down)\.(png|bin)")
+NAMES = re.compile(
+    r"config\.json|task\.json|status\.json|rounds\.jsonl|payloads/r\d{4,7}-(c\d{2,7}\.(png|bin|flips)|down\.bin)"
+)
 IGNORED = re.compile(r"run\.log|run\.lock|control|state\.safetensors|\.DS_Store|__MACOSX.*")
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 

@@ -31,6 +31,8 @@ def files() -> Files:
         "mine/status.json": json.dumps({"state": "finished", "pid": 1, "pid_started": 0.0}).encode(),
         "mine/rounds.jsonl": b"".join(json.dumps(record).encode() + b"\n" for record in run.records[:3]),
         "mine/payloads/r0001-c00.png": (run.path / "payloads" / "r0001-c00.png").read_bytes(),
+        "mine/payloads/r0001-c00.flips": b"what only the client knew",
+        "mine/payloads/r0001-down.bin": b"a broadcast",
     }
 
 
@@ -125,7 +127,7 @@ def test_a_bomb_is_refused_by_what_it_says_and_by_what_it_is(
 
 def test_too_many_entries_are_refused(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpack, "MAX_ENTRIES", 4)
-    refused(zipped(files), tmp_path, "5 entries, at most 4")
+    refused(zipped(files), tmp_path, "7 entries, at most 4")
 
 
 @pytest.mark.parametrize("data", [b"", b"no zip", b"PK\x03\x04" + bytes(50), b"PK\x05\x06" + bytes(18)])
