@@ -90,9 +90,8 @@ def draw(chosen: Settings) -> None:
     state = st.session_state
     if state.learn_playing and time.monotonic() - state.get("learn_since", 0) >= PACE - 0.5:
         go(state.learn_step + 1)
-        if state.learn_step == LAST:
-            state.learn_playing = False
-            st.rerun()
+        state.learn_playing = state.learn_step < LAST
+        st.rerun()  # the path above shows where we are
     round, scene = played(chosen), SCENES[state.learn_step]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         at = state.learn_step

@@ -34,6 +34,7 @@ def draw(opened: Opened) -> None:
     with st.container(horizontal=True, gap="small"):
         for name, (offset, value, repair) in _ideas(opened).items():
             st.button(name, key=f"idea_{name}", on_click=_set, args=(offset, value, repair))
+        st.button("The byte chosen above", key="idea_chosen", on_click=_take_chosen, args=(opened,))
     place = st.columns([2, 1, 1, 2], vertical_alignment="bottom")
     where = place[0].radio("Change", [PIXEL, FILE], key="break_where", horizontal=True)
     content = opened.glass.pixels if where == PIXEL and opened.glass.picture else opened.data
@@ -87,6 +88,11 @@ def _ideas(opened: Opened) -> dict[str, tuple[int, int, bool]]:
 
 def _set(offset: int, value: int, repair: bool) -> None:
     st.session_state.update(break_where=PIXEL, break_offset=offset, break_value=value, break_repair=repair)
+
+
+def _take_chosen(opened: Opened) -> None:
+    offset = st.session_state.wire_byte
+    _set(offset, opened.glass.pixels[offset] ^ 1, st.session_state.break_repair)
 
 
 def _draw_verdict(opened: Opened, verdict: sabotage.Verdict, broken: bytes) -> None:

@@ -11,6 +11,7 @@ from wire_open import Opened, StoreError, plain, who_asks
 
 from deltamask import glass as under
 from deltamask import lookup, masks
+from deltamask.codecs.base import HEADER_BYTES
 from deltamask.lookup import BloomFilter, Lookup
 from deltamask.masks import Positions
 
@@ -26,10 +27,9 @@ HEX = '<code style="font-size:.85em">{}</code>'
 def start(opened: Opened) -> None:
     """Put byte and position into the session, from the link the first time, always inside the payload's range."""
     notes: list[str] = []
-    slots = opened.glass.slots
-    first_position = int(opened.flips.decoded[0]) if opened.flips and len(opened.flips.decoded) else 0
+    first_position = _first_flip(opened)
     for name, default, most in (
-        ("byte", slots.start if slots else min(24, len(opened.glass.pixels) - 1), len(opened.glass.pixels) - 1),
+        ("byte", _first_byte(opened, first_position), len(opened.glass.pixels) - 1),
         ("position", first_position, opened.context.d - 1),
     ):
         key = f"wire_{name}"
@@ -50,6 +50,25 @@ def start(opened: Opened) -> None:
         st.info(f"From the link: {note}", icon=":material/link:")
 
 
+def _first_flip(opened: Opened) -> int:
+    """A flip to begin with: one that was sent, if that is known."""
+    if opened.flips is None:
+        return 0
+    known = opened.flips.decoded if opened.flips.sent is None else opened.flips.sent
+    return int(known[len(known) // 2]) if len(known) else 0
+
+
+def _first_byte(opened: Opened, position: int) -> int:
+    """A byte to begin with: the first slot that the position asks, or what follows the header."""
+    marks = _marks(opened, _ask(opened, position))
+    return marks[0][0] if marks else min(HEADER_BYTES, len(opened.glass.pixels) - 1)
+
+
+def _ask(opened: Opened, position: int) -> Lookup | None:
+    filter = opened.glass.filter
+    return lookup.look_up(filter, position) if filter is not None and lookup.slot_count(filter) else None
+
+
 @st.fragment
 def draw(opened: Opened) -> None:
     """The picture, the chosen byte, and the lookup of the chosen position; redrawn without the rest of the page."""
@@ -62,9 +81,7 @@ def draw(opened: Opened) -> None:
             help="Offset in the message: pixels row by row from the top left. Or click the picture.",
         )  # fmt: skip
         _draw_byte(opened, st.session_state.wire_byte)
-    answer = None
-    if glass.filter is not None and lookup.slot_count(glass.filter):
-        answer = lookup.look_up(glass.filter, st.session_state.wire_position)
+    answer = _ask(opened, st.session_state.wire_position)
     with left:
         label = f"The payload as {glass.width} by {glass.height} pixels. Arrow keys move, Enter chooses a pixel."
         wire_picture.draw(glass, st.session_state.wire_byte, _marks(opened, answer), label, _picked)

@@ -14,7 +14,7 @@ from deltamask.codecs import DecodeError
 from deltamask.evidence import Flips, Layer, RecordedContext
 from deltamask.glass import Glass
 from deltamask.masks import Positions
-from deltamask.store import Payload, Run, StoreError, list_runs, load_run
+from deltamask.store import PAYLOAD_NAME, Payload, Run, StoreError, list_runs, load_run
 
 PREFERRED = ("fashion", "fashion-paper", "fashion-gap")  # what a first visit opens, if it is there
 ESCAPED = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|<>$~:&"})
@@ -43,7 +43,7 @@ def plain(text: object) -> str:
 
 def choose() -> tuple[Run, Payload] | None:
     """Draw the three selectors, in step with the URL. None if there is nothing to open, which is then said."""
-    runs = {run.id: run for run in list_runs() if run.payloads()}
+    runs = {run.id: run for run in list_runs() if _has_payloads(run)}
     if not runs:
         st.info("No run has kept a payload yet. Press **Run** in the Lab, with *Keep payloads* set to few or all.")
         return None
@@ -74,6 +74,11 @@ def choose() -> tuple[Run, Payload] | None:
         st.info(f"From the link: {note}", icon=":material/link:")
     st.query_params.update({"run": name, "round": str(round), "client": str(client)})
     return run, next(one for one in payloads if (one.round, one.client) == (round, client))
+
+
+def _has_payloads(run: Run) -> bool:
+    """Whether any is kept: one look into the folder, for there may be hundreds of runs with hundreds of payloads."""
+    return any(PAYLOAD_NAME.fullmatch(path.name) for path in (run.path / "payloads").glob("r*-c*"))
 
 
 def _middle(rounds: list[int]) -> int:

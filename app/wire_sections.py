@@ -136,10 +136,9 @@ def draw_false_flips(opened: Opened) -> None:
         return
     d = opened.context.d
     lines = [
-        (record["round"], line["kept"], line["false_flips"], line["client"])
-        for record in opened.run.records
-        for line in record.get("clients", [])
-        if type(line.get("kept")) is int and type(line.get("false_flips")) is int and type(record["round"]) is int
+        (round, line["kept"], line["false_flips"], line["client"])
+        for round, line in evidence.client_lines(opened.run)
+        if type(line.get("kept")) is int and type(line.get("false_flips")) is int
     ]
     here = next(
         ((r, false) for r, _, false, client in lines if (r, client) == (opened.payload.round, opened.payload.client)),

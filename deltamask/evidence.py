@@ -6,6 +6,7 @@ A folder may come from anywhere: whatever is in it, the only exceptions are Deco
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,7 +21,7 @@ from deltamask.noise import PublicNoise
 from deltamask.replay import theta_before
 from deltamask.store import Payload, Run, StoreError
 
-MAX_D = 100_000_000  # a viewer asks every position; a folder that promises more is not looked at
+MAX_D = 50_000_000  # a viewer asks every position; a folder that promises more is not looked at
 MAX_FILE = 1 << 28  # bytes
 
 
@@ -133,24 +134,26 @@ def flips_of(run: Run, payload: Payload, data: bytes, context: CodecContext) -> 
     return Flips(decoded, delta, sent)
 
 
+def client_lines(run: Run) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(round, line) of every client in the run's records; what is no such line is passed over."""
+    for record in run.records:
+        clients = record.get("clients")
+        for line in clients if isinstance(clients, list) else ():
+            if isinstance(line, dict) and type(line.get("client")) is int and type(record["round"]) is int:
+                yield record["round"], line
+
+
 def client_record(run: Run, round: int, client: int) -> dict[str, Any]:
     """The client's line in the record of a round; empty if there is none."""
-    for record in run.records:
-        if record.get("round") == round and isinstance(record.get("clients"), list):
-            lines = (line for line in record["clients"] if isinstance(line, dict) and line.get("client") == client)
-            return next(lines, {})
-    return {}
+    return next((line for at, line in client_lines(run) if (at, line["client"]) == (round, client)), {})
 
 
 def missing_payload(run: Run, upto: int) -> str | None:
     """Why the rounds 0 … upto cannot be played again: the first payload sent, but not kept. None if all were."""
     kept = {(payload.round, payload.client) for payload in run.payloads()}
-    for record in run.records:
-        if record["round"] <= upto:
-            for line in record.get("clients", []):
-                if line.get("uplink_bytes") and (record["round"], line.get("client")) not in kept:
-                    return (
-                        f"client {line.get('client')}'s payload of round {record['round']} was not kept; "
-                        "keep_payloads = all keeps every one"
-                    )
+    for round, line in client_lines(run):
+        if round <= upto and line.get("uplink_bytes") and (round, line["client"]) not in kept:
+            return (
+                f"client {line['client']}'s payload of round {round} was not kept; keep_payloads = all keeps every one"
+            )
     return None

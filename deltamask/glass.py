@@ -22,6 +22,7 @@ from deltamask.lookup import Filter
 from deltamask.masks import Positions
 
 KIND_NAMES = {number: name for name, number in KINDS.items()}
+MAX_PIXELS = 1 << 26  # a viewer inflates no more than this for flips, and 2²⁴ for a head
 PNG_FRAME = 8 + 3 * 12 + 13  # signature, three chunks' length, name and CRC, IHDR's data
 PNG_IDAT = 8 + 25 + 8  # where IDAT's data begins
 
@@ -134,7 +135,7 @@ def look(payload: bytes, context: CodecContext) -> Glass:
     """
     picture = payload[:8] == png.SIGNATURE
     if picture:
-        pixels, (height, width) = png.read(payload, max_pixels=8 * context.d + (1 << 24))
+        pixels, (height, width) = png.read(payload, max_pixels=min(8 * context.d, MAX_PIXELS) + (1 << 24))
     else:
         height, width = png.shape(len(payload))
         pixels = payload.ljust(height * width, b"\0")

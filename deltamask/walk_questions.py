@@ -52,7 +52,7 @@ def _mask(walk: Walk) -> Question:
         f"How many of the {d} mask bits will be 1?",
         tuple(f"about {n}" if n < d else f"all {d}" for n in offered),
         offered.index(round(expected)),
-        f"{drawn}. A bit is 1 with probability θ_g, so about Σθ_g = {expected:.1f} were to be expected.",
+        f"There are {drawn}. A bit is 1 with probability θ_g, so about Σθ_g = {expected:.1f} were to be expected.",
     )
 
 
@@ -65,7 +65,7 @@ def _flips(walk: Walk) -> Question:
         f"Training moved θ at {moved} of {d} positions. At how many does the mask bit change, drawn with the same u?",
         options,
         right,
-        f"{found}. A bit flips only where u lies between θ_g and θ_k. With fresh noise instead, "
+        f"At {found}. A bit flips only where u lies between θ_g and θ_k. With fresh noise instead, "
         f"{_fresh(walk):.0f} would be expected to differ without anybody having learnt anything.",
     )
 
@@ -100,7 +100,8 @@ def _slots(walk: Walk) -> Question | None:
         f"A fuse filter for millions of flips has 1.13 slots for each. How many has it for these {count}?",
         (f"{count}", f"about {1.13 * count:.0f}", f"clearly more than {1.13 * count:.0f}"),
         0 if slots == count else 1 if ratio < 1.25 else 2,
-        f"{slots}, which is {ratio:.2f} for each. Small sets need slack, or no seed works; large ones need less.",
+        f"It has {slots}, which is {ratio:.2f} for each. Small sets need slack, or no seed works; large "
+        "ones need less.",
     )
 
 
@@ -127,7 +128,8 @@ def _false(walk: Walk) -> Question:
         f"The server asks about all {d} positions. How many of the {outside} not sent will it flip by mistake?",
         options,
         0 if found == 0 else 1 if found <= 2 else 2,
-        f"{found}. Each has a chance of 1 in {2**bpe:,}, so {expected:.2g} were to be expected here; at d = 1,009,792 "
+        f"It flips {found}. Each has a chance of 1 in {2**bpe:,}, so {expected:.2g} were to be expected "
+        "here; at d = 1,009,792 "
         f"it is {1_009_792 / 2**bpe:,.1f} for every client in every round.",
     )
 
@@ -139,7 +141,7 @@ def _levels(walk: Walk) -> Question:
         f"{clients} masks are averaged. How many different values can the new θ_g have at most?",
         (f"{clients}", f"{clients + 1}", "65,536, all that 16 bits can hold"),
         1,
-        f"{clients + 1}: a count from 0 to {clients}, divided by {clients} (and clipped). Here {found} occur."
+        f"At most {clients + 1}: a count from 0 to {clients}, divided by {clients} (and clipped). Here {found} occur."
         + (
             " With one u for all, the clients mostly agree, and little is left between 0 and 1."
             if _shared(walk)

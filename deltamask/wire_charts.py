@@ -49,7 +49,7 @@ def byte_shares(shares: Sequence[Share]) -> go.Figure:
             hovertemplate=f"{share.name}: %{{x:,.1f}} bytes of the file<extra></extra>",
         )
     _layout(figure, 190)
-    figure.update_layout(barmode="stack", bargap=0.25)
+    figure.update_layout(barmode="stack", bargap=0.25, legend_traceorder="normal")
     figure.update_xaxes(title="bytes of the file")
     figure.update_yaxes(visible=False)
     return figure

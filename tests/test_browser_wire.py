@@ -28,6 +28,7 @@ from tests import tiny
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 90_000  # ms; the machine may be busy
+PICTURE = "canvas[data-ready]"
 
 
 @dataclass
@@ -86,7 +87,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def open_wire(page: Page, url: str) -> None:
     page.goto(url)
-    page.locator("canvas[data-ready]").wait_for()
+    page.locator(PICTURE).wait_for()
     settle(page)
 
 
@@ -100,12 +101,12 @@ def metric(page: Page, name: str) -> str:
 
 def click_pixel(page: Page, offset: int, width: int, height: int) -> None:
     """Click the middle of a pixel of the picture, which is shown whole."""
-    box = page.locator("canvas").bounding_box()
+    box = page.locator(PICTURE).bounding_box()
     assert box is not None
     scale = min(box["width"] / width, box["height"] / height)
     left, top = (box["width"] - width * scale) / 2, (box["height"] - height * scale) / 2
     row, column = divmod(offset, width)
-    page.locator("canvas").click(position={"x": left + (column + 0.5) * scale, "y": top + (row + 0.5) * scale})
+    page.locator(PICTURE).click(position={"x": left + (column + 0.5) * scale, "y": top + (row + 0.5) * scale})
 
 
 def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(server: Server, page: Page) -> None:
@@ -119,7 +120,7 @@ def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(serv
     assert metric(page, "File") == f"{len(view.payload):,} bytes"
     line = evidence.client_record(run, 12, 1)
     assert metric(page, "Flips read").startswith(f"{line['kept'] + line['false_flips']:,}")
-    assert page.locator("canvas").get_attribute("data-ready") == str(len(view.pixels))
+    assert page.locator(PICTURE).get_attribute("data-ready") == str(len(view.pixels))
 
     offset = view.slots.start + 10 * view.width + 3
     click_pixel(page, offset, view.width, view.height)
@@ -130,8 +131,8 @@ def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(serv
     expect(page.get_by_text(f"{len(asking):,}", exact=True).first).to_be_visible()
     assert f"byte={offset}" in page.url
 
-    page.locator("canvas").press("ArrowRight")  # and by keyboard
-    page.locator("canvas").press("Enter")
+    page.locator(PICTURE).press("ArrowRight")  # and by keyboard
+    page.locator(PICTURE).press("Enter")
     expect(page.get_by_role("spinbutton", name="Byte")).to_have_value(str(offset + 1))
 
 

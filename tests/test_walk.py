@@ -78,9 +78,10 @@ def test_shared_noise_makes_clients_agree() -> None:
 def test_answers_are_counted_in_the_round() -> None:
     round = walk(Settings(shift=-3, bpe=8))
     share = round.focus
-    expected = {"m_g": str(int(share.mask.sum())), "server": str(len(share.false)), "flips": str(len(share.flips))}
+    expected = {"m_g": f"There are {share.mask.sum()}.", "server": f"It flips {len(share.false)}."}
+    expected["flips"] = f"At {len(share.flips)}."
     expected["picture"] = f"It has {len(share.payload)} bytes"
-    expected["filter"] = str(len(share.filter.fingerprints))
+    expected["filter"] = f"It has {len(share.filter.fingerprints)},"
     for step, start in expected.items():
         asked = question(round, step)
         assert asked is not None
