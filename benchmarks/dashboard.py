@@ -2,8 +2,8 @@
 
 Fills a store with 200 runs of 100 rounds, made of the recorded runs' own rounds, opens the pages in headless Chromium
 and times what a visitor waits for, with the processor time that the server spent on it: that says what it takes on a
-machine that is busy otherwise. `--soak 300` then watches a run that grows by four rounds a second for 300 s, and samples
-the server's memory and the page's heap.
+machine that is busy otherwise. `--soak 300` then watches a run that grows by four rounds a second for 300 s, and
+samples the server's memory and the page's heap.
 """
 
 from __future__ import annotations

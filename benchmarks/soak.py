@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from deltamask.codecs import CodecContext, DecodeError, codecs
 from deltamask.codecs.base import HEADER_BYTES
-from tests.wire_cases import message_of, realistic_flips, true_length, wrap
+from deltamask.codecs.laws import realistic_flips
+from tests.wire_cases import message_of, true_length, wrap
 
 D, BLOCK = 2_000, 50_000
 Pool = dict[str, list[tuple[bytes, bytes]]]  # codec → (payload, its message without padding)

@@ -14,7 +14,7 @@ from deltamask import RunConfig, backbones, datasets, list_runs, load_run
 from deltamask.cli import main
 from deltamask.config import field_range
 from deltamask.presets import PRESETS, preset
-from tests import tiny
+from tests import real_formats, tiny
 from tests.test_config import CHOICES, NUMERIC, outside
 
 
@@ -185,6 +185,22 @@ def test_doctor_says_what_to_do_about_missing_data(
     entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["datasets"]}
     assert entries["fashion-mnist-mini"]["available"] is False
     assert "DELTAMASK_DATA" in entries["fashion-mnist-mini"]["reason"]
+
+
+def test_doctor_tells_an_incomplete_dataset_from_a_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DELTAMASK_DATA", str(tmp_path))
+    real_formats.svhn(tmp_path)
+    (tmp_path / "svhn" / "test_32x32.mat").unlink()
+    real_formats.cifar100_python(tmp_path)
+    main(["doctor", "--json"])
+    entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["datasets"]}
+    assert entries["svhn"]["available"] is False
+    assert f"{tmp_path / 'svhn'} is incomplete, test_32x32.mat missing" in entries["svhn"]["reason"]
+    assert (entries["svhn"]["bytes"], entries["svhn"]["licence"]) == (246_316_178, "for non-commercial use only")
+    assert entries["cifar-100"]["reason"] == f"found at {tmp_path / 'cifar-100-python'}"
+    assert "`deltamask download food-101`" in entries["food-101"]["reason"]
 
 
 def test_help_explains_every_field_with_its_range() -> None:

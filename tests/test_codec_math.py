@@ -15,8 +15,9 @@ from deltamask.codecs import CodecContext, arithmetic, bloom, codecs, fuse, gap,
 from deltamask.codecs.base import HEADER_BYTES
 from deltamask.codecs.entropy import count_buckets, entropy_iid, entropy_side
 from deltamask.codecs.fuse_build import ConstructionError, populate, sizes
+from deltamask.codecs.laws import realistic_flips
 from deltamask.noise import PublicNoise
-from tests.wire_cases import context, realistic_flips
+from tests.wire_cases import context
 
 
 def core_of(filter: fuse.FuseFilter | xor.XorFilter, width: int) -> tuple[object, object, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import runpy
 from pathlib import Path
@@ -12,7 +11,6 @@ import jupytext
 import numpy as np
 import pytest
 
-from deltamask.codecs import codecs, laws
 from deltamask.teaching import exercises, judge
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -94,46 +92,3 @@ def test_a_known_slip_gets_its_own_hint(name: str, wrong: Any, hint: str) -> Non
     verdict = judge(named(name, wrong))
     assert not verdict.passed
     assert re.search(hint, verdict.message), verdict.message
-
-
-@pytest.mark.parametrize("law", laws.LAWS)
-@pytest.mark.parametrize("name", list(codecs))
-def test_laws_hold_for_what_is_registered(name: str, law: str) -> None:
-    laws.LAWS[law](codecs[name])
-
-
-_counter = itertools.count()
-
-
-class Rice:
-    """The package's codec, for a law to find a fault in what a test changes."""
-
-    name, exact, suffix, false_positive_rate = "rice", True, ".bin", 0.0
-    encode, decode = staticmethod(codecs["rice"].encode), staticmethod(codecs["rice"].decode)
-
-
-def raises_value_error(payload: bytes, of: Any) -> Any:
-    try:
-        return codecs["rice"].decode(payload, of)
-    except Exception:
-        raise KeyError("what?") from None
-
-
-@pytest.mark.parametrize(
-    ("law", "fault"),
-    [
-        ("flips of training", {"decode": lambda payload, of: codecs["rice"].decode(payload, of)[1:]}),
-        ("flips of training", {"decode": lambda payload, of: codecs["rice"].decode(payload, of)[::-1]}),
-        ("few positions and all", {"encode": lambda positions, of: codecs["rice"].encode(positions[1:], of)}),
-        ("few positions and all", {"exact": True, "decode": lambda payload, of: np.arange(of.d)}),
-        ("same flips same bytes", {"encode": lambda positions, of: bytes([next(_counter)])}),
-        ("a callers mistake is named", {"encode": lambda positions, of: b""}),
-        ("damage is refused", {"decode": raises_value_error}),
-        ("damage is refused", {"decode": lambda payload, of: np.arange(3)}),
-        ("others messages are refused", {"decode": lambda payload, of: np.arange(3)}),
-    ],
-)  # fmt: skip
-def test_a_law_finds_the_codec_that_breaks_it(law: str, fault: dict[str, Any]) -> None:
-    codec = type("Faulty", (Rice,), {k: staticmethod(v) if callable(v) else v for k, v in fault.items()})()
-    with pytest.raises(laws.Broken):
-        laws.LAWS[law](codec)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -248,29 +247,29 @@ def test_labels_of_a_folder_need_no_image_to_be_decoded(tmp_path: Path) -> None:
     assert (len(labels), classes) == (32, ("cats", "dogs"))
 
 
-def test_the_readme_s_lines_train_on_photographs(tmp_path: Path) -> None:
-    """The README's lines as they stand, with mkdir and a photo tool (here: Pillow's) in place of a camera."""
+def test_the_readme_s_lines_train_on_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's lines as they stand, on pictures that lie where it takes them from."""
     (block,) = re.findall(r"```\n(mkdir -p .*?)```", README.read_text(), re.S)
     lines = [line.split("#")[0].strip() for line in block.splitlines()]
     assert len(lines) == 5
-    deltamask = Path(sys.executable).parent / "deltamask"
-    environment = {
-        "PATH": f"{deltamask.parent}:/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(README.parent),
-    }  # fmt: skip
-    pictures = tmp_path / "Pictures"
     for label, name in enumerate(("cups", "spoons")):
         for at, pixels in enumerate(images(np.full(25, label), 2, 120, 160, 3)):
-            jpeg(pictures / name / f"IMG_{at:04d}.jpg", pixels)
+            jpeg(tmp_path / "Pictures" / name / f"IMG_{at:04d}.jpg", pixels)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("DELTAMASK_CACHE", "DELTAMASK_RUNS", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
     for line in lines:
-        done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        if line.startswith("deltamask "):
+            assert main(shlex.split(line)[1:]) == 0
+        else:
+            subprocess.run(["sh", "-c", line], check=True)
     (folder,) = (tmp_path / "runs").iterdir()
-    run = json.loads((folder / "config.json").read_text())["config"]
-    assert run["dataset"].startswith("folder:")
-    last = json.loads((folder / "rounds.jsonl").read_text().splitlines()[-1])
-    assert last["round"] == run["rounds"]
-    assert last["accuracy"] > 0.8  # two kinds of pictures that differ in brightness
+    run = load_run(str(folder))
+    assert run.config.dataset == "folder:photos"
+    assert run.records[-1]["round"] == run.config.rounds
+    assert run.task["classes"] == ["cups", "spoons"]
+    assert run.records[-1]["accuracy"] > 0.8  # two kinds of pictures that differ in brightness
 
 
 def test_a_large_photograph_is_decoded_no_larger_than_needed(tmp_path: Path) -> None:

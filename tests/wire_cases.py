@@ -15,37 +15,24 @@ from pathlib import Path
 import numpy as np
 
 from deltamask import downlink
-from deltamask.codecs import CodecContext, codecs, counts, dense, png
+from deltamask.codecs import CodecContext, codecs, counts, dense, laws, png
 from deltamask.codecs.base import HEADER, HEADER_BYTES, seal, unseal
+from deltamask.codecs.laws import CLIENT, ROUND, SEED
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, Memory
-from deltamask.masks import THETA_MAX, THETA_MIN, Positions, flips, to_fixed
-from deltamask.noise import PublicNoise
+from deltamask.masks import THETA_MAX, THETA_MIN, Positions, flips
 from deltamask.updates import UpdateContext, updates
 
 GOLDEN = Path(__file__).parent / "golden"
-SEED, ROUND, CLIENT, D = 11, 7, 3, 512
+D = 512
 LAYERS = (0, 200, 512)
 
 Decode = Callable[[bytes], object]
 
 
 def context(d: int = D) -> CodecContext:
-    """A context that any language can rebuild: θ_g by a formula, u from the seed."""
-    spread = (np.arange(d, dtype=np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)) >> np.uint64(16)
-    theta = np.maximum(THETA_MIN, np.minimum(THETA_MAX, spread)).astype(np.uint16)
-    layers = LAYERS if d == D else (0, d // 3, d)
-    return CodecContext(ROUND, CLIENT, theta, PublicNoise(SEED, ROUND, CLIENT), layers)
-
-
-def realistic_flips(d: int, width: float, seed: int) -> tuple[Positions, CodecContext]:
-    """Flips that come from steps of `width` nats on the score, and their context."""
-    rng = np.random.default_rng(seed)
-    scores = np.clip(rng.normal(2.9, 1.5, d), -6, 6)
-    theta = to_fixed(1 / (1 + np.exp(-scores)))
-    client = to_fixed(1 / (1 + np.exp(-np.clip(scores + rng.normal(0, width, d), -6, 6))))
-    of = CodecContext(2, 1, theta, PublicNoise(seed, 2, 1), (0, d // 3, d))
-    return flips(client, theta, of.noise.words(0, d)), of
+    """A context that any language can rebuild; at the golden payloads' d with their layers."""
+    return laws.context(d, LAYERS if d == D else None)
 
 
 def golden_positions() -> Positions:
