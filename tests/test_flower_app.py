@@ -18,12 +18,17 @@ pytest.importorskip("flwr", reason="`make test-federation` installs it")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "flower_app"))
 
 from deltamask_flower import client_app, server_app, shard, wire
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 pytestmark = pytest.mark.federation
 Meddle = Callable[[int, int, Message], Message | None]  # (round, node, reply) → what the server gets of it
+
+
+class Crash(Exception):
+    """A node's process ends without a word."""
 
 
 class LoopGrid(Grid):
@@ -41,8 +46,13 @@ class LoopGrid(Grid):
             message.metadata.__dict__["_message_id"] = f"message {self.sent}"
             ids.append(message.metadata.message_id)
             node = message.metadata.dst_node_id
-            reply = client_app.app(message, self.nodes[node])
-            kept = self.meddle(int(message.metadata.group_id or -1), node, reply)
+            try:
+                reply = client_app.app(message, self.nodes[node])
+                kept = self.meddle(int(message.metadata.group_id or -1), node, reply)
+            except Exception as error:  # as a SuperNode does it
+                crashed = isinstance(error, Crash)
+                code = ErrorCode.CLIENT_APP_CRASHED if crashed else ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+                kept = Message(Error(code, repr(error)), reply_to=message)
             if kept is not None:
                 self.replies[message.metadata.message_id] = kept
         return ids
@@ -232,6 +242,24 @@ def _refused(config: RunConfig, out: Path, grid: LoopGrid) -> str:
     assert run.state == "failed"
     assert run.records == []
     return str(run.status["message"])
+
+
+def test_a_node_whose_process_crashed_is_greeted_again_and_one_without_its_shard_is_not(
+    tmp_path: Path,
+) -> None:
+    config = tiny.config(clients=2, rounds=1)
+    crashes = iter([True, True, False])
+
+    def crash(round: int, node: int, reply: Message) -> Message:
+        if round == -1 and node == 101 and next(crashes):
+            raise Crash
+        return reply
+
+    nodes = _nodes(config, tmp_path)
+    assert _run(config, tmp_path / "run", LoopGrid(nodes, crash)).state == "finished"
+    (tmp_path / "1" / "shard" / "labels.npy").unlink()
+    message = _refused(config, tmp_path / "other", LoopGrid(nodes))
+    assert "node 101 was refused: FileNotFoundError" in message
 
 
 def test_a_node_with_another_backbone_is_refused_with_both_names(tmp_path: Path) -> None:

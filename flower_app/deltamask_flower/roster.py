@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from deltamask.codecs import DecodeError
@@ -18,6 +19,10 @@ from deltamask_flower import wire
 from deltamask_flower.wire import Identity
 
 ASK_EVERY = 0.5  # seconds between two looks at who has connected
+PASSING = (  # faults after which a node is asked again
+    ErrorCode.CLIENT_APP_CRASHED, ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE,
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
+)  # fmt: skip
 
 
 class RosterError(RuntimeError):
@@ -45,13 +50,16 @@ def call(
     while len(roster.nodes) < config.clients and time.monotonic() < end:
         progress("waiting for nodes", len(roster.nodes), config.clients)
         fresh = sorted(set(grid.get_node_ids()) - asked)
+        asked |= set(fresh)
         for reply in grid.send_and_receive([_hello(node, ours, run) for node in fresh], timeout=end - time.monotonic()):
             node = reply.metadata.src_node_id
+            if reply.has_error() and reply.error.code in PASSING:
+                asked.discard(node)
+                continue
             try:
                 _enter(roster, config, ours, node, reply)
             except DecodeError as error:
                 refused[node] = str(error)
-        asked |= set(fresh)
         if not fresh:
             if len(asked) >= config.clients and len(refused) + len(roster.nodes) == len(asked):
                 break  # everybody is here, and some do not fit: waiting will not mend it

@@ -13,7 +13,6 @@ from logging import INFO
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -23,11 +22,10 @@ from deltamask.methods.base import ClientReport, Upload
 from deltamask.records import RoundRecord
 from deltamask.simulation import Answer, OpenRound, Server
 from deltamask_flower import wire
-from deltamask_flower.roster import Roster
+from deltamask_flower.roster import PASSING, Roster
 from deltamask_flower.wire import Identity
 
 PNG = b"\x89PNG"
-NO_ANSWER = (ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
 
 
 @dataclass
@@ -117,7 +115,7 @@ class DeltaMask(Strategy):
     def _read(self, client: int, reply: Message) -> Upload | str:
         """The upload in a reply, or why there is none. Raises DecodeError."""
         if reply.has_error():
-            silent = reply.error.code in NO_ANSWER
+            silent = reply.error.code in PASSING
             return f"{'no answer' if silent else 'the node failed'}: {reply.error.reason}"
         shard = reply.content.config_records.get(wire.SHARD, ConfigRecord())
         have = shard.get("have")
