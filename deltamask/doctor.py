@@ -107,7 +107,10 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         soft_wrap=True,
     )
     for kind in ("datasets", "backbones"):
-        table = Table(kind[:-1], "here", "size", "licence", "why", title=kind)
+        table = Table(title=kind)
+        table.add_column(kind[:-1], no_wrap=True)  # a name that is broken in two cannot be copied
+        for column in ("here", "size", "licence", "why"):
+            table.add_column(column)
         for entry in report[kind]:
             table.add_row(
                 entry["name"],
