@@ -38,8 +38,8 @@ figures.use_theme()
 # %% [markdown]
 # ## Dealing out the labels
 #
-# The usual way to make clients differ on purpose: for each class, draw the clients' shares of it from a **Dirichlet distribution** with concentration α, and deal the images out
-# accordingly. Large α: equal shares. Small α: one client takes most. Each image goes to exactly one client.
+# The usual way to make clients differ on purpose: for each class, draw the clients' shares of it from a **Dirichlet distribution** with concentration α, and deal its images out
+# in these shares. Large α: equal shares. Small α: one client takes most. Each image goes to exactly one client.
 
 # %%
 from deltamask import datasets
@@ -85,7 +85,9 @@ config = RunConfig(
 )
 alike = play("alike", config)
 apart = play("apart", config.replace(dirichlet_alpha=0.1))
-{"alike, α = 10": alike.summary(), "apart, α = 0.1": apart.summary()}
+pd.DataFrame({"alike, α = 10": alike.summary(), "apart, α = 0.1": apart.summary()}).T.round(
+    3
+)
 
 # %%
 rounds = range(config.rounds + 1)
@@ -101,7 +103,7 @@ figures.lines(
 #
 # ## The worst client
 #
-# A mean hides people. How good is the server's model *for a client*? Test accuracy by class, weighted with that client's own label shares: exact, and no test image has to be taken from anyone.
+# A mean hides people. How good is the server's model *for a client*? Test accuracy by class, weighted with that client's own label shares: exact, and no test image has to be taken from anyone. (Mind the axis: it does not start at 0.)
 
 # %%
 charts.client_accuracies(apart, config.rounds)
@@ -131,7 +133,7 @@ pd.DataFrame(rows).round(3)
 # %%
 partial = play("partial", config.replace(dirichlet_alpha=0.1, clients=10, rho=0.3))
 there = partial.clients.pivot_table(index="client", columns="round", values="uplink_bytes")
-there.notna().replace({True: "■", False: "·"}).iloc[:, 1:]
+there.reindex(range(10)).notna().replace({True: "■", False: "·"}).iloc[:, 1:]
 
 # %%
 figures.lines(

@@ -51,7 +51,7 @@ print("methods:", ", ".join(methods.names()))
 # the exception: methods need different ones, and each has the default that suited it on held-out data.
 
 # %%
-base = RunConfig(train_samples=1000, test_samples=500, rounds=6, probe_epochs=20)
+base = RunConfig(train_samples=1000, test_samples=500, rounds=4, probe_epochs=20)
 arms = {
     "DeltaMask": base.replace(codec="gap", aggregation="unbiased"),
     "FedPM": base.replace(method="fedpm"),
