@@ -31,16 +31,17 @@ def backbone() -> Backbone:
 
 
 def small(**changes: Any) -> RunConfig:
+    """Few articles and a short trunk, which sees a whole chunk of them."""
     values: dict[str, Any] = {
-        "backbone": "minilm-l6", "dataset": "bbc-news", "train_samples": 60, "test_samples": 40, "clients": 2,
-        "rounds": 1, "batch_size": 16, "probe_epochs": 20, "probe_lr": 0.03, "codec": "gap",
+        "backbone": "minilm-l6", "masked_blocks": 5, "dataset": "bbc-news", "train_samples": 40, "test_samples": 20,
+        "clients": 2, "rounds": 1, "batch_size": 16, "probe_epochs": 20, "probe_lr": 0.03, "codec": "gap",
     }  # fmt: skip
     return RunConfig(**(values | changes))
 
 
 def test_every_article_is_there_once_and_every_class_in_both_parts(news: ImageDataset) -> None:
     texts = np.concatenate([news.train_x, news.test_x])
-    assert (len(texts), len(set(texts.tolist()))) == (2125, 2125)
+    assert (len(texts), len(set(texts.tolist()))) == (2121, 2121)
     assert news.train_x.dtype.kind == "U"
     assert news.classes == ("business", "entertainment", "politics", "sports", "tech")
     shares = np.bincount(news.test_y) / (np.bincount(news.train_y) + np.bincount(news.test_y))
@@ -79,8 +80,8 @@ def output(backbone: Backbone, texts: np.ndarray) -> Tensor:
 def test_a_run_on_text_is_a_run_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DELTAMASK_CACHE", str(tmp_path))
     start, end = simulate(small())
-    assert start.accuracy > 0.7  # its head, from 60 articles; guessing is right for one in five
-    assert end.accuracy > 0.7
+    assert start.accuracy > 0.6  # its head, from 40 articles; guessing is right for one in five
+    assert end.accuracy > 0.6
     assert end.flips is not None
     assert end.flips > 0
     assert end.false_flips == 0
