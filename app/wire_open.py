@@ -16,7 +16,7 @@ from deltamask.glass import Glass
 from deltamask.masks import Positions
 from deltamask.store import PAYLOAD_NAME, Payload, Run, StoreError, list_runs, load_run
 
-PREFERRED = ("fashion", "fashion-paper", "fashion-gap")  # what a first visit opens, if it is there
+PREFERRED = ("fashion", "fashion-recipe", "fashion-paper")  # what a first visit opens, if it is there
 ESCAPED = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|<>$~:&"})
 
 

@@ -15,7 +15,8 @@ from deltamask.presets import PRESETS
 from deltamask.store import list_runs, load_run, recorded_dir
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORDED = ["fashion", "fashion-paper", "fashion-unbiased", "fashion-gap", "fashion-fedpm", "fashion-probe"]
+RECORDED = [name for name in PRESETS if name.startswith("fashion")]
+PICTURED = [name for name in RECORDED if PRESETS[name].keep_payloads == "few"]
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -29,11 +30,12 @@ def test_recorded_run_is_finished_and_is_its_preset(name: str) -> None:
         assert record["bpp_up"] == pytest.approx(8 * record["uplink_bytes"] / (run.task["d"] * len(record["clients"])))
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("name", PICTURED)
 def test_kept_payloads_are_the_bytes_that_were_counted(name: str) -> None:
     run = load_run(recorded_dir() / name)
     kept = run.payloads()
-    assert {payload.round for payload in kept} == set(range(run.config.rounds + 1))
+    rounds = [round for round in range(run.config.rounds + 1) if name != "fashion-fedpm" or round % 8 <= 1]
+    assert sorted({payload.round for payload in kept}) == rounds  # FedPM's are large: one in eight comes along
     for payload in kept:
         client = run.records[payload.round]["clients"][payload.client]
         assert payload.path.stat().st_size == client["uplink_bytes"]
