@@ -76,11 +76,11 @@ def faults(notebook: Any) -> Iterator[str]:
                 yield f"cell {index} names a place on one machine: {text[max(0, found.start() - 20) :][:60]!r}"
 
 
-def render(notebook: Any, folder: Path) -> None:
-    """Execute a notebook in `folder`, in place. Raises CellExecutionError where a cell fails."""
+def render(notebook: Any, folder: Path, *, patience: int = 600) -> None:
+    """Execute a notebook in `folder`, in place. Raises where a cell fails or takes longer than `patience` seconds."""
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
     client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", record_timing=False, coalesce_streams=True,
+        notebook, timeout=patience, kernel_name="python3", record_timing=False, coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )  # fmt: skip
     client.execute()
@@ -105,7 +105,7 @@ def save(text: Path, *, execute: bool) -> None:
     for index, cell in enumerate(notebook.cells):  # ids that do not change with every save
         cell["id"] = f"cell-{index:02d}"
     if execute:
-        render(notebook, text.parent)
+        render(notebook, text.parent, patience=7200)  # on a busy machine, too
         add_stills(notebook)
         notebook.metadata["deltamask"] = {"outputs_of": code_digest(notebook)}
         notebook.metadata.get("language_info", {}).pop("version", None)
