@@ -44,7 +44,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=Path, default=runs_dir() / "sweeps", help="folder of the sweeps' runs")
     runs = parser.parse_args().runs
     chosen = {f"options/{arm}-s0": name for arm, name in OPTIONS.items()}
-    for trial in read_experiment(Path("experiments/headline.toml")).trials():
+    for trial in read_experiment(Path("experiments/headline.toml")).trials:
         chosen[str(trial.folder)] = f"fashion-{trial.arm}" + (f"-s{trial.seed}" if trial.seed else "")
     for folder, name in chosen.items():
         ship(runs / folder, recorded_dir() / name)
