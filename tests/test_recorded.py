@@ -53,7 +53,7 @@ def test_recorded_payloads_decode_to_the_recorded_counts() -> None:
 
 def test_recorded_runs_stay_small() -> None:
     shipped = [path for path in recorded_dir().rglob("*") if path.is_file() and path.suffix != ".safetensors"]
-    assert sum(path.stat().st_size for path in shipped) < 25e6
+    assert sum(path.stat().st_size for path in shipped) < 30e6
 
 
 def test_readme_table_says_what_the_runs_say() -> None:
