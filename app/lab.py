@@ -109,8 +109,7 @@ def choose_runs(runs: dict[str, Run], queue: list[waiting.Waiting]) -> tuple[str
     queued = {entry.path.name: entry for entry in queue}
     names = [*(name for name in queued if name not in runs), *runs]
     asked = st.session_state.pop("focus_next", None) or st.session_state.pop("uploaded", None)
-    if asked is None and "focus" not in st.session_state:
-        asked = st.query_params.get("run")
+    asked = asked or st.session_state.get("focus") or st.query_params.get("run")
     if asked and asked not in names:
         if processes.is_starting(asked) or processes.log_tail(asked):
             names.insert(0, asked)  # just started: its folder holds no config yet
@@ -120,8 +119,7 @@ def choose_runs(runs: dict[str, Run], queue: list[waiting.Waiting]) -> tuple[str
     if not names:
         return None, []
     first = next((name for name in RECORDED_FIRST if name in runs), names[0])
-    if asked or st.session_state.get("focus") not in names:
-        st.session_state.focus = asked or first
+    st.session_state.focus = asked or first
     if "compare" not in st.session_state:
         wanted = links.names("compare", runs)
         st.session_state.compare = [name for name in RECORDED_FIRST if name in runs] if wanted is None else wanted

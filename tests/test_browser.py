@@ -23,7 +23,7 @@ SMALL = "train_samples=600&test_samples=200&probe_epochs=5"
 
 
 def round_shown(page: Page) -> int:
-    return int(page.get_by_role("slider", name="Round").get_attribute("aria-valuenow") or -1)
+    return int(page.get_by_role("slider", name="Round").input_value())
 
 
 def downloaded(page: Page, name: str) -> bytes:
@@ -117,7 +117,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     tab = page.context.new_page()
     open_page(tab, page.url)
     expect(tab.get_by_text("Round 5: what the clients sent")).to_be_visible()
-    expect(tab.get_by_role("slider", name="κ, share of flips sent")).to_have_attribute("aria-valuenow", "0.99")
+    expect(tab.get_by_role("slider", name="κ, share of flips sent")).to_have_value("0.99")
     assert metric(tab, "Accuracy, last ten") == f"{mine.summary()['accuracy']:.4f}"
 
     tab.locator("input[type=file]").set_input_files(archive)

@@ -51,7 +51,7 @@ def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -
     button(page, "Halt")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     settle(page)
-    at = int(page.get_by_role("slider", name="Round").get_attribute("aria-valuenow") or -1)
+    at = int(page.get_by_role("slider", name="Round").input_value())
     expect(page.get_by_text(f"Round {at}: what one client sends")).to_be_visible()
     for group in groups:  # curves, pictures and table stand at the same round
         kept = group.runs[0].payloads(at)
