@@ -80,7 +80,7 @@ def output(backbone: Backbone, texts: np.ndarray) -> Tensor:
 def test_a_run_on_text_is_a_run_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DELTAMASK_CACHE", str(tmp_path))
     start, end = simulate(small())
-    assert start.accuracy > 0.6  # its head, from 40 articles; guessing is right for one in five
+    assert start.accuracy > 0.5  # its head, from 40 articles; guessing is right for one in five
     assert end.accuracy > 0.6
     assert end.flips is not None
     assert end.flips > 0

@@ -214,7 +214,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_global_generator_a
 
 def test_random_weights_are_marked_wherever_a_run_is_named() -> None:
     for config in (RunConfig(weights="random"), RunConfig(weights="random", method="fedpm")):
-        assert "weights=random" in config_label(config)
+        assert "random weights" in config_label(config)
         assert "random" in config.run_id
     assert "random" not in config_label(RunConfig()) + RunConfig().run_id
 
