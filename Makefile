@@ -54,8 +54,9 @@ notebooks: .venv/installed  ## Open JupyterLab on the notebooks' index
 save-notebooks: .venv/installed  ## Execute the notebooks whose code has changed and save their outputs (needs Chromium)
 	PYTHONPATH=. $(BIN)/python scripts/save_notebooks.py
 
-record: .venv/installed  ## Make the recorded runs again, into runs/recorded (a quarter of an hour)
-	DELTAMASK=$(BIN)/deltamask scripts/record_runs.sh runs/recorded
+record: .venv/installed  ## Make the recorded runs again, into data/runs (an hour)
+	$(BIN)/deltamask sweep experiments/headline.toml experiments/options.toml
+	$(BIN)/python scripts/ship_runs.py
 
 clean:  ## Remove what was installed and built; runs and caches stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

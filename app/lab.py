@@ -21,7 +21,9 @@ from deltamask.partition import dirichlet_split, label_counts
 from deltamask.store import ACTIVE, Run, list_runs, runs_dir
 
 SPLIT_FIELDS = ("dataset", "train_samples", "clients", "dirichlet_alpha", "min_client_samples", "seed")
-RECORDED_FIRST = ("fashion", "fashion-paper", "fashion-gap", "fashion-unbiased", "fashion-fedpm", "fashion-probe")
+RECORDED_FIRST = (
+    "fashion-recipe", "fashion", "fashion-gap", "fashion-paper", "fashion-fedpm", "fashion-deepreduce", "fashion-probe",
+)  # fmt: skip
 
 
 @st.cache_data(show_spinner=False)

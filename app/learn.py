@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from learn_grids import as_html
 from learn_scenes import SCENES
+from wire_text import plain
 
 from deltamask.walk import CHOICES, RANGES, Settings, Walk, example, read_settings, walk
 from deltamask.walk_questions import question
@@ -21,6 +22,8 @@ NOISE_NAMES = {"shared": "one u for all (paper)", "per_client": "one u for each 
 def start() -> None:
     """Fill the session from the link, once."""
     if "learn_step" in st.session_state:
+        for name, value in asdict(Settings()).items():
+            st.session_state.setdefault(f"learn_{name}", value)  # widgets forget when another page was shown
         return
     settings, notes = read_settings(st.query_params.to_dict())
     for name, value in asdict(settings).items():
@@ -93,15 +96,7 @@ def draw(chosen: Settings) -> None:
         state.learn_playing = state.learn_step < LAST
         st.rerun()  # the path above shows where we are
     round, scene = played(chosen), SCENES[state.learn_step]
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        at = state.learn_step
-        st.button(
-            "Back", icon=":material/arrow_back:", key="learn_back", on_click=press, args=(at - 1,), disabled=at == 0
-        )
-        st.button(
-            "Next", icon=":material/arrow_forward:", key="learn_next", type="primary", on_click=press, args=(at + 1,),
-            disabled=at == LAST,
-        )  # fmt: skip
+    at = state.learn_step
     st.subheader(f"{at + 1}. {scene.title}")
     st.markdown(scene.says(round))
     veiled = not ask(round, scene.key)
@@ -138,12 +133,11 @@ start()
 st.title("One round, step by step")
 origin = example().origin
 st.markdown(
-    f"A block of {len(example().theta)} real weights goes through one round of DeltaMask. Every number is "
-    "computed by the "
-    "package's own code while you watch."
+    f"A block of {len(example().theta)} real weights goes through one round of DeltaMask. "
+    "Every number is computed by the package's own code while you watch."
 )
 for note in st.session_state.learn_notes:
-    st.info(f"From the link: {note}", icon=":material/link:")
+    st.info(f"From the link: {plain(note)}", icon=":material/link:")
 with st.container(horizontal=True, gap="small", vertical_alignment="center"):
     for index, scene in enumerate(SCENES):
         here = index == st.session_state.learn_step
@@ -155,7 +149,13 @@ with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             type="primary" if here else "secondary",
             help=scene.title,
         )
-    playing = st.session_state.learn_playing
+with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+    at, playing = st.session_state.learn_step, st.session_state.learn_playing
+    st.button("Back", icon=":material/arrow_back:", key="learn_back", on_click=press, args=(at - 1,), disabled=at == 0)
+    st.button(
+        "Next", icon=":material/arrow_forward:", key="learn_next", type="primary", on_click=press, args=(at + 1,),
+        disabled=at == LAST,
+    )  # fmt: skip
     st.button(
         "Pause" if playing else "Play",
         icon=":material/pause:" if playing else ":material/play_arrow:",
@@ -166,8 +166,8 @@ scene_place, controls_place = st.columns([3, 1], gap="large")
 with controls_place:
     chosen = settings()
     st.caption(
-        f"From layer `{origin['layer']}` of the run `{origin['preset']}`, rows {origin['rows'][0]} to "
-        f"{origin['rows'][1] - 1}, "
+        f"From layer `{origin['layer']}` of the run `{origin['preset']}`, "
+        f"rows {origin['rows'][0]} to {origin['rows'][1] - 1}, "
         f"columns {origin['columns'][0]} to {origin['columns'][1] - 1}: the block where the five clients flip most "
         f"({origin['flips_in_block']} flips; a usual block has {origin['flips_in_block_mean']:.0f})."
     )

@@ -79,9 +79,8 @@ def _has(name: str) -> Callable[[Walk], npt.NDArray[Any]]:
 def _say_theta(w: Walk) -> str:
     return (
         "A mask bit decides whether a pretrained weight is used. The server does not keep bits but θ_g, the "
-        "probability "
-        f"that each is 1. These are {len(w.theta)} real weights of a network that is learning, before its round "
-        f"{example().origin['round']}."
+        f"probability that each is 1. These are {len(w.theta)} real weights of a network that is learning, "
+        f"before its round {example().origin['round']}."
     )
 
 
@@ -96,9 +95,9 @@ def _say_m_g(w: Walk) -> str:
 def _say_theta_k(w: Walk) -> str:
     size = "as they were" if w.settings.strength == 1 else f"times {w.settings.strength:g}"
     return (
-        "A client learns on its own data. Steps along the gradient on the scores, logit θ, make some "
-        "weights likelier to "
-        f"stay and others to go. These are client {w.settings.client}'s steps in real training, {size}."
+        "A client learns on its own data. Steps along the gradient on the scores, logit θ, make some weights "
+        f"likelier to stay and others to go. These are client {w.settings.client}'s steps in real training, "
+        f"{size}."
     )
 
 
@@ -112,8 +111,7 @@ def _say_flips(w: Walk) -> str:
 def _say_kappa(w: Walk) -> str:
     return (
         f"κ = {w.settings.kappa:g}: of {len(w.focus.flips)} flips, {len(w.focus.sent)} are sent. The others "
-        "wait; if they "
-        "matter, they will come again."
+        "wait; if they matter, they will come again."
     )
 
 
@@ -125,10 +123,9 @@ def _say_filter(w: Walk) -> str:
     values = " xor ".join(f"`{value:0{width}x}`" for value in answer.values)
     return (
         f"A binary fuse filter keeps {w.settings.bpe} bits a slot, and no position at all. It can only be "
-        "asked: is this "
-        f"one in the set? Position {answer.position} asks slots {', '.join(map(str, answer.slots))} "
-        f"(framed): {values} = "
-        f"`{answer.combined:0{width}x}`. That is its own fingerprint, so yes."
+        f"asked: is this one in the set? Position {answer.position} asks slots "
+        f"{', '.join(map(str, answer.slots))} (framed): {values} = `{answer.combined:0{width}x}`. That is its "
+        "own fingerprint, so yes."
     )
 
 
@@ -136,8 +133,8 @@ def _say_picture(w: Walk) -> str:
     view = _glass(w)
     return (
         f"A header that says whose it is, the filter's sizes and seed, and its slots: {len(view.message)} "
-        "bytes, the pixels "
-        f"of a {view.width} × {view.height} grayscale PNG. That file, and nothing else, crosses the network."
+        f"bytes, the pixels of a {view.width} × {view.height} grayscale PNG. That file, and nothing else, "
+        "crosses the network."
     )
 
 
@@ -151,8 +148,7 @@ def _say_server(w: Walk) -> str:
 def _say_posterior(w: Walk) -> str:
     return (
         f"The {len(w.shares)} masks are counted, bit by bit. The new θ_g is the mode of a Beta posterior, "
-        "which is the share "
-        "of ones, kept inside [0.0025, 0.9975]. And the next round begins."
+        "which is the share of ones, kept inside [0.0025, 0.9975]. And the next round begins."
     )
 
 

@@ -7,13 +7,13 @@ import wire_break
 import wire_inspect
 import wire_open
 import wire_sections
-from wire_open import DecodeError, StoreError, plain
+from wire_open import DecodeError, StoreError
+from wire_text import plain
 
 st.title("The wire")
 st.markdown(
     "One message from one client, exactly as it crossed the network. Every byte can be asked what it is; "
-    "everything shown "
-    "is read out of these bytes, here and now."
+    "everything shown is read out of these bytes, here and now."
 )
 chosen = wire_open.choose()
 if chosen is not None:

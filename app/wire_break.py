@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from wire_open import Opened, StoreError, plain
+from wire_open import Opened, StoreError
+from wire_text import plain
 
 from deltamask import evidence, sabotage
 
@@ -26,9 +27,8 @@ def draw(opened: Opened) -> None:
         st.caption("Only payloads of flips can be broken here.")
         return
     st.markdown(
-        "Change one byte. A checksum guards the message; repair it, as an attacker would, and the server "
-        "must live with what "
-        "the byte now says."
+        "Change one byte. A checksum guards the message; repair it, as an attacker would, and the server must "
+        "live with what the byte now says."
     )
     _defaults(opened)
     with st.container(horizontal=True, gap="small"):
@@ -110,8 +110,8 @@ def _draw_verdict(opened: Opened, verdict: sabotage.Verdict, broken: bytes) -> N
         return
     st.warning(
         f"Accepted: the server cannot know. **{verdict.mask_bits:,}** of {opened.context.d:,} bits of the "
-        "client's mask come out "
-        f"wrong: {len(verdict.lost):,} flips are lost, {len(verdict.gained):,} appear from nowhere.",
+        f"client's mask come out wrong: {len(verdict.lost):,} flips are lost, {len(verdict.gained):,} appear "
+        "from nowhere.",
         icon=":material/warning:",
     )
     with st.expander("The positions"):

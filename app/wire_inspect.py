@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 import wire_picture
-from wire_open import Opened, StoreError, plain, who_asks
+from wire_open import Opened, StoreError, who_asks
+from wire_text import plain
 
 from deltamask import glass as under
 from deltamask import lookup, masks
@@ -281,9 +282,8 @@ def _draw_verdict(opened: Opened, position: int) -> None:
             bit = int(u < theta)
             sign = "<" if bit else "≥"
             st.markdown(
-                f"θ_g = {theta / masks.ONE:.5f}. u = {u / masks.ONE:.5f} {sign} θ_g, so the global mask has "
-                f"a **{bit}** here; "
-                f"for this client the server puts a **{bit ^ int(read)}**."
+                f"θ_g = {theta / masks.ONE:.5f}. u = {u / masks.ONE:.5f} {sign} θ_g, so the global mask has a "
+                f"**{bit}** here; for this client the server puts a **{bit ^ int(read)}**."
             )
             return
     st.caption(known)

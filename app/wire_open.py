@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
+from wire_text import plain
 
 from deltamask import evidence, glass, lookup
 from deltamask.codecs import DecodeError
@@ -17,7 +18,6 @@ from deltamask.masks import Positions
 from deltamask.store import PAYLOAD_NAME, Payload, Run, StoreError, list_runs, load_run
 
 PREFERRED = ("fashion", "fashion-paper", "fashion-gap")  # what a first visit opens, if it is there
-ESCAPED = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|<>$~:&"})
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,6 @@ class Opened:
     why: str | None
     pixel_bits: npt.NDArray[np.float64]
     stamp: tuple[int, ...]
-
-
-def plain(text: object) -> str:
-    """Text that is not ours, for where Markdown is read."""
-    return str(text).translate(ESCAPED)
 
 
 def choose() -> tuple[Run, Payload] | None:
@@ -140,4 +135,4 @@ def _who_asks(_opened: Opened, path: str, stamp: tuple[int, ...], first: int, la
     return lookup.askers(_opened.glass.filter, first, last, _opened.context.d)
 
 
-__all__ = ["DecodeError", "Opened", "StoreError", "choose", "open_payload", "plain", "who_asks"]
+__all__ = ["DecodeError", "Opened", "StoreError", "choose", "open_payload", "who_asks"]

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from wire_open import Opened, StoreError, plain
+from wire_open import Opened, StoreError
+from wire_text import plain
 
 from deltamask import evidence, glass, rivals, wire_charts
 from deltamask.codecs import codecs
@@ -72,9 +73,9 @@ def _about_slots(opened: Opened) -> str:
         return "Bits of a picture are those of its DEFLATE codes, followed through the stream one by one."
     count = (slots.stop - slots.start) // view.slot_bytes
     return (
-        f"{count:,} slots for {kept:,} flips: every flip settles one, so {count - kept:,} hold nothing and "
-        "are 0. PNG's "
-        "DEFLATE gives that frequent byte a short code; bits are followed through the stream one by one."
+        f"{count:,} slots for {kept:,} flips: every flip settles one, so {count - kept:,} hold nothing and are "
+        "0. PNG's DEFLATE gives that frequent byte a short code; bits are followed through the stream one by "
+        "one."
     )
 
 
@@ -153,9 +154,9 @@ def draw_false_flips(opened: Opened) -> None:
         kept = next(k for r, k, _, c in lines if (r, c) == (opened.payload.round, opened.payload.client))
         outside = d - kept
         st.markdown(
-            f"`{codec.name}` promises one false flip in {1 / rate:,.0f} of the {outside:,} positions that "
-            "were not sent: "
-            f"**{outside * rate:,.1f}**. Counted: **{here[1]:,}**, a rate of 1 in {outside / max(1, here[1]):,.1f}."
+            f"`{codec.name}` promises one false flip in {1 / rate:,.0f} of the {outside:,} positions that were "
+            f"not sent: **{outside * rate:,.1f}**. Counted: **{here[1]:,}**, a rate of 1 in "
+            f"{outside / max(1, here[1]):,.1f}."
         )
     if lines and predicted is not None:
         figure = wire_charts.false_flips([r for r, *_ in lines], [f for _, _, f, _ in lines], predicted, here)

@@ -224,7 +224,7 @@ def step_profile(task: Task, config: RunConfig) -> dict[str, float]:
     """Milliseconds of a step's parts, and of the same matrix products by plain torch.mm."""
     head = np.random.default_rng(0).normal(0, 0.1, task.head_size).astype(np.float32)
     theta = to_fixed(np.full(task.d, config.theta_init))
-    step = ScoreStep(task, head, theta, config.lr, np.random.SFC64(0))
+    step = ScoreStep(task, head, theta, config.lr, config.adam_eps, np.random.SFC64(0))
     index = torch.arange(min(config.batch_size, len(task.train_y)))
     features = task.train_x[index]
     products = 0.0
@@ -266,7 +266,7 @@ def large_step() -> dict[str, float]:
     task = Task(tail, torch.randn(64, 50, 768), labels, torch.randn(1, 50, 768), labels[:1], shard, ("",) * 10, 768)
     theta = to_fixed(np.full(task.d, 0.95))
     head = np.random.default_rng(0).normal(0, 0.1, task.head_size).astype(np.float32)
-    step = ScoreStep(task, head, theta, 0.1, np.random.SFC64(0))
+    step = ScoreStep(task, head, theta, 0.1, 1e-8, np.random.SFC64(0))
     index = torch.arange(64)
     step.draw()
     step.learn(index)

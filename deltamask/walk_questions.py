@@ -113,8 +113,8 @@ def _bytes(walk: Walk) -> Question:
         ("yes, much smaller", "about the same", "no, larger"),
         0 if size < 0.8 * raw else 1 if size <= 1.25 * raw else 2,
         f"It has {size} bytes: header, sizes and the PNG's frame alone are about a hundred. At d = {d} the "
-        "method loses. "
-        "It wins at d in the millions, where these are nothing and one position in a hundred flips.",
+        "method loses. It wins at d in the millions, where these are nothing and one position in a hundred "
+        "flips.",
     )
 
 
@@ -128,9 +128,8 @@ def _false(walk: Walk) -> Question:
         f"The server asks about all {d} positions. How many of the {outside} not sent will it flip by mistake?",
         options,
         0 if found == 0 else 1 if found <= 2 else 2,
-        f"It flips {found}. Each has a chance of 1 in {2**bpe:,}, so {expected:.2g} were to be expected "
-        "here; at d = 1,009,792 "
-        f"it is {1_009_792 / 2**bpe:,.1f} for every client in every round.",
+        f"It flips {found}. Each has a chance of 1 in {2**bpe:,}, so {expected:.2g} were to be expected here; "
+        f"at d = 1,009,792 it is {1_009_792 / 2**bpe:,.1f} for every client in every round.",
     )
 
 

@@ -1,7 +1,7 @@
-"""Copy the runs of an experiment to where the dashboard finds recorded runs: `python scripts/ship_runs.py headline`
+"""Copy runs of the study to where the dashboard finds recorded runs: `make record`, or after the sweeps,
+`python scripts/ship_runs.py [--runs runs/sweeps]`.
 
-`deltamask sweep experiments/headline.toml` must have made them. The first seed's payloads come along where the run kept
-them, the others' stay behind; FedPM's, which are large, come along for one round in eight.
+Payloads come along for the first seed only, FedPM's, which are large, for one round in eight.
 """
 
 from __future__ import annotations
@@ -10,9 +10,16 @@ import argparse
 import shutil
 from pathlib import Path
 
+from deltamask.experiments import read_experiment
 from deltamask.store import load_run, recorded_dir, runs_dir
 
 FILES = ("config.json", "task.json", "rounds.jsonl", "status.json")
+# Arms of `headline` are shipped under their own names, these of `options` beside them.
+OPTIONS = {
+    "deltamask-per_client-beta-bfuse8": "fashion",
+    "deltamask-per_client-beta-gap": "fashion-gap",
+    "deltamask-per_client-unbiased-bfuse8": "fashion-unbiased",
+}
 
 
 def ship(source: Path, target: Path) -> None:
@@ -28,18 +35,17 @@ def ship(source: Path, target: Path) -> None:
         return
     (target / "payloads").mkdir()
     for file in sorted((source / "payloads").iterdir()):
-        if run.config.method != "fedpm" or int(file.name[1:5]) % 8 == 1:
+        if run.config.method != "fedpm" or int(file.name[1:5]) % 8 <= 1:
             shutil.copy(file, target / "payloads" / file.name)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment")
     parser.add_argument("--runs", type=Path, default=runs_dir() / "sweeps", help="folder of the sweeps' runs")
-    parser.add_argument("--prefix", help="of the recorded runs' names; by default the experiment's name and a dash")
-    chosen = parser.parse_args()
-    prefix = f"{chosen.experiment}-" if chosen.prefix is None else chosen.prefix
-    for config in sorted((chosen.runs / chosen.experiment).glob("*/config.json")):
-        name = config.parent.name
-        ship(config.parent, recorded_dir() / f"{prefix}{name}")
-        print(f"{prefix}{name}")
+    runs = parser.parse_args().runs
+    chosen = {f"options/{arm}-s0": name for arm, name in OPTIONS.items()}
+    for trial in read_experiment(Path("experiments/headline.toml")).trials:
+        chosen[str(trial.folder)] = f"fashion-{trial.arm}" + (f"-s{trial.seed}" if trial.seed else "")
+    for folder, name in chosen.items():
+        ship(runs / folder, recorded_dir() / name)
+        print(name)

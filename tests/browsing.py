@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 90_000  # ms; the machine may be busy
+PATIENCE = int(os.environ.get("DELTAMASK_PATIENCE", 120)) * 1000  # ms; the machine may be busy
 # Headless Chromium without its own background traffic.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -48,7 +48,7 @@ class Server:
         }  # fmt: skip
         command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment)
-        for _ in range(300):
+        for _ in range(5 * PATIENCE // 1000):
             try:
                 urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1).close()
                 return
@@ -78,8 +78,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "no Chromium: `apt-get install chromium`, or set CHROMIUM to one"
     with sync_playwright() as playwright:

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from deltamask.charts import as_table, bits_by_round
 from deltamask.store import load_run, read_json, read_records, recorded_dir
-from tests.browsing import PATIENCE, Server, button, metric, new_visitor, open_page, points, settle
+from tests.browsing import Server, button, metric, new_visitor, open_page, points, settle
 
 pytestmark = pytest.mark.browser
 SMALL = "train_samples=600&test_samples=200&probe_epochs=5"
@@ -51,7 +51,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
 
     button(page, "Play")
     expect(page.get_by_role("button", name="Halt", exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile("^Round 3: what"))).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile("^Round 3: what"))).to_be_visible()
     button(page, "Halt")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     stopped_at = round_shown(page)
@@ -63,27 +63,27 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     before = split.inner_text()
     page.get_by_role("slider", name="Dirichlet α").focus()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("() => location.search.includes('dirichlet_alpha=3.0')", timeout=PATIENCE)
+    page.wait_for_function("() => location.search.includes('dirichlet_alpha=3.0')")
     expect(split).not_to_have_text(before)
     page.get_by_role("slider", name="κ, share of flips sent").focus()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("() => location.search.includes('kappa=0.99')", timeout=PATIENCE)
+    page.wait_for_function("() => location.search.includes('kappa=0.99')")
     expect(page.get_by_text("Estimate", exact=True)).to_be_visible()
 
     button(page, "Run")
     button(page, "Pause")
     paused = page.get_by_text(re.compile(r"Paused after round \d+ of 8"))
-    expect(paused).to_be_visible(timeout=PATIENCE)
+    expect(paused).to_be_visible()
     (folder,) = [path for path in server.runs.iterdir() if (path / "config.json").exists()]
     assert f"run={folder.name}" in page.url
     config = load_run(folder).config
     assert (config.kappa, config.dirichlet_alpha) == (0.99, 3.0)
     records = len(read_records(folder))
     button(page, "Step")
-    expect(page.get_by_text(f"Paused after round {records} of 8")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(f"Paused after round {records} of 8")).to_be_visible()
     assert len(read_records(folder)) == records + 1
     button(page, "Go on")
-    expect(page.get_by_text("Finished: 8 rounds")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Finished: 8 rounds")).to_be_visible()
     expect(page.get_by_text("Round 8: what the clients sent")).to_be_visible()
 
     mine = load_run(folder)
@@ -121,7 +121,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     assert metric(tab, "Accuracy, last ten") == f"{mine.summary()['accuracy']:.4f}"
 
     tab.locator("input[type=file]").set_input_files(archive)
-    tab.wait_for_function(f"() => location.search.includes('run={folder.name}-2')", timeout=PATIENCE)
+    tab.wait_for_function(f"() => location.search.includes('run={folder.name}-2')")
     settle(tab)
     expect(tab.get_by_text("Finished: 8 rounds")).to_be_visible()
     assert metric(tab, "Uplink in all") == f"{mine.summary()['bpp_up_total']:.2f} bpp"
@@ -151,11 +151,11 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     one, two = first.new_page(), second.new_page()
     open_page(one, f"{server.url}/?{SMALL}&rounds=400")
     button(one, "Run")
-    expect(one.get_by_text(re.compile(r"Round [1-9]\d* of 400"))).to_be_visible(timeout=PATIENCE)
+    expect(one.get_by_text(re.compile(r"Round [1-9]\d* of 400"))).to_be_visible()
     (long,) = [path for path in set(server.runs.iterdir()) - before if (path / "config.json").exists()]
     open_page(two, f"{server.url}/?{SMALL}&rounds=2")
     button(two, "Run")
-    expect(two.get_by_text("Waiting: one run goes at a time, and 1 come first.")).to_be_visible(timeout=PATIENCE)
+    expect(two.get_by_text("Waiting: one run goes at a time, and 1 come first.")).to_be_visible()
     (short,) = [path for path in set(server.runs.iterdir()) - before - {long} if (path / "queued.json").exists()]
     assert not (short / "config.json").exists()
 
@@ -169,10 +169,10 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     assert (short / "queued.json").exists()
     open_later = second.new_page()
     open_later.goto(link)
-    expect(open_later.get_by_text("Waiting: one run goes at a time")).to_be_visible(timeout=PATIENCE)
+    expect(open_later.get_by_text("Waiting: one run goes at a time")).to_be_visible()
 
     os.kill(read_json(long / "status.json")["pid"], signal.SIGKILL)
-    expect(open_later.get_by_text("Finished: 2 rounds")).to_be_visible(timeout=PATIENCE)  # its turn has come
+    expect(open_later.get_by_text("Finished: 2 rounds")).to_be_visible()  # its turn has come
     run = load_run(short)
     assert metric(open_later, "Accuracy, last ten") == f"{run.summary()['accuracy']:.4f}"
     assert not (short / "queued.json").exists()
@@ -182,9 +182,9 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     expect(watcher.get_by_text("The process is gone: killed")).to_be_visible()
     rounds = len(read_records(long))
     button(watcher, "Resume")
-    expect(watcher.get_by_text(re.compile(rf"Round ({rounds + 1}|[1-9]\d+) of 400"))).to_be_visible(timeout=PATIENCE)
+    expect(watcher.get_by_text(re.compile(rf"Round ({rounds + 1}|[1-9]\d+) of 400"))).to_be_visible()
     button(watcher, "Stop")
-    expect(watcher.get_by_text(re.compile(r"Stopped after round \d+ of 400"))).to_be_visible(timeout=PATIENCE)
+    expect(watcher.get_by_text(re.compile(r"Stopped after round \d+ of 400"))).to_be_visible()
     assert json.loads((long / "status.json").read_text())["state"] == "stopped"
     records = load_run(long).records
     assert len(records) >= rounds

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from deltamask.comparison import VIEWS, group_by_seed, prepared
 from deltamask.config import RunConfig
 from deltamask.store import RunFolder, list_runs, load_run, recorded_dir, write_json
-from tests.browsing import PATIENCE, Server, button, new_visitor, open_page, points, settle
+from tests.browsing import Server, button, new_visitor, open_page, points, settle
 
 pytestmark = pytest.mark.browser
 EVIL = "<img src=x onerror=alert(1)>"
@@ -47,7 +47,7 @@ def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -
     for group, curve in zip(groups, curves, strict=False):
         assert curve["y"] == pytest.approx(group.rounds["accuracy"].tolist())
     button(page, "Play")
-    expect(page.get_by_text(re.compile("^Round 2: what one"))).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile("^Round 2: what one"))).to_be_visible()
     button(page, "Halt")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     settle(page)
@@ -58,7 +58,7 @@ def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -
         if kept:
             expect(page.locator(".film").get_by_text(f"{kept[0].path.stat().st_size:,} bytes")).not_to_have_count(0)
     page.get_by_role("radio", name="Every method").click()
-    expect(page.locator(".legend span")).to_have_count(len(group_by_seed(list_runs(recorded_dir()))), timeout=PATIENCE)
+    expect(page.locator(".legend span")).to_have_count(len(group_by_seed(list_runs(recorded_dir()))))
 
 
 def test_seeds_marks_and_links(server: Server, browser: Browser, page: Page, stored: Path, tmp_path: Path) -> None:

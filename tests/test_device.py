@@ -48,7 +48,7 @@ def test_a_step_on_the_scores_happens_on_the_device_and_nowhere_else() -> None:
     task = Task(**{**vars(real), "tail": Tail(tiny.build(1).tail, meta)})
     assert task.device == meta
     step = ScoreStep(
-        task, np.zeros(task.head_size, np.float32), to_fixed(np.full(task.d, 0.9)), 0.1, np.random.SFC64(0)
+        task, np.zeros(task.head_size, np.float32), to_fixed(np.full(task.d, 0.9)), 0.1, 1e-8, np.random.SFC64(0)
     )
     step.optimizer = torch.optim.Adam([step.scores], lr=0.1)  # the fused one has no kernel for `meta`
     step.draw()

@@ -80,8 +80,9 @@ def test_theta_is_rebuilt_bit_for_bit(tiny_cache: Path, tmp_path: Path, shape: d
 
 def test_a_payload_that_was_not_kept_is_named(tiny_cache: Path, tmp_path: Path) -> None:
     few = record(tiny.config(keep_payloads="few"), tmp_path / "few")
-    assert len(theta_before(few, 1)) == tiny.D  # θ₀: nothing has to be known
-    with pytest.raises(StoreError, match="client 2's payload of round 1 was not kept"):
+    (few.path / "payloads" / "r0002-down.bin").unlink()
+    assert len(theta_before(few, 1)) == tiny.D
+    with pytest.raises(StoreError, match="has not kept the broadcast of round 2"):
         theta_before(few, 2)
     assert "client 2's payload of round 0 was not kept" in str(evidence.missing_payload(few, 1))
     payload = next(payload for payload in few.payloads(2))

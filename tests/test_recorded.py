@@ -15,7 +15,8 @@ from deltamask.presets import PRESETS
 from deltamask.store import list_runs, load_run, recorded_dir
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORDED = ["fashion", "fashion-paper", "fashion-unbiased", "fashion-gap", "fashion-fedpm", "fashion-probe"]
+RECORDED = [name for name in PRESETS if name.startswith("fashion")]
+PICTURED = [name for name in RECORDED if PRESETS[name].keep_payloads == "few"]
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -29,11 +30,12 @@ def test_recorded_run_is_finished_and_is_its_preset(name: str) -> None:
         assert record["bpp_up"] == pytest.approx(8 * record["uplink_bytes"] / (run.task["d"] * len(record["clients"])))
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("name", PICTURED)
 def test_kept_payloads_are_the_bytes_that_were_counted(name: str) -> None:
     run = load_run(recorded_dir() / name)
     kept = run.payloads()
-    assert {payload.round for payload in kept} == set(range(run.config.rounds + 1))
+    rounds = [round for round in range(run.config.rounds + 1) if name != "fashion-fedpm" or round % 8 <= 1]
+    assert sorted({payload.round for payload in kept}) == rounds  # FedPM's are large: one in eight comes along
     for payload in kept:
         client = run.records[payload.round]["clients"][payload.client]
         assert payload.path.stat().st_size == client["uplink_bytes"]
@@ -51,7 +53,7 @@ def test_recorded_payloads_decode_to_the_recorded_counts() -> None:
 
 def test_recorded_runs_stay_small() -> None:
     shipped = [path for path in recorded_dir().rglob("*") if path.is_file() and path.suffix != ".safetensors"]
-    assert sum(path.stat().st_size for path in shipped) < 25e6
+    assert sum(path.stat().st_size for path in shipped) < 30e6
 
 
 def test_readme_table_says_what_the_runs_say() -> None:
@@ -59,13 +61,10 @@ def test_readme_table_says_what_the_runs_say() -> None:
         r"^\| .*? \| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", (ROOT / "README.md").read_text(), re.M
     )
     assert {name for name, *_ in rows} == set(RECORDED)
-    for name, accuracy, bpp, total in rows:
+    for name, accuracy, up, both in rows:
         summary = load_run(recorded_dir() / name).summary()
-        assert (accuracy, bpp, total) == (
-            f"{summary['accuracy']:.4f}",
-            f"{summary['bpp_up']:.4f}",
-            f"{summary['bpp_up_total']:.2f}",
-        )
+        assert accuracy == f"{summary['accuracy']:.4f}"
+        assert (up, both) == tuple(f"{summary[key]:.4g}" for key in ("bpp_up", "bpp_total"))
 
 
 def test_curves_draw_the_records() -> None:

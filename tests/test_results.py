@@ -277,13 +277,15 @@ def test_what_an_option_is_worth_counts_pairs_that_differ_in_it_alone(tmp_path: 
 
 
 def test_statements_name_the_best_within_a_budget(tmp_path: Path) -> None:
-    arms = "[arms.dense]\nlr=0.2\n[arms.small]\nlr=0.3\n[arms.tiny]\nlr=0.4\n"
-    accuracy, up = {"dense": 0.9, "small": 0.89, "tiny": 0.88}, {"dense": 32.0, "small": 0.0299, "tiny": 0.001}
+    arms = "[arms.dense]\nlr=0.2\n[arms.above]\nlr=0.25\n[arms.below]\nlr=0.3\n[arms.least]\nlr=0.4\n"
+    accuracy = {"dense": 0.9, "above": 0.895, "below": 0.89, "least": 0.88}
+    up = {"dense": 32.0, "above": 0.0301, "below": 0.0299, "least": 0.001}
     _, results = made_up(tmp_path, arms, accuracy, up)
     lines = render("<!-- made: statements made --><!-- /made -->", results).splitlines()
     assert "- Most accurate: **dense**, 0.9000 at 32.00 bpp up, 33.00 up + down." in lines
     behind = "(-1.00 points against the most accurate)"
-    assert f"- At ≤ 0.03 bpp up: **small**, 0.8900 at 0.0299 bpp up, 1.0299 up + down {behind}." in lines
+    assert f"- At ≤ 0.03 bpp up: **below**, 0.8900 at 0.0299 bpp up, 1.0299 up + down {behind}." in lines
+    assert any(line.startswith("- At ≤ 0.1 bpp up: **above**, ") for line in lines)
     assert "- At ≤ 0.15 bpp up + down: none." in lines
     assert "- One seed: no interval." in lines
 
