@@ -180,7 +180,7 @@ print(
 # %% [markdown]
 # 0.0035 seems little. But it comes every round, always in the same direction, and against it stands a client's own learning, which moves θ by about 0.01 a round. At the rim
 # it is a lifeline and a burden at once: a weight at θ = 0.9975 is stirred back into play, and must be flipped back by real learning, which costs real bits. In the
-# recorded runs accuracy does not suffer (the exact codec's run is no better); the bits do.
+# recorded runs accuracy does not suffer (`fashion-gap`, which is exact and otherwise the same, ends at about the same accuracy); the bits do.
 #
 # ## Some clients only
 #
