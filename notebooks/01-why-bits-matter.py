@@ -22,8 +22,8 @@
 # its own data and sends it back; the server averages what it gets, and begins again. The pictures stay where they are. The
 # model travels, in both directions, every round.
 #
-# > **Predict first.** We will fine-tune the last part of a small image network: about a million weights. Five clients, sixty
-# > rounds, 32-bit numbers. How much data crosses the network in all: 25 MB, 250 MB or 2.5 GB?
+# > **Predict first.** We will fine-tune the last part of a small image network: about a million weights. Five clients, forty
+# > rounds, 32-bit numbers. How much data crosses the network in all: 16 MB, 160 MB or 1.6 GB?
 
 # %%
 from deltamask import RunConfig, charts, load_run, simulate
@@ -63,18 +63,16 @@ print("images held by each client:", [len(shard) for shard in task.shards])
 
 # %%
 one_copy = 4 * task.d
-up = one_copy * 5 * 60
-print(
-    f"one copy {one_copy / 1e6:.2f} MB; sixty rounds, five clients: {up / 1e6:,.0f} MB up and as much down"
-)
+up = one_copy * 5 * 40
+print(f"one copy {one_copy / 1e6:.2f} MB")
+print(f"forty rounds, five clients: {up / 1e6:,.0f} MB up and as much down")
 
 # %% [markdown]
-# 2.4 GB, to teach a million weights something about shirts. A phone with 10 Mbit/s upwards would spend
+# 1.6 GB, to teach a million weights something about shirts. A phone with 10 Mbit/s upwards would spend
 
 # %%
-print(
-    f"{one_copy * 8 / 10e6:.1f} s a round sending, {60 * one_copy * 8 / 10e6 / 60:.1f} minutes in all"
-)
+seconds = one_copy * 8 / 10e6
+print(f"{seconds:.1f} s a round sending, {40 * seconds / 60:.1f} minutes in all")
 
 # %% [markdown]
 # That is bearable. Now take the network that the [DeltaMask paper](https://arxiv.org/abs/2311.17299) fine-tunes: the last five
@@ -128,15 +126,17 @@ for record in simulate(probe, task=task):
 # ## Accuracy against bits
 #
 # Accuracy alone does not say which method is better, nor do bits alone. The chart to look at has both. These runs were recorded with
-# the package's own command and ship with it: same network, same split, same seed, sixty rounds; they differ in what is sent. **FedPM** sends a mask, one random bit a weight;
-# **DeltaMask** only what changed in it, in two different codes. What that means is the subject of the next notebooks (and so are the words in brackets in the legend).
+# the package's own command and ship with it: same network, same split, same seed, forty rounds; they differ in what is sent. **Fine-tuning** is FedAvg on the tail, as above; **EDEN** compresses its updates to one bit a weight; **FedPM** sends a mask, one random bit a weight;
+# **DeltaMask** only what changed in it, here in two settings. What that means is the subject of the next notebooks (and so are the words in brackets in the legend).
 
 # %%
 names = {
+    "fashion-finetune": "fine-tuning",
+    "fashion-eden": "EDEN, 1 bit",
     "fashion-probe": "linear probe",
     "fashion-fedpm": "FedPM",
     "fashion": "DeltaMask",
-    "fashion-gap": "DeltaMask, exact codec",
+    "fashion-recipe": "DeltaMask, tuned",
 }
 runs = {label: load_run(name) for name, label in names.items()}
 charts.accuracy_curves(list(runs.values()), against="bits")
@@ -154,7 +154,7 @@ charts.accuracy_curves(list(runs.values()), against="bits")
 figures.both_directions(runs)
 
 # %% [markdown]
-# For the methods that send little up, the downlink is the larger bill by far. It is easily forgotten, because a server's line is thick and most papers' charts end at the
+# For whoever sends little up, the downlink is the larger bill; for EDEN, whose clients need all weights in every round, by a factor of thirty. It is easily forgotten, because a server's line is thick and most papers' charts end at the
 # uplink. It is also easily made smaller. Sent as 32-bit numbers the model costs 32 bpp in every round; but the clients still have the last round's, and it is
 # enough to tell them what changed. Both ways, for DeltaMask:
 
@@ -166,7 +166,7 @@ for downlink in ("fp32", "counts"):
 # %% [markdown]
 # Every record in this project therefore holds two figures, `bpp_up` and `bpp_down`, and neither is ever reported as if it were the whole.
 #
-# **The answer to the prediction**: 2.4 GB for FedAvg on a tail of a million weights, half of it downwards.
+# **The answer to the prediction**: 1.6 GB for FedAvg on a tail of a million weights, half of it downwards.
 #
 # ## Exercises
 #

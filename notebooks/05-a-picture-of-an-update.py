@@ -176,7 +176,7 @@ receive("as it was sent", data)
 receive("one bit of the compressed pixels", changed(data, 5000))
 receive("the last 100 bytes missing", data[:-100])
 receive("an empty message", b"")
-receive("a width of 65,642 pixels", changed(data, 17))
+receive("65,536 pixels wider", changed(data, 17))
 receive("client 1's picture of that round", run.payloads(12)[1].path.read_bytes())
 receive("client 0's picture of round 11", run.payloads(11)[0].path.read_bytes())
 

@@ -139,10 +139,11 @@ figures.histograms(
 )
 
 # %% [markdown]
-# **The answer to the prediction**: about 0.1 with Beta, a third of that or less when listening to changes only. To reach the same accuracy with Beta one would need some ten
-# times as many clients: the variance is what counts, and it goes with 1/K.
+# **The answer to the prediction**: about 0.1 with Beta, less than half of that when listening to changes only. To reach the same accuracy with Beta one would need five
+# to seven times as many clients: the variance is what counts, and it goes with 1/K.
 #
-# (The small bias is the clip: estimates cannot leave [0.0025, 0.9975], and for θ near the rim that cuts one side of the noise.)
+# (The clip explains what does not fit the formulas: estimates cannot leave [0.0025, 0.9975]. For θ near the rim that cuts one side of the noise, which makes the
+# spread a little smaller than computed and the mean a little too low. "Unbiased" is only true inside.)
 #
 # Less noise is not free in bits, though: a server that follows every small change keeps θ_g away from the rim, where flips are frequent. Look at the recorded runs in
 # both respects:
@@ -179,7 +180,7 @@ print(
 # %% [markdown]
 # 0.0035 seems little. But it comes every round, always in the same direction, and against it stands a client's own learning, which moves θ by about 0.01 a round. At the rim
 # it is a lifeline and a burden at once: a weight at θ = 0.9975 is stirred back into play, and must be flipped back by real learning, which costs real bits. In the
-# recorded runs accuracy does not suffer (the exact codec's run is no better); the bits do.
+# recorded runs accuracy does not suffer (`fashion-gap`, which is exact and otherwise the same, ends at about the same accuracy); the bits do.
 #
 # ## Some clients only
 #

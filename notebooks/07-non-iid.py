@@ -161,7 +161,7 @@ print(f"{sum(identical)} of {len(identical)} payloads are identical, byte for by
 assert all(identical)
 
 # %% [markdown]
-# Now one of the runs that the dashboard shows. It was recorded on another machine, perhaps; sixty rounds on 6,000 images are a minute or two, so we play the first two rounds only.
+# Now one of the runs that the dashboard shows. It was recorded on another machine, perhaps; forty rounds on 6,000 images take more than a minute, so we play the first two only.
 
 # %%
 recorded = load_run("fashion-gap")

@@ -41,7 +41,7 @@ from deltamask.teaching import figures
 
 figures.use_theme()
 charts.accuracy_curves(
-    [load_run(name) for name in ("fashion", "fashion-gap", "fashion-fedpm")]
+    [load_run(name) for name in ("fashion", "fashion-recipe", "fashion-fedpm")]
 )
 
 # %%
