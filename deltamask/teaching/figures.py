@@ -68,8 +68,8 @@ def bars(
     figure = _titled(axis, "", height=90 + 30 * len(names) * max(1, round(0.7 * len(series))), barmode="group")
     for (name, values), color in zip(series.items(), COLORS, strict=False):
         figure.add_bar(
-            y=[f"{name} " for name in names], x=values, name=name, orientation="h", marker={"color": color}, texttemplate=f"%{{x:{text}}}",
-            textposition="outside", cliponaxis=False,
+            y=[f"{name} " for name in names], x=values, name=name, orientation="h", marker={"color": color},
+            texttemplate=f"%{{x:{text}}}", textposition="outside", cliponaxis=False,
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed")
     figure.update_layout(showlegend=len(series) > 1)
