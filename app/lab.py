@@ -22,7 +22,7 @@ from deltamask.store import ACTIVE, Run, list_runs, runs_dir
 
 SPLIT_FIELDS = ("dataset", "train_samples", "clients", "dirichlet_alpha", "min_client_samples", "seed")
 RECORDED_FIRST = (
-    "fashion-recipe", "fashion", "fashion-gap", "fashion-paper", "fashion-fedpm", "fashion-deepreduce", "fashion-probe",
+    "fashion", "fashion-recipe", "fashion-gap", "fashion-paper", "fashion-fedpm", "fashion-deepreduce", "fashion-probe",
 )  # fmt: skip
 
 
