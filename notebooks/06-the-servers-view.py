@@ -161,7 +161,7 @@ charts.flips_by_round(load_run("fashion"))
 
 # %% [markdown]
 # What do they do to the estimate? A false flip inverts a bit. With rate f at every position the expected decoded bit is θ(1 − f) + (1 − θ)f = θ + f(1 − 2θ): each
-# probability is pulled a little towards ½. Here is the real codec doing it: five clients that learnt *nothing*, θ_k = θ_g = 0.95, thirty messages each, of one true flip.
+# probability is pulled a little towards ½. Here is the real codec doing it: 150 messages of clients that learnt *nothing*, θ_k = θ_g = 0.95, but for one true flip.
 
 # %%
 flat = np.full(200_000, int(0.95 * masks.ONE), np.uint16)

@@ -62,13 +62,13 @@ def lines(
 
 
 def bars(
-    names: Sequence[str], series: Mapping[str, Values], *, axis: str, text: str = ".3g", log: bool = False
+    names: Sequence[str], series: Mapping[str, Values], *, axis: str, text: str = ",.3r", log: bool = False
 ) -> go.Figure:
     """Groups of horizontal bars: a group for each of `names`, a bar in it for each of `series`."""
     figure = _titled(axis, "", height=90 + 30 * len(names) * max(1, round(0.7 * len(series))), barmode="group")
     for (name, values), color in zip(series.items(), COLORS, strict=False):
         figure.add_bar(
-            y=[f"{name} " for name in names], x=values, name=name, orientation="h", marker={"color": color},
+            y=[f"{label} " for label in names], x=values, name=name, orientation="h", marker={"color": color},
             texttemplate=f"%{{x:{text}}}", textposition="outside", cliponaxis=False,
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed")

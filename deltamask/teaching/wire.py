@@ -37,15 +37,17 @@ def _fill_filter(answer: Answer) -> str:
 
 @exercises.register("expected_false")
 def _expected_false(answer: Answer) -> str:
-    got = ask(answer, 1_009_792, 8_574, 8)
-    not_this(got, 8_574 / 256, "It is not the members that can be false positives, it is all the others.")
+    got = ask(answer, 1_009_792, 10_000, 8)
+    not_this(got, 10_000 / 256, "It is not the members that can be false positives, it is all the others.")
     not_this(got, 1_009_792 / 8, "A fingerprint of b bits agrees by chance once in 2^b, not once in b.")
     if abs(got - 1_009_792 / 256) < 1e-6:
         raise Hint("Nearly: positions in the set cannot be *false* positives.")
     same(
-        got, (1_009_792 - 8_574) / 256, "How many positions are not in the set, and how often does one agree by chance?"
+        got,
+        (1_009_792 - 10_000) / 256,
+        "How many positions are not members, and how often does one agree by chance?",
     )
-    return "This is a client of the recorded run `fashion` in round 12; its record says how many really came."
+    return "Every record of the recorded run `fashion` holds its `false_flips`: compare."
 
 
 @exercises.register("bloom_bits")
