@@ -154,7 +154,8 @@ charts.accuracy_curves([load_run("fashion"), load_run("fashion-unbiased")], agai
 # %% [markdown]
 # ## False flips
 #
-# The filter's false flips (notebook 4) reach the server as if a client had made them. About d/256 ≈ 3,900 a client and round, with a few thousand true ones:
+# The filter's false flips ([notebook 4](04-filters-from-scratch.ipynb)) reach the server as if a client had made them: about d/256 ≈ 3,900 from each client in each round, however many true ones
+# there are.
 
 # %%
 charts.flips_by_round(load_run("fashion"))

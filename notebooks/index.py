@@ -45,11 +45,14 @@ charts.accuracy_curves(
 )
 
 # %%
-payload = load_run("fashion").payloads(12)[0]
+run = load_run("fashion")
+payload = run.payloads(12)[0]
+size = payload.path.stat().st_size
 print(
-    f"{payload.path.stat().st_size:,} bytes, for an update of {load_run('fashion').task['d']:,} weights"
+    f"{size:,} bytes for {run.task['d']:,} weights: {8 * size / run.task['d']:.2f} bits a weight"
 )
-Image.open(payload.path).resize((318, 315), Image.Resampling.NEAREST)
+picture = Image.open(payload.path)
+picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
 
 # %% [markdown]
-# Ten thousand bytes for a million weights: less than a tenth of a bit for each. How can that be? Start with [1 · Why bits matter](01-why-bits-matter.ipynb).
+# Federated averaging sends 32 bits for each weight. How can a fraction of one bit be enough? Start with [1 · Why bits matter](01-why-bits-matter.ipynb).
