@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import streamlit as st
+
+AFTER = 3.0  # seconds: the page that the visitor is waiting for comes first
 
 
 @st.cache_resource(show_spinner=False)
@@ -18,6 +21,7 @@ def start() -> threading.Thread:
 
 
 def _warm() -> None:
+    time.sleep(AFTER)
     done = subprocess.run(
         [sys.executable, "-m", "deltamask.warm"],
         check=False,
