@@ -61,7 +61,7 @@ def server(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield Server(f"http://localhost:{port}", load_run(runs / "small"), process.pid)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 @pytest.fixture(scope="module")
