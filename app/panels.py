@@ -120,7 +120,8 @@ def _progress(run: Run) -> tuple[float, str]:
     if run.state == "starting" or not what:
         return 0.0, "Starting: loading the libraries"
     if not what.startswith("round"):
-        return done / total, f"{what}: {done:,} of {total:,} (once for this task, then cached)"
+        begun = "Paused. " if run.state == "paused" else ""
+        return done / total, f"{begun}{what}: {done:,} of {total:,} (once for this task, then cached)"
     rounds = run.config.rounds
     finished = len(run.records)
     share = min(1.0, (finished + done / total) / (rounds + 1))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deltamask.store import RunFolder
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -74,6 +76,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+        for folder in server.runs.glob("*/status.json"):  # whatever a failed test left behind
+            RunFolder(folder.parent).ask("stop")
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     expect(page.get_by_text("Estimate", exact=True)).to_be_visible()
 
     button(page, "Run")
+    expect(page.get_by_text(re.compile("Round [12] of 8, client"))).to_be_visible()
     button(page, "Pause")
     paused = page.get_by_text(re.compile(r"Paused after round \d+ of 8"))
     expect(paused).to_be_visible()
