@@ -186,7 +186,7 @@ def draw_measure() -> tuple[str, str]:
             help="Everything so far, round 0 included; or the mean over the rounds after 0.",
         )  # fmt: skip
     links.write(way=None if way == "up" else way, per=None if per == "so far" else per)
-    return str(way), str(per)
+    return way or "up", per or "so far"  # a session that is ending has neither
 
 
 def draw_curves(groups: list[Group], round: int) -> None:
