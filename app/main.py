@@ -6,11 +6,11 @@ import streamlit as st
 import wire_warm
 from style import STYLE
 
-LOGO = str(Path(__file__).parent / "logo.svg")
+HERE = Path(__file__).parent
 
-st.set_page_config(page_title="DeltaMask Explorer", page_icon=":material/grid_on:", layout="wide")
+st.set_page_config(page_title="DeltaMask Explorer", page_icon=str(HERE / "icon.png"), layout="wide")
 st.html(STYLE)
-st.logo(LOGO, size="large")
+st.logo(str(HERE / "logo.svg"), size="large")
 page = st.navigation(
     [
         st.Page("lab.py", title="Lab", icon=":material/science:", default=True),

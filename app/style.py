@@ -25,10 +25,10 @@ h2 {padding-top: 1.2rem !important;}
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [role="radio"][aria-checked="true"], [role="radio"][aria-checked="true"] p,
 [data-testid="stTab"][aria-selected="true"] p {color: inherit !important; font-weight: 600;}
-[data-testid="stCaptionContainer"] {color: inherit !important; opacity: .8;}
+[data-testid="stCaptionContainer"] {opacity: .85 !important;}
 .lead {font-size: 1.05rem; margin: 0; max-width: 62rem; line-height: 1.5;}
 .legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
-.legend span {display: inline-flex; align-items: center; gap: .4rem; white-space: nowrap;}
+.legend span {display: inline-flex; align-items: center; gap: .4rem;}
 .film {display: flex; flex-wrap: wrap; gap: 1rem 1.4rem; align-items: flex-end;}
 .film figure {margin: 0; min-width: 6.5rem; max-width: 260px;}
 .film img {image-rendering: pixelated; display: block; border-radius: 3px; max-width: 100%;

@@ -116,8 +116,10 @@ def new_visitor(browser: Browser, **options: object) -> BrowserContext:
 
 
 def settle(page: Page) -> None:
-    """Wait until the page's script has run to its end."""
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
+    """Wait until the page's script has run to its end, and has not begun again at once."""
+    for _ in range(2):
+        page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
+        page.wait_for_timeout(300)
 
 
 def open_page(page: Page, url: str) -> None:

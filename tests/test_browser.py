@@ -54,6 +54,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     expect(page.get_by_text(re.compile("^Round 3: what"))).to_be_visible()
     button(page, "Halt")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    settle(page)
     stopped_at = round_shown(page)
     assert 3 <= stopped_at < last["round"]
     record = run.records[stopped_at]

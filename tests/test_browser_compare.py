@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from deltamask.charts import group_names
 from deltamask.comparison import VIEWS, group_by_seed, prepared
 from deltamask.config import RunConfig
 from deltamask.store import RunFolder, list_runs, load_run, recorded_dir, write_json
@@ -43,9 +44,9 @@ def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -
     open_page(page, f"{server.url}/compare")
     runs = prepared(next(iter(VIEWS)), list_runs(recorded_dir()))
     groups = group_by_seed(runs)
-    curves = [curve for curve in points(page, "rounds_curve") if curve["name"]]
-    for group, curve in zip(groups, curves, strict=False):
-        assert curve["y"] == pytest.approx(group.rounds["accuracy"].tolist())
+    curves = {curve["name"]: curve for curve in reversed(points(page, "rounds_curve"))}
+    for group, name in zip(groups, group_names(groups), strict=True):
+        assert curves[name]["y"] == pytest.approx(group.rounds["accuracy"].tolist())
     button(page, "Play")
     expect(page.get_by_text(re.compile("^Round 2: what one"))).to_be_visible()
     button(page, "Halt")
