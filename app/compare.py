@@ -19,7 +19,7 @@ from deltamask import charts, palette, pictures, report
 from deltamask.comparison import VIEWS, Group, group_by_seed, prepared
 from deltamask.store import ACTIVE, Run, list_runs, recorded_dir
 
-MOST = 24  # runs on one page: more curves nobody can tell apart
+MOST = 60  # runs on one page: more curves nobody can tell apart
 MARKS = {"finished": "✓", "failed": "✕ failed", "killed": "✕ killed"}
 
 
@@ -73,10 +73,9 @@ def watch(names: list[str]) -> None:
         return
     groups = group_by_seed(drawn)
     last = max(int(run.records[-1]["round"]) for run in drawn)
-    active = any(run.state in ACTIVE for run in drawn)
     left, right = st.columns([7, 1], vertical_alignment="bottom")
     with left:
-        round = scrubber.draw(",".join(names), last, following=active)
+        round = scrubber.draw(",".join(names), last)
     with right:
         exports.draw_comparison_exports(drawn, round)
     draw_curves(groups, round)

@@ -42,7 +42,7 @@ def watch(run_id: str, others: list[str], state_before: str | None) -> None:
     if not run.records:
         return
     _draw_figures(run)
-    round = scrubber.draw(run.id, int(run.records[-1]["round"]), following=state in ACTIVE)
+    round = scrubber.draw(run.id, int(run.records[-1]["round"]))
     compared = [other for name in others if (other := processes.read(name))]
     draw_curves([Group((each,)) for each in (run, *compared)], round)
     rounds.draw(run, round)

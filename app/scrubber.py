@@ -14,15 +14,15 @@ def is_playing() -> bool:
     return bool(st.session_state.get("playing"))
 
 
-def draw(key: str, last: int, *, following: bool) -> int:
-    """The slider from 0 to `last`. Moves along with a growing run while it stands at its end (following).
+def draw(key: str, last: int) -> int:
+    """The slider from 0 to `last`. While it stands at its end, it moves along with a run that grows.
 
     key: what is shown (a run, or a set of them); when it changes, the slider goes to its last round.
     """
     if last == 0:
         links.write(round=None)
         return 0
-    _settle(key, last, following)
+    _settle(key, last)
     if is_playing():
         _advance(last)
     button, slider = st.columns([1, 8], vertical_alignment="bottom")
@@ -40,7 +40,7 @@ def draw(key: str, last: int, *, following: bool) -> int:
     return round
 
 
-def _settle(key: str, last: int, following: bool) -> None:
+def _settle(key: str, last: int) -> None:
     """Where the slider stands, before it is drawn."""
     seen_key, seen_last = st.session_state.get("round_of", (None, None))
     if seen_key is None:
@@ -48,7 +48,7 @@ def _settle(key: str, last: int, following: bool) -> None:
         st.session_state.round = last if asked is None else asked
     elif seen_key != key:
         st.session_state.round, st.session_state.playing = last, False
-    elif following and st.session_state.get("round", seen_last) >= seen_last:
+    elif st.session_state.get("round", seen_last) >= seen_last:
         st.session_state.round = last
     st.session_state.round = min(st.session_state.get("round", last), last)
     st.session_state.round_of = (key, last)
