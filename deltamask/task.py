@@ -19,7 +19,7 @@ from deltamask.partition import Shards, dirichlet_split, label_counts
 from deltamask.tail import Tail
 
 EVALUATION_BATCH = 500
-EVALUATION_NUMBERS = 2**24  # in a batch's features: fewer samples at a time where a network is wide
+EVALUATION_NUMBERS = 2**22  # in a batch's features: fewer samples at a time where a network is wide
 
 
 def no_progress(what: str, done: int, total: int) -> None:
