@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from deltamask import evidence, glass, lookup
 from deltamask.evidence import RecordedContext
@@ -24,79 +17,27 @@ from deltamask.runner import execute
 from deltamask.store import Run, RunFolder, load_run, recorded_dir
 from deltamask.walk import Settings, walk
 from tests import tiny
+from tests.browsing import Server, metric, new_visitor, settle
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 90_000  # ms; the machine may be busy
 PICTURE = "canvas[data-ready]"
 
 
-@dataclass
-class Server:
-    url: str
-    run: Run
-    pid: int
-
-
 @pytest.fixture(scope="module")
-def server(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The dashboard on a free port, with a small run of its own beside the recorded ones."""
-    runs = tmp_path_factory.mktemp("runs")
+def small(server: Server, tiny_cache: Path) -> Iterator[Run]:
+    """A small run beside the recorded ones."""
     config = tiny.config(kappa=0.6, codec="bfuse8")
-    folder = RunFolder.create(runs / "small", config)
+    folder = RunFolder.create(server.runs / "small", config)
     execute(folder, config, on_record=lambda record: None, show=lambda what, done, total: None)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "DELTAMASK_RUNS": str(runs)})
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the server ended at once"
-                time.sleep(0.2)
-        yield Server(f"http://localhost:{port}", load_run(runs / "small"), process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "no Chromium: `apt-get install chromium`, or set CHROMIUM to one"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 1400})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    context.close()
+    yield load_run(server.runs / "small")
+    for name in ("small", "hostile"):
+        shutil.rmtree(server.runs / name, ignore_errors=True)
 
 
 def open_wire(page: Page, url: str) -> None:
     page.goto(url)
     page.locator(PICTURE).wait_for()
     settle(page)
-
-
-def settle(page: Page) -> None:
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
-
-
-def metric(page: Page, name: str) -> str:
-    return page.get_by_test_id("stMetric").filter(has_text=name).get_by_test_id("stMetricValue").inner_text()
 
 
 def click_pixel(page: Page, offset: int, width: int, height: int) -> None:
@@ -136,11 +77,13 @@ def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(serv
     expect(page.get_by_role("spinbutton", name="Byte")).to_have_value(str(offset + 1))
 
 
-def test_a_position_is_looked_up_step_by_step_and_a_link_leads_back_to_it(server: Server, page: Page) -> None:
-    run = server.run
+def test_a_position_is_looked_up_step_by_step_and_a_link_leads_back_to_it(
+    server: Server, small: Run, page: Page
+) -> None:
+    run = small
     payload = run.payloads(2)[1]
-    data, context = payload.path.read_bytes(), RecordedContext(run, evidence.layers_of(run), 2, payload.client)
-    flips, view = evidence.flips_of(run, payload, data, context), glass.look(data, context)
+    data, context = payload.path.read_bytes(), RecordedContext(small, evidence.layers_of(small), 2, payload.client)
+    flips, view = evidence.flips_of(small, payload, data, context), glass.look(data, context)
     assert flips.sent is not None
     assert flips.false is not None
     assert view.filter is not None
@@ -161,15 +104,15 @@ def test_a_position_is_looked_up_step_by_step_and_a_link_leads_back_to_it(server
     expect(page.get_by_text("A false flip: nobody sent it")).to_be_visible()
 
 
-def test_the_same_flips_are_really_encoded_by_every_codec(server: Server, page: Page) -> None:
+def test_the_same_flips_are_really_encoded_by_every_codec(server: Server, small: Run, page: Page) -> None:
     open_wire(page, f"{server.url}/wire?run=small&round=1&client=0")
     page.get_by_role("button", name="Encode with every codec").click()
     expect(page.get_by_text("Blue: exact. Orange: adds false flips.")).to_be_visible()
-    size = server.run.payloads(1)[0].path.stat().st_size
+    size = small.payloads(1)[0].path.stat().st_size
     expect(page.locator(".js-plotly-plot", has_text=f"{size:,} bytes").first).to_be_attached()
 
 
-def test_a_broken_byte_is_refused_and_resealed_it_spoils_the_mask(server: Server, page: Page) -> None:
+def test_a_broken_byte_is_refused_and_resealed_it_spoils_the_mask(server: Server, small: Run, page: Page) -> None:
     open_wire(page, f"{server.url}/wire?run=small&round=2&client=0")
     page.get_by_role("button", name="Flip one bit").first.click()
     expect(page.get_by_text("Refused: checksum does not match")).to_be_visible()
@@ -180,22 +123,24 @@ def test_a_broken_byte_is_refused_and_resealed_it_spoils_the_mask(server: Server
     expect(page.get_by_role("button", name="What does it do to the accuracy?").first).to_be_enabled()
 
 
-def test_links_out_of_range_are_clamped_and_said_and_hostile_files_are_refused(server: Server, page: Page) -> None:
+def test_links_out_of_range_are_clamped_and_said_and_hostile_files_are_refused(
+    server: Server, small: Run, page: Page
+) -> None:
     open_wire(page, f"{server.url}/wire?run=small&round=99&client=x&byte=-5&position=99999999")
     expect(page.get_by_text("round = 99 is not there: using 2")).to_be_visible()
     expect(page.get_by_text(re.compile("client = .x. is no number: using 0"))).to_be_visible()
     expect(page.get_by_text("byte = -5 is out of range")).to_be_visible()
     expect(page.get_by_text(f"position = 99999999 is out of range (0 to {tiny.D - 1:,})")).to_be_visible()
 
-    hostile = server.run.path.parent / "hostile"
-    shutil.copytree(server.run.path, hostile)
+    hostile = small.path.parent / "hostile"
+    shutil.copytree(small.path, hostile)
     target = load_run(hostile).payloads(2)[0].path
     target.write_bytes(target.read_bytes()[:-20] + b"\0" * 20)
     page.goto(f"{server.url}/wire?run=hostile&round=2&client=0")
     expect(page.get_by_text("is refused: PNG")).to_be_visible()
 
 
-def test_learn_is_stepped_through_and_a_question_answered(server: Server, page: Page) -> None:
+def test_learn_is_stepped_through_and_a_question_answered(server: Server, small: Run, page: Page) -> None:
     round = walk(Settings(kappa=0.5))
     page.goto(f"{server.url}/learn?step=4&kappa=0.5&bpe=9")
     expect(page.get_by_text("bpe = '9' is none of 8, 16, 32: using 8")).to_be_visible()
@@ -221,9 +166,8 @@ def test_learn_is_stepped_through_and_a_question_answered(server: Server, page: 
 @pytest.mark.parametrize("path", ["wire?run=small&round=2", "learn?step=9"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_screens_need_no_sideways_scroll(server: Server, browser: Browser, path: str, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 420, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = new_visitor(browser, viewport={"width": 420, "height": 900}, color_scheme=scheme)
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
     page.goto(f"{server.url}/{path}")
     page.get_by_role("heading", level=1).wait_for()
     page.get_by_text("Break it" if "wire" in path else "Deeper:").first.wait_for()
@@ -232,9 +176,9 @@ def test_narrow_screens_need_no_sideways_scroll(server: Server, browser: Browser
     context.close()
 
 
-def test_the_server_holds_no_torch(server: Server, page: Page) -> None:
+def test_the_server_holds_no_torch(server: Server, small: Run, page: Page) -> None:
     open_wire(page, f"{server.url}/wire?run=small&round=1&client=0")
-    maps = Path(f"/proc/{server.pid}/maps")
+    maps = Path(f"/proc/{server.process.pid}/maps")
     if not maps.exists():
         pytest.skip("/proc is Linux's")
     assert "libtorch" not in maps.read_text()
