@@ -202,13 +202,13 @@ for name, theta in estimates.items():
 # everywhere. The server has asked one question five times and taken the echo for a confirmation: what it gets is one mask, not an average.
 #
 # After such a round θ_g is near-binary, clipped to 0.0025 and 0.9975. What does that do to the next round? The training gradient carries
-# the factor θ(1 − θ), which is now 0.0025; and u rarely falls between two θ that are both at the rim. Learning all but stops. Six rounds of each, with nothing else changed
+# the factor θ(1 − θ), which is now 0.0025; and u rarely falls between two θ that are both at the rim. Learning all but stops. Four rounds of each, with nothing else changed
 # (and an exact codec, so that no false flip interferes):
 
 # %%
 both = {}
 for name, noise in (("one u for each client", "per_client"), ("one u for all", "shared")):
-    short = config.replace(noise=noise, codec="gap", rounds=6)
+    short = config.replace(noise=noise, codec="gap", rounds=4)
     both[name] = list(simulate(short, task=task))[1:]
 
 
@@ -218,7 +218,7 @@ def undecided(record) -> float:
 
 
 figures.lines(
-    range(1, 7),
+    range(1, 5),
     {name: [undecided(record) for record in records] for name, records in both.items()},
     axes=("round", "share of θ_g between 0.05 and 0.95"),
 )
@@ -288,7 +288,7 @@ print(
 )
 
 # %% [markdown]
-# - **That shared u is to blame for the collapse**: then sharing u must be enough to cause it, with everything else as it was. The six rounds above changed nothing else.
+# - **That shared u is to blame for the collapse**: then sharing u must be enough to cause it, with everything else as it was. The four rounds above changed nothing else.
 # - **That the collapse hurts**: one could hold that a decided mask is a fine mask. On this task the accuracy curves speak against it. Find a task, a learning rate
 #   or a number of rounds where they do not; `deltamask run --noise shared` is all it takes.
 #

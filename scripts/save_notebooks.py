@@ -79,6 +79,7 @@ def faults(notebook: Any) -> Iterator[str]:
 def render(notebook: Any, folder: Path, *, patience: int = 600) -> None:
     """Execute a notebook in `folder`, in place. Raises where a cell fails or takes longer than `patience` seconds."""
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # on a busy machine two threads mostly wait for each other
     client = NotebookClient(
         notebook, timeout=patience, kernel_name="python3", record_timing=False, coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},

@@ -71,11 +71,11 @@ def test_saved_outputs_are_of_this_code_and_fit_to_be_shown(text: Path) -> None:
     )
 
 
-def wording(output: Any) -> tuple[str, str]:
+def wording(output: Any) -> tuple[str, list[str]]:
     """An output without its numbers, which another processor may round otherwise, and without its layout."""
     data = output.get("data", {})
     text = output.get("text", "") or ("" if "application/vnd.plotly.v1+json" in data else data.get("text/plain", ""))
-    return output.output_type, re.sub(r"[\W\d_]+|\b[eE]\b|NaN|nan", " ", text).strip()
+    return output.output_type, re.sub(r"\d[\d,.]*(e[-+]\d+)?|NaN|nan|[\W_]+", " ", text).split()
 
 
 @every_notebook
