@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 from playwright.sync_api import Page, sync_playwright
 
-from deltamask.store import RunFolder, list_runs, recorded_dir, write_json
+from deltamask.store import RunFolder, list_runs, load_run, recorded_dir, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, ROUNDS, TRIES = 200, 100, 9
@@ -102,6 +102,7 @@ def controls(page: Page, url: str, tries: int, server: psutil.Process) -> dict[s
     page.wait_for_selector(".js-plotly-plot", timeout=WAIT)
     quiet(page)
     taken: dict[str, list[tuple[float, float]]] = {}
+    rounds = int(load_run("fashion").records[-1]["round"])
 
     def turn(name: str, act: Callable[[], None], condition: str) -> None:
         before = sum(server.cpu_times()[:2])
@@ -114,7 +115,7 @@ def controls(page: Page, url: str, tries: int, server: psutil.Process) -> dict[s
         return lambda: page.keyboard.press(key)
 
     for step in range(1, tries + 1):
-        value, last, odd = f"{1 - step / 100:.2f}".rstrip("0"), 60 - step, step % 2
+        value, last, odd = f"{1 - step / 100:.2f}".rstrip("0"), rounds - step, step % 2
         in_address = "() => location.search.includes('{}={}')"
         turn("κ", press("κ, share of flips sent", "ArrowLeft"), in_address.format("kappa", value))
         turn("ρ", press("Participation ρ", "ArrowLeft"), in_address.format("rho", value))

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "flower_app"))
 
 import psutil
 import tyro
-from deltamask_flower.loopback import HOST, Federation, free_port, start_nodes
+from deltamask_flower.loopback import ACTIVATED, HOST, Federation, free_port, start_nodes
 
 from deltamask.config import RunConfig
 from deltamask.methods import methods
@@ -218,7 +218,7 @@ def deployed(config: RunConfig, folder: Path) -> dict[str, Any]:
 
 
 def _activated(federation: Federation) -> int:
-    return federation.log("superlink").count("Activated node_id=")
+    return federation.log("superlink").count(ACTIVATED)
 
 
 @contextmanager

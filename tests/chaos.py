@@ -38,15 +38,17 @@ def train(message: Message, context: Context) -> Message:
         while not any(record["round"] == round for record in read_records(out)):  # until the server has gone on
             time.sleep(0.2)
     reply = ours.train(message, context)
+    if wire.PAYLOAD not in reply.content:
+        return reply
+    (payload,) = wire.unpack(reply.content)
+    kept = folder / "last-payload"
     if fault == "garble":
-        (payload,) = wire.unpack(reply.content)
         middle = len(payload) // 2
         reply.content[wire.PAYLOAD] = wire.pack([payload[:middle] + bytes(64) + payload[middle + 64 :]])
-    kept = folder / "last-payload"
     if fault == "repeat":
         reply.content[wire.PAYLOAD] = wire.pack([kept.read_bytes()])
-    if kept.parent.is_dir() and wire.PAYLOAD in reply.content:
-        kept.write_bytes(wire.unpack(reply.content)[0])
+    if folder.is_dir():
+        kept.write_bytes(payload)
     return reply
 
 

@@ -30,6 +30,7 @@ from deltamask_flower.shard import Shard, split
 APP = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 CONNECTION = "loopback"
+ACTIVATED = "Activated node_id="  # what the SuperLink says of a node that it lets in
 MARK = "DELTAMASK_FEDERATION"  # in the environment of every process of a federation: whose it is
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -139,6 +140,21 @@ class Federation:
     def kill_node(self, client: int) -> None:
         """As a power cut does it: the SuperNode and whatever it has started, without a word."""
         self._kill(_node(client))
+
+    def revive_node(self, client: int, seconds: float, **environment: str) -> None:
+        """Start a killed node again and again, as a service manager would, until the SuperLink lets it in: one that did
+        not say goodbye is refused, and its SuperNode ends, until two of its heartbeats were missed (a minute at most).
+        """
+        self._kill(_node(client))
+        let_in = self.log("superlink").count(ACTIVATED)
+
+        def back() -> bool:
+            process = self.processes.get(_node(client))
+            if process is None or process.poll() is not None:
+                self.start_node(client, **environment)
+            return self.log("superlink").count(ACTIVATED) > let_in
+
+        self._wait("superlink", f"node {client} is let in again", back, seconds)
 
     def kill_superlink(self) -> None:
         """The SuperLink and the ServerApp with it."""

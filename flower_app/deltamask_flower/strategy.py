@@ -13,6 +13,7 @@ from logging import INFO
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -26,6 +27,7 @@ from deltamask_flower.roster import PASSING, Roster
 from deltamask_flower.wire import Identity
 
 PNG = b"\x89PNG"
+EXPIRED = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)  # messages live as long as a round waits
 
 
 @dataclass
@@ -46,6 +48,10 @@ class DeltaMask(Strategy):
         self._opened = next(self.server)
         self._broadcasts: dict[int, bytes] = {}  # by round, for clients that will have missed some
         self._sent: dict[int, tuple[Message, int]] = {}  # by client: the message, and the bytes of ours in it
+
+    @property
+    def _silence(self) -> str:
+        return f"no answer within {self.timeout:g} s"
 
     @property
     def what(self) -> str:
@@ -105,7 +111,7 @@ class DeltaMask(Strategy):
         for client, (message, delivered) in self._sent.items():
             reply = replies.pop(message.metadata.message_id, None)
             if reply is None:
-                yield Answer(client, delivered, f"no answer within {self.timeout:g} s")
+                yield Answer(client, delivered, self._silence)
                 continue
             try:
                 yield Answer(client, delivered, self._read(client, reply))
@@ -115,6 +121,8 @@ class DeltaMask(Strategy):
     def _read(self, client: int, reply: Message) -> Upload | str:
         """The upload in a reply, or why there is none. Raises DecodeError."""
         if reply.has_error():
+            if reply.error.code in EXPIRED:  # the SuperLink was asked just after it had forgotten the message
+                return self._silence
             silent = reply.error.code in PASSING
             return f"{'no answer' if silent else 'the node failed'}: {reply.error.reason}"
         shard = reply.content.config_records.get(wire.SHARD, ConfigRecord())
