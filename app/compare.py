@@ -78,7 +78,7 @@ def watch(names: list[str]) -> None:
         round = scrubber.draw(",".join(names), last)
     with right:
         exports.draw_comparison_exports(drawn, round)
-    draw_curves(groups, round)
+    draw_curves(groups, round, numbered=True)
     _draw_pictures(groups, round)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -109,7 +109,7 @@ def _draw_pictures(groups: Sequence[Group], round: int) -> None:
     """One client's message of each group, all at one scale."""
     st.subheader(f"Round {round}: what one client sends")
     named, colors = [], []
-    for group, name in zip(groups, charts.group_names(groups), strict=True):
+    for group, name in zip(groups, charts.numbered_names(groups), strict=True):
         kept = group.runs[0].payloads(round)
         if kept:
             named.append((name, kept[0].path))
@@ -125,7 +125,7 @@ def _draw_round_table(groups: Sequence[Group], round: int) -> None:
     """Where each group stands in this round."""
     st.markdown(f"**At round {round}**")
     rows = []
-    for group, name in zip(groups, charts.group_names(groups), strict=True):
+    for group, name in zip(groups, charts.numbered_names(groups), strict=True):
         at = group.rounds[group.rounds["round"] == round] if len(group.rounds) else group.rounds
         if len(at):
             row = at.iloc[0]
@@ -149,7 +149,10 @@ def _draw_table(runs: Sequence[Run]) -> None:
         name: st.column_config.NumberColumn(format="%.4f") for name in rows.columns if "acc" in name or "worst" in name
     }
     bits = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns if name.startswith("bpp")}
-    st.dataframe(rows, hide_index=True, column_config={**fine, **bits}, alt="Runs, their settings and their figures")
+    plain = {name: st.column_config.NumberColumn(format="%g") for name in rows.select_dtypes("float").columns}
+    st.dataframe(
+        rows, hide_index=True, column_config={**plain, **fine, **bits}, alt="Runs, their settings and their figures"
+    )
 
 
 st.html(

@@ -62,9 +62,9 @@ def draw_form() -> None:
     top = st.container()
     config, faults = controls.draw_form({"Clients": draw_split})
     with top:
-        pressed = st.button(
+        st.button(
             "Run", type="primary", icon=":material/play_arrow:", width="stretch", key="run_button",
-            disabled=config is None,
+            disabled=config is None, on_click=_press,
             help="Starts `deltamask run` with these settings. It goes on when you close this tab. If another run is "
             "under way, it waits its turn.",
         )  # fmt: skip
@@ -72,8 +72,13 @@ def draw_form() -> None:
             st.error(fault)
         if config is not None:
             draw_estimate(config)
-    if pressed and config is not None:
+    if st.session_state.pop("run_pressed", False) and config is not None:
         press_run(config)
+
+
+def _press() -> None:
+    """Remembered until the form is drawn to its end: what runs is what it shows, even if a redraw was cut short."""
+    st.session_state.run_pressed = True
 
 
 def draw_estimate(config: RunConfig) -> None:

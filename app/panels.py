@@ -29,7 +29,7 @@ def watch(run_id: str, others: list[str], state_before: str | None) -> None:
     entry = next((entry for entry in waiting.waiting() if entry.path.name == run_id), None)
     run = processes.read(run_id)
     state = "waiting" if entry else run.state if run else None
-    if state_before != state and (state_before in (None, "waiting", *ACTIVE)):
+    if state_before != state and not (state_before in ACTIVE and state in ACTIVE):
         st.rerun()  # the run has begun or ended: the whole page must know
     if entry is not None:
         _draw_waiting(entry)
@@ -60,15 +60,22 @@ def _draw_waiting(entry: waiting.Waiting) -> None:
         text += f" {style.markdown(paused[0])} is paused and keeps its place: go on with it, or stop it."
     place, *buttons = st.columns([3, 1, 1], vertical_alignment="center")
     place.info(text, icon=":material/hourglass_top:")
-    if buttons[0].button("Start now", key="start_now", width="stretch", help="Beside what runs: both take longer."):
-        waiting.start_now(entry)
-        st.rerun()
-    if buttons[1].button("Remove", key="give_up", width="stretch", help="Takes the run off the list."):
-        waiting.give_up(entry)
-        if not entry.resume:
-            links.write(run=None)
-            st.session_state.pop("focus", None)
-        st.rerun()
+    # A press acts in a callback: the page redraws itself every second, and a redraw may cut short the one that the
+    # press has caused, but never its callback.
+    buttons[0].button(
+        "Start now", key="start_now", width="stretch", on_click=waiting.start_now, args=(entry,),
+        help="Beside what runs: both take longer.",
+    )  # fmt: skip
+    buttons[1].button(
+        "Remove", key="give_up", width="stretch", on_click=_give_up, args=(entry,), help="Takes the run off the list."
+    )
+
+
+def _give_up(entry: waiting.Waiting) -> None:
+    waiting.give_up(entry)
+    if not entry.resume:
+        links.write(run=None)
+        st.session_state.pop("focus", None)
 
 
 def _draw_start(run_id: str) -> None:
@@ -82,7 +89,8 @@ def _draw_start(run_id: str) -> None:
 
 def _draw_state(run: Run) -> None:
     """State, progress with time left, and the buttons that make sense in this state."""
-    text, *buttons, share = st.columns([4, 1, 1, 1, 1], vertical_alignment="center")
+    # From the top: a button that goes stays in its column until the redraw ends, and must not push the others about.
+    text, *buttons, share = st.columns([4, 1, 1, 1, 1], vertical_alignment="top")
     status, state = run.status, run.state
     with text:
         if state in ACTIVE:
@@ -103,11 +111,8 @@ def _draw_state(run: Run) -> None:
     if state in ("stopped", "failed", "killed") and processes.can_resume(run):
         actions = [("Resume", "play_arrow", "resume")]
     for place, (name, icon, word) in zip(buttons, actions, strict=False):
-        if place.button(name, icon=f":material/{icon}:", key=f"{word}_run", width="stretch"):
-            if word == "resume":
-                waiting.ask_again(run)
-                st.rerun()
-            processes.ask(run, word)
+        act, args = (waiting.ask_again, (run,)) if word == "resume" else (processes.ask, (run, word))
+        place.button(name, icon=f":material/{icon}:", key=f"{word}_run", width="stretch", on_click=act, args=args)
     with share:
         exports.draw_run_exports(run)
 
@@ -189,12 +194,12 @@ def draw_measure() -> tuple[str, str]:
     return way or "up", per or "so far"  # a session that is ending has neither
 
 
-def draw_curves(groups: list[Group], round: int) -> None:
-    """Accuracy against bits and against rounds, with one legend."""
+def draw_curves(groups: list[Group], round: int, *, numbered: bool = False) -> None:
+    """Accuracy against bits and against rounds, with one legend, whose numbers other charts may use."""
     runs = [run for group in groups for run in group.runs]
     seeds = any(len(group.runs) > 1 for group in groups)
     way, per = draw_measure()
-    style.legend(groups)
+    style.legend(groups, charts.numbered_names(groups) if numbered else charts.group_names(groups))
     left, right = st.columns(2, gap="medium")
     unit = "Bits per parameter and client, log scale. What comes after the chosen round is pale."
     with left:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import streamlit as st
 
 from deltamask import palette
-from deltamask.charts import group_names
 from deltamask.comparison import Group
 
 STYLE = """<style>
@@ -20,6 +19,9 @@ STYLE = """<style>
 [data-testid="stMetric"] {padding: .6rem .7rem !important; border-radius: .6rem;}
 [data-testid="stMetricLabel"] p {font-size: .8rem;}
 [data-testid="stMetricDelta"] {font-size: .78rem; padding: 0 .4rem;}
+[data-testid="stMetric"] :is([data-testid="stMetricLabel"], [data-testid="stMetricDelta"]),
+[data-testid="stMetric"] :is([data-testid="stMetricLabel"], [data-testid="stMetricDelta"]) * {
+  white-space: normal !important; overflow: visible !important; text-overflow: clip !important; height: auto;}
 h1 {padding-top: 0 !important;}
 h2 {padding-top: 1.2rem !important;}
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
@@ -65,10 +67,10 @@ _SHAPES = {
 }
 
 
-def legend(groups: Sequence[Group]) -> None:
+def legend(groups: Sequence[Group], names: Sequence[str]) -> None:
     """One legend for several charts: line, marker and name of each group; unfinished and failed runs say so."""
     chips = []
-    for group, name in zip(groups, group_names(groups), strict=True):
+    for group, name in zip(groups, names, strict=True):
         color, dash, marker = palette.style(group.config)
         states = {run.state for run in group.runs} - {"finished"}
         mark = "".join(f' <em class="quiet">({state})</em>' for state in sorted(states))

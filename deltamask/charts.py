@@ -44,6 +44,11 @@ def group_names(groups: Sequence[Group]) -> list[str]:
     ]
 
 
+def numbered_names(groups: Sequence[Group]) -> list[str]:
+    """`group_names`, with numbers for where there is no room for a name: `1 · FedPM`."""
+    return [f"{number} · {name}" for number, name in enumerate(group_names(groups), 1)]
+
+
 def accuracy_curves(
     runs: Sequence[Run],
     *,
@@ -109,10 +114,10 @@ def _accuracy_curve(
 
 
 def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round") -> go.Figure:
-    """Accuracy (mean of the last ten rounds) against bits, a point a group; the line joins those that no other beats
-    in both. Bars reach from the lowest to the highest seed."""
+    """Accuracy (mean of the last ten rounds) against bits, a point a group, with its number in `numbered_names`; the
+    line joins those that no other beats in both. Bars reach from the lowest to the highest seed."""
     column = WAYS[way] if per == "a round" else f"{WAYS[way]}_total"
-    points = [(group, name, group.summary()) for group, name in zip(groups, group_names(groups), strict=True)]
+    points = [(group, name, group.summary()) for group, name in zip(groups, numbered_names(groups), strict=True)]
     points = [point for point in points if point[2]["accuracy"] is not None and point[2].get(column)]
     figure = _blank(f"{WAY_WORDS[way]} {per}, bits per parameter and client", "accuracy, last ten rounds", 420)
     bits = [summary[column] for *_, summary in points]
@@ -135,8 +140,9 @@ def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round") ->
             y=[summary["accuracy"]],
             name=name,
             mode="markers+text",
-            text=[name.partition(" (")[2].rstrip(")") or name],
-            textposition="top center",
+            text=[f"<b>{name.partition(' · ')[0]}</b>"],  # a whole name would lie across its neighbours
+            textposition="bottom right",
+            textfont={"color": color, "size": 14},
             cliponaxis=False,
             marker={"color": color, "symbol": marker, "size": 13, "line": {"width": 2, "color": color}},
             error_y=spread if len(group.runs) > 1 else None,

@@ -87,7 +87,7 @@ def test_pareto_chart_draws_summaries_and_the_front() -> None:
     groups = group_by_seed(list_runs(recorded_dir()))
     figure = charts.pareto(groups, way="total", per="so far")
     table = charts.as_table(figure)
-    said = {name: group.summary() for group, name in zip(groups, charts.group_names(groups), strict=True)}
+    said = {name: group.summary() for group, name in zip(groups, charts.numbered_names(groups), strict=True)}
     assert set(table["curve"]) == set(said)
     for row in table.itertuples(index=False):
         assert row[1] == pytest.approx(said[row[0]]["bpp_up_total"] + said[row[0]]["bpp_down_total"])
