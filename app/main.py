@@ -1,5 +1,6 @@
 """DeltaMask Explorer's dashboard: the frame and the router. `streamlit run app/main.py`"""
 
+import gc
 from pathlib import Path
 
 import streamlit as st
@@ -7,6 +8,15 @@ import wire_warm
 from style import STYLE
 
 HERE = Path(__file__).parent
+
+
+@st.cache_resource(show_spinner=False)
+def settle() -> None:
+    """Once, when the first page is drawn. Streamlit collects garbage after every redraw, and would look through all
+    modules and all records that were read: two thirds of what a move of the round's slider took."""
+    gc.collect()
+    gc.freeze()
+
 
 st.set_page_config(page_title="DeltaMask Explorer", page_icon=str(HERE / "icon.png"), layout="wide")
 st.html(STYLE)
@@ -22,3 +32,4 @@ page = st.navigation(
 )
 wire_warm.start()
 page.run()
+settle()

@@ -39,6 +39,10 @@ def draw_shares(opened: Opened) -> None:
     """Where the file's bytes go."""
     st.subheader("Where the bytes go")
     found = glass.shares(opened.glass)
+    parts = "".join(
+        f'<span><i style="background: {wire_charts.share_color(part)}"></i>{part.name}</span>' for part in found
+    )
+    st.html(f'<div class="legend">{parts}</div>')
     st.plotly_chart(wire_charts.byte_shares(found), key="wire_shares", config=CHART)
     st.caption(_about_slots(opened))
     size = len(opened.data)

@@ -64,7 +64,11 @@ class Relay:
             except OSError:  # closed
                 return
             self.connections += 1
-            far = socket.create_connection((HOST, self.target))
+            try:
+                far = socket.create_connection((HOST, self.target))
+            except OSError:  # the SuperLink has ended before its nodes
+                near.close()
+                continue
             threading.Thread(target=self._pump, args=(near, far, "up"), daemon=True).start()
             threading.Thread(target=self._pump, args=(far, near, "down"), daemon=True).start()
 

@@ -35,6 +35,10 @@ ROWS, COLUMNS = 36, 54  # cells of a layer's map, at most
 MAPS = 24  # layers drawn; the table has all
 
 
+def share_color(share: Share) -> str:
+    return SHARE_COLORS.get(share.name, BODY_COLOR)
+
+
 def byte_shares(shares: Sequence[Share]) -> go.Figure:
     """One bar, as long as the file, in the parts that it is made of."""
     figure = go.Figure()
@@ -45,11 +49,11 @@ def byte_shares(shares: Sequence[Share]) -> go.Figure:
             y=[""],
             name=share.name,
             orientation="h",
-            marker={"color": SHARE_COLORS.get(share.name, BODY_COLOR), "line": {"width": 1, "color": "white"}},
+            marker={"color": share_color(share), "line": {"width": 1, "color": "white"}},
             hovertemplate=f"{share.name}: %{{x:,.1f}} bytes of the file<extra></extra>",
         )
-    _layout(figure, 190)
-    figure.update_layout(barmode="stack", bargap=0.25, legend_traceorder="normal")
+    _layout(figure, 130)
+    figure.update_layout(barmode="stack", bargap=0.25, showlegend=False)  # the page's own wraps on a narrow screen
     figure.update_xaxes(title="bytes of the file")
     figure.update_yaxes(visible=False)
     return figure
