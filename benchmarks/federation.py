@@ -199,26 +199,32 @@ def simulated(config: RunConfig, folder: Path) -> dict[str, Any]:
 def deployed(config: RunConfig, folder: Path) -> dict[str, Any]:
     """A SuperLink and a SuperNode for each client, through the relay."""
     with _relayed(folder) as (federation, relay):
-        start_nodes(federation, config)
         watch = Watch(lambda: _parts(federation))
-        federation.wait("all nodes are connected", lambda: _activated(federation) == config.clients, 600)
-        time.sleep(10)
-        watch.look()
 
         def counters() -> dict[str, float]:
             each = {f"cpu {part}": watch.cpu(part) for part in ("superlink", "server app", "nodes")}
             return {"up": relay.up, "down": relay.down, **each}
 
-        idle = Marks(watch, counters)
-        watch.look()
-        idle(0)
-        time.sleep(IDLE)
-        watch.look()
-        idle(1)
+        alone = _idle(watch, counters)  # the SuperLink has work without any node: it is asked for tasks
+        start_nodes(federation, config)
+        federation.wait("all nodes are connected", lambda: _activated(federation) == config.clients, 600)
+        idle = _idle(watch, counters)
         marks = Marks(watch, counters)
         federation.submit(config, folder / "run")
         follow(watch, folder / "run", config.rounds, marks)
-    return {**_summary(config, marks, folder / "run"), "idle": {"nodes": config.clients, **idle.per_round()}}
+    return {**_summary(config, marks, folder / "run"), "alone": alone, "idle": {"nodes": config.clients, **idle}}
+
+
+def _idle(watch: Watch, counters: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What passes and what is spent in IDLE seconds without a run."""
+    marks = Marks(watch, counters)
+    time.sleep(10)  # whatever has just begun
+    watch.look()
+    marks(0)
+    time.sleep(IDLE)
+    watch.look()
+    marks(1)
+    return marks.per_round()
 
 
 def _activated(federation: Federation) -> int:

@@ -102,16 +102,19 @@ def day(part: dict[str, Any]) -> str:
 
 
 def limit(part: dict[str, Any]) -> str:
-    """What a connected node costs though it has nothing to do."""
+    """What a connected node costs though it has nothing to do: beyond what the SuperLink does without any."""
     (row,) = part["rows"]
-    idle, nodes = row["idle"], row["idle"]["nodes"]
+    idle, alone, nodes = row["idle"], row["alone"], row["idle"]["nodes"]
     seconds = nodes * idle["seconds"]
-    cpu = idle["cpu superlink"] / seconds
+    fixed = alone["cpu superlink"] / alone["seconds"]
+    cpu = (idle["cpu superlink"] / idle["seconds"] - fixed) / nodes
     rate = (idle["up"] + idle["down"]) / seconds
-    rows = [["one node, idle", f"{1000 * cpu:.2f} ms", f"{rate:,.0f} B"]]
+    rows = [["no node", f"{1000 * fixed:.2f} ms", "0 B"]]
+    rows += [["each idle node, beyond that", f"{1000 * cpu:.2f} ms", f"{rate:,.0f} B"]]
     rows += [[f"{crowd:,} nodes, idle", f"{crowd * cpu:,.0f} s", f"{crowd * rate / 1e6:,.1f} MB"] for crowd in CROWDS]
     table = _markdown(["each second", "CPU of the SuperLink", "on the network"], rows)
-    return f"{table}\n\nOne SuperLink process, which uses one core, is busy with {1 / cpu:,.0f} nodes that do nothing."
+    most = (1 - fixed) / cpu
+    return f"{table}\n\nOne SuperLink process, which uses one core, is busy with {most:,.0f} nodes that do nothing."
 
 
 def _rate(sent: float) -> str:
