@@ -193,11 +193,3 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     assert len(records) >= rounds
     assert [record["round"] for record in records] == list(range(len(records)))
     second.close()
-
-
-def test_server_process_holds_no_torch(server: Server, page: Page) -> None:
-    open_page(page, server.url)
-    maps = Path(f"/proc/{server.process.pid}/maps")
-    if not maps.exists():
-        pytest.skip("/proc is Linux's")
-    assert "libtorch" not in maps.read_text()

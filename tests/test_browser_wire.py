@@ -177,6 +177,7 @@ def test_narrow_screens_need_no_sideways_scroll(server: Server, browser: Browser
 
 
 def test_the_server_holds_no_torch(server: Server, small: Run, page: Page) -> None:
+    """After all pages have been used."""
     open_wire(page, f"{server.url}/wire?run=small&round=1&client=0")
     maps = Path(f"/proc/{server.process.pid}/maps")
     if not maps.exists():
