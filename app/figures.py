@@ -34,7 +34,7 @@ def _config(name: str) -> dict[str, Any]:
     return {
         "displaylogo": False,
         "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
-        "toImageButtonOptions": {"format": st.session_state.get("camera", "png"), "filename": name, "scale": 2},
+        "toImageButtonOptions": {"format": st.session_state.get("camera") or "png", "filename": name, "scale": 2},
     }
 
 

@@ -76,10 +76,12 @@ def settings() -> Settings:
     st.radio("Public noise", CHOICES["noise"], key="learn_noise", format_func=NOISE_NAMES.__getitem__)
     st.slider("Clients", int(RANGES["clients"][0]), int(RANGES["clients"][1]), key="learn_clients")
     clients = st.session_state.learn_clients
-    st.session_state.learn_client = min(st.session_state.learn_client, clients - 1)
+    st.session_state.learn_client = min(st.session_state.learn_client or 0, clients - 1)
     st.segmented_control("Client shown", range(clients), key="learn_client", required=True)
-    names = asdict(Settings())
-    return Settings(**{name: st.session_state[f"learn_{name}"] for name in names})
+    usual = asdict(Settings())
+    said = {name: st.session_state[f"learn_{name}"] for name in usual}
+    # On a busy machine a browser may answer before it has learnt what its buttons stand at.
+    return Settings(**{name: usual[name] if value is None else value for name, value in said.items()})
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)
