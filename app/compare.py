@@ -19,7 +19,7 @@ from deltamask import charts, palette, pictures, report
 from deltamask.comparison import VIEWS, Group, group_by_seed, prepared
 from deltamask.store import ACTIVE, Run, list_runs, recorded_dir
 
-MOST = 60  # runs on one page: more curves nobody can tell apart
+MOST = 60  # runs on one page: every recorded method with its seeds, which are drawn as bands
 MARKS = {"finished": "✓", "failed": "✕ failed", "killed": "✕ killed"}
 
 

@@ -81,7 +81,7 @@ def main() -> None:
             lines.append(line)
             told = f"d {line['d']:>11,}  clients {clients}  images {images:2}  peak {line['peak_gb']:5.2f} GB"
             print(f"{backbone:18} {told}", flush=True)
-    RESULTS.write_text(json.dumps({"machine": platform.machine(), "cases": lines}, indent=1) + "\n")
+            RESULTS.write_text(json.dumps({"machine": platform.machine(), "cases": lines}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
