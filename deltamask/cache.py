@@ -89,6 +89,16 @@ class Chunk(NamedTuple):
     rows: int
     broken: list[int]
 
+    @property
+    def images(self) -> int:
+        """Those it was computed from."""
+        return self.rows + len(self.broken)
+
+
+def images_of(chunks: list[Chunk]) -> int:
+    """How many of a split's images, from the first, the chunks are of."""
+    return sum(chunk.images for chunk in chunks)
+
 
 class FeatureFile:
     """The features of one split. row: the shape of one, as it lies on disk."""

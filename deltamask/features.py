@@ -1,7 +1,7 @@
 """Trunk features, computed once and cached on disk (`cache.py`).
 
-The trunk is frozen, so its output for an image never changes. Chunks of 500 images are computed and appended one by
-one: a killed run loses at most one, and a run on fewer images computes no more than it needs.
+The trunk is frozen, so its output for an image never changes. Batches are computed and appended one by one: a
+killed run loses at most one, and a run on fewer images computes no more than it needs, rounded up to whole batches.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from deltamask.cache import CacheError, FeatureFile, FeatureKey, cache_dir, check_room, human, read_row, write_meta
+from deltamask.cache import (
+    CacheError,
+    FeatureFile,
+    FeatureKey,
+    cache_dir,
+    check_room,
+    human,
+    images_of,
+    read_row,
+    write_meta,
+)
 from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, ImageFiles, Images
 from deltamask.tail import Backbone
 
 __all__ = ["FeatureKey", "Features", "Progress", "cache_dir", "feature_key", "load_features", "padded", "preprocess"]
 
-CHUNK = 500
 BATCH = 50
 DECODERS = min(8, os.cpu_count() or 1)  # threads, each of which holds an image
 
@@ -102,20 +112,16 @@ def _stored(rows: npt.NDArray[Any], precision: str) -> npt.NDArray[Any]:
 
 
 @torch.inference_mode()
-def _chunk(
-    images: Images | ImageFiles, backbone: Backbone, size: int, precision: str, skip: bool, tick: Callable[[int], None]
+def _batch(
+    images: Images | ImageFiles, backbone: Backbone, size: int, precision: str, skip: bool
 ) -> tuple[npt.NDArray[Any], list[int]]:
     """(rows of the images that can be read, positions of the others). BrokenImage at the first of these unless skip."""
-    parts, broken = [], []
-    for start in range(0, len(images), BATCH):
-        x, faults = _inputs(images[start : start + BATCH], backbone, size)
-        if not skip and (fault := next(filter(None, faults), None)):
-            raise fault
-        good = [at for at, fault in enumerate(faults) if fault is None]
-        broken += [start + at for at, fault in enumerate(faults) if fault is not None]
-        parts.append(_stored(_rows(backbone.trunk(padded(x, BATCH)))[good], precision))
-        tick(len(x))
-    return np.concatenate(parts), broken
+    x, faults = _inputs(images, backbone, size)
+    if not skip and (fault := next(filter(None, faults), None)):
+        raise fault
+    good = [at for at, fault in enumerate(faults) if fault is None]
+    broken = [at for at, fault in enumerate(faults) if fault is not None]
+    return _stored(_rows(backbone.trunk(padded(x, BATCH)))[good], precision), broken
 
 
 def padded(batch: Tensor, size: int) -> Tensor:
@@ -133,15 +139,10 @@ def padded(batch: Tensor, size: int) -> Tensor:
     return whole
 
 
-def _count(file: FeatureFile, images: Images | ImageFiles, total: int) -> int:
-    """How many of the first `total` images are there."""
-    return min(len(file.chunks()) * CHUNK, len(images), total)
-
-
 def _missing(file: FeatureFile, images: Images | ImageFiles, total: int) -> int:
-    """Bytes that are still to be computed for the first `total` images. Chunks are computed whole."""
-    there, needed = (min(chunks * CHUNK, len(images)) for chunks in (len(file.chunks()), -(-total // CHUNK)))
-    return max(0, needed - there) * file.row_bytes
+    """Bytes that are still to be computed for the first `total` images. Batches are computed whole."""
+    needed = min(-(-total // BATCH) * BATCH, len(images))
+    return max(0, needed - images_of(file.chunks())) * file.row_bytes
 
 
 def load_features(
@@ -181,21 +182,16 @@ def _load_split(
     if total == 0:
         return Features(torch.empty(0), np.zeros(0, np.int64), ())
     what = f"trunk features, {file.data.stem}: {total:,} samples, {human(total * file.row_bytes)}"
-    done = _count(file, images, total)
-    progress(what, done, total)
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(what, min(done, total), total)
-
-    while _count(file, images, total) < total:  # again, if the cache was cleared meanwhile
-        at = len(file.chunks())
-        done = at * CHUNK
-        part = images[at * CHUNK : (at + 1) * CHUNK]
-        file.append(at, *_chunk(part, backbone, file.key.image_size, file.key.precision, skip, tick))
     chunks = file.chunks()
-    broken = [at * CHUNK + one for at, chunk in enumerate(chunks) for one in chunk.broken if at * CHUNK + one < total]
+    progress(what, min(images_of(chunks), total), total)
+    while (start := images_of(chunks)) < total:  # from the first again, if the cache was cleared meanwhile
+        part = images[start : start + BATCH]
+        file.append(len(chunks), *_batch(part, backbone, file.key.image_size, file.key.precision, skip))
+        chunks = file.chunks()
+        progress(what, min(images_of(chunks), total), total)
+    starts = accumulate((chunk.images for chunk in chunks), initial=0)
+    broken = [start + one for start, chunk in zip(starts, chunks, strict=False) for one in chunk.broken]
+    broken = [one for one in broken if one < total]
     if broken and not skip:
         images[broken[0]]  # says what is wrong with it
     kept = np.setdiff1d(np.arange(total), broken)

@@ -20,7 +20,7 @@ from deltamask import backbones, datasets
 from deltamask.cache import CacheError, FeatureFile, cache_dir, cache_limit, clear, features_dir, human
 from deltamask.cli import main
 from deltamask.datasets import ImageDataset
-from deltamask.features import BATCH, CHUNK, Features, feature_key, load_features, preprocess
+from deltamask.features import BATCH, Features, feature_key, load_features, preprocess
 from deltamask.tail import Backbone, Tail
 from deltamask.task import no_progress
 from tests import tiny
@@ -73,7 +73,6 @@ def folder_of(data: ImageDataset, backbone: Backbone, precision: str = "float32"
 
 
 PROBE = 1  # image that tells the shape of the features
-TEST = 355  # the test split of digits, one chunk
 
 
 def fed(count: int) -> int:
@@ -116,27 +115,38 @@ def test_progress_tells_the_size_first_and_counts_up(digits: ImageDataset, backb
     assert [done for _, done, _ in again] == [600, 1]
 
 
-def test_a_chunk_is_computed_once(digits: ImageDataset, backbone: Backbone) -> None:
+def test_a_batch_is_computed_once(digits: ImageDataset, backbone: Backbone) -> None:
     first, _ = load(digits, backbone, 10_000)
-    assert seen(backbone) == PROBE + fed(len(digits.train_x)) + fed(TEST)
+    assert seen(backbone) == PROBE + fed(len(digits.train_x)) + fed(1)
     second, _ = load(digits, backbone, 10_000)
     assert seen(backbone) == 0
     assert len(first.x) == len(digits.train_x)
     assert torch.equal(first.x, second.x)
 
 
-def test_fewer_images_need_fewer_chunks_and_give_the_same_features(digits: ImageDataset, backbone: Backbone) -> None:
+def test_fewer_images_need_fewer_batches_and_give_the_same_features(digits: ImageDataset, backbone: Backbone) -> None:
     few, _ = load(digits, backbone, 30)
-    assert seen(backbone) == PROBE + CHUNK + fed(TEST)
-    more, _ = load(digits, backbone, CHUNK + 1)
-    assert seen(backbone) == CHUNK
-    assert (len(few.x), len(more.x)) == (30, CHUNK + 1)
+    assert seen(backbone) == PROBE + BATCH + fed(1)
+    more, _ = load(digits, backbone, 2 * BATCH + 1)
+    assert seen(backbone) == 2 * BATCH
+    assert (len(few.x), len(more.x)) == (30, 2 * BATCH + 1)
     assert torch.equal(few.x, more.x[:30])
+
+
+def test_batches_may_lie_on_disk_together(digits: ImageDataset, backbone: Backbone) -> None:
+    """As they did, ten at a time: those caches are still read, and added to."""
+    load(digits, backbone, 4 * BATCH)
+    index = folder_of(digits, backbone) / "train.json"
+    index.write_text(json.dumps([[2 * BATCH, []], [2 * BATCH - 2, [7, BATCH + 7]]]))
+    seen(backbone)
+    train, _ = load(digits, backbone, 5 * BATCH, skip=True)
+    assert seen(backbone) == BATCH
+    assert np.setdiff1d(np.arange(5 * BATCH), train.kept).tolist() == [2 * BATCH + 7, 3 * BATCH + 7]
 
 
 @pytest.mark.parametrize("damage", ["torn data", "no data", "torn list", "garbage list", "no list", "no meta"])
 def test_what_is_damaged_is_made_again(digits: ImageDataset, backbone: Backbone, damage: str) -> None:
-    whole, _ = load(digits, backbone, 3 * CHUNK)
+    whole, _ = load(digits, backbone, 10_000)
     before = whole.x.clone()
     folder = folder_of(digits, backbone)
     data, index = folder / "train.bin", folder / "train.json"
@@ -144,8 +154,8 @@ def test_what_is_damaged_is_made_again(digits: ImageDataset, backbone: Backbone,
     content, listed = data.read_bytes(), index.read_bytes()
     seen(backbone)
     match damage:
-        case "torn data":  # in the middle of the second chunk
-            data.write_bytes(content[: len(content) * 700 // rows])
+        case "torn data":  # in the middle of the fourth batch
+            data.write_bytes(content[: len(content) * (4 * BATCH - 20) // rows])
         case "no data":
             data.unlink()
         case "torn list":
@@ -156,25 +166,25 @@ def test_what_is_damaged_is_made_again(digits: ImageDataset, backbone: Backbone,
             index.unlink()
         case "no meta":
             (folder / "meta.json").unlink()
-    again, _ = load(digits, backbone, 3 * CHUNK)
-    assert seen(backbone) == {"torn data": fed(rows - CHUNK), "no meta": PROBE}.get(damage, fed(rows))
+    again, _ = load(digits, backbone, 10_000)
+    assert seen(backbone) == {"torn data": fed(rows - 3 * BATCH), "no meta": PROBE}.get(damage, fed(rows))
     assert torch.equal(again.x, before)
     assert data.read_bytes() == content
 
 
-def test_a_killed_run_loses_at_most_a_chunk(digits: ImageDataset, backbone: Backbone) -> None:
+def test_a_killed_run_loses_at_most_a_batch(digits: ImageDataset, backbone: Backbone) -> None:
     """Killed while rows were being written: they are there, the list does not know them."""
-    load(digits, backbone, CHUNK)
+    load(digits, backbone, BATCH)
     data = folder_of(digits, backbone) / "train.bin"
     whole = data.read_bytes()
     data.write_bytes(whole + b"\7" * 1001)
     seen(backbone)
-    train, _ = load(digits, backbone, CHUNK + 1)
-    assert seen(backbone) == CHUNK
+    train, _ = load(digits, backbone, BATCH + 1)
+    assert seen(backbone) == BATCH
     assert data.read_bytes()[: len(whole)] == whole
     with torch.no_grad():
-        expected = backbone.trunk(preprocess(np.asarray(digits.train_x[CHUNK : CHUNK + 1]), backbone, 32))
-    torch.testing.assert_close(train.x[CHUNK:], expected, rtol=1e-4, atol=1e-5)
+        expected = backbone.trunk(preprocess(np.asarray(digits.train_x[BATCH : BATCH + 1]), backbone, 32))
+    torch.testing.assert_close(train.x[BATCH:], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_two_processes_may_fill_the_same_cache(digits: ImageDataset, backbone: Backbone, tmp_path: Path) -> None:
@@ -193,20 +203,20 @@ def test_two_processes_may_fill_the_same_cache(digits: ImageDataset, backbone: B
     assert seen(backbone) == 0
     assert said == {hashlib.sha256(train.x.contiguous().numpy().tobytes()).hexdigest()}
     size = (folder_of(digits, backbone) / "train.bin").stat().st_size
-    assert size == len(digits.train_x) * train.x[0].numel() * 4
+    assert size == fed(1200) * train.x[0].numel() * 4
 
 
-def test_of_two_who_computed_the_same_chunk_the_first_is_kept(digits: ImageDataset, backbone: Backbone) -> None:
+def test_of_two_who_computed_the_same_batch_the_first_is_kept(digits: ImageDataset, backbone: Backbone) -> None:
     """The other may have mapped it already."""
-    load(digits, backbone, CHUNK)
+    load(digits, backbone, BATCH)
     file = FeatureFile(feature_key(backbone, 1, digits, 32, "float32"), "train", (8, 8, 16))
     before = file.data.read_bytes()
-    rows = np.zeros((CHUNK, 8, 8, 16), np.float32)
+    rows = np.zeros((BATCH, 8, 8, 16), np.float32)
     file.append(0, rows, [])
     assert (file.data.read_bytes(), len(file.chunks())) == (before, 1)
     file.append(1, rows, [3])
     assert file.data.read_bytes() == before + rows.tobytes()
-    assert file.chunks() == [(CHUNK, []), (CHUNK, [3])]
+    assert file.chunks() == [(BATCH, []), (BATCH, [3])]
 
 
 def test_a_cache_that_is_cleared_meanwhile_is_filled_again(digits: ImageDataset, backbone: Backbone) -> None:
@@ -214,10 +224,10 @@ def test_a_cache_that_is_cleared_meanwhile_is_filled_again(digits: ImageDataset,
     cleared: list[int] = []
 
     def clear_once(what: str, done: int, total: int) -> None:
-        if done == CHUNK + 50 and not cleared:
+        if done == 5 * BATCH and not cleared:
             cleared.append(len(clear()))
 
-    train, _ = load_features(digits, (3 * CHUNK, 1), key, backbone, clear_once)
+    train, _ = load_features(digits, (len(digits.train_x), 1), key, backbone, clear_once)
     assert cleared == [1]
     with torch.no_grad():
         expected = backbone.trunk(preprocess(np.asarray(digits.train_x), backbone, 32))
@@ -227,8 +237,8 @@ def test_a_cache_that_is_cleared_meanwhile_is_filled_again(digits: ImageDataset,
 def test_half_precision_takes_half_the_space_and_is_computed_with_in_full(
     digits: ImageDataset, backbone: Backbone
 ) -> None:
-    full, _ = load(digits, backbone, CHUNK)
-    half, _ = load(digits, backbone, CHUNK, precision="float16")
+    full, _ = load(digits, backbone, BATCH)
+    half, _ = load(digits, backbone, BATCH, precision="float16")
     assert half.x.dtype == torch.float16
     torch.testing.assert_close(half.x.float(), full.x, rtol=2**-10, atol=1e-6)
     sizes = [(folder_of(digits, backbone, one) / "train.bin").stat().st_size for one in ("float32", "float16")]
@@ -269,7 +279,7 @@ def test_features_that_do_not_fit_are_refused_before_they_are_computed(
     digits: ImageDataset, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = 16 * 8 * 8 * 4
-    need = row * (CHUNK + TEST)
+    need = row * (BATCH + BATCH)
     monkeypatch.setenv("DELTAMASK_CACHE_LIMIT", str(need - 1))
     with pytest.raises(CacheError) as caught:
         load(digits, backbone, 10)
@@ -282,7 +292,7 @@ def test_features_that_do_not_fit_are_refused_before_they_are_computed(
     load(digits, backbone, 10)
     load(digits, backbone, 10)  # what is there needs no more room
     with pytest.raises(CacheError):
-        load(digits, backbone, CHUNK + 1)
+        load(digits, backbone, BATCH + 1)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +327,7 @@ def test_the_cache_is_listed_and_cleared(
     assert entries.keys() == {old.name, folder_of(digits, backbone, "float16").name, foreign.name}
     entry = entries[old.name]
     told = [entry[name] for name in ("backbone", "dataset", "masked_blocks", "image_size", "precision", "samples")]
-    assert told == ["tiny", "digits", 1, 32, "float32", {"train": CHUNK, "test": TEST}]
+    assert told == ["tiny", "digits", 1, 32, "float32", {"train": BATCH, "test": BATCH}]
     assert entry["bytes"] == sum(path.stat().st_size for path in old.iterdir())
     assert 39.9 < entry["days_unused"] < 40.1
     assert (entries[foreign.name]["bytes"], entries[foreign.name]["backbone"]) == (77, None)
