@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from deltamask.backbones import BackboneSpec, backbones
 from deltamask.cache import cache_dir, cache_limit, human
@@ -87,7 +87,7 @@ def examine() -> dict[str, Any]:
 
 
 def print_report(report: dict[str, Any], console: Console) -> None:
-    """The report as tables."""
+    """The report, for a terminal of any width."""
     console.print(
         f"deltamask {report['deltamask']} ({report['git_revision']}), Python {report['python']}, "
         f"{report['machine']}, {report['threads']} threads"
@@ -107,16 +107,10 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         soft_wrap=True,
     )
     for kind in ("datasets", "backbones"):
-        table = Table(title=kind)
-        table.add_column(kind[:-1], no_wrap=True)  # a name that is broken in two cannot be copied
-        for column in ("here", "size", "licence", "why"):
-            table.add_column(column)
+        console.print(f"\n{kind}", style="bold")
+        width = max(len(entry["name"]) for entry in report[kind])
         for entry in report[kind]:
-            table.add_row(
-                entry["name"],
-                "yes" if entry["available"] else "no",
-                human(entry["bytes"]),
-                entry["licence"],
-                entry["reason"],
-            )
-        console.print(table)
+            here, style = ("here", "green") if entry["available"] else ("not here", "yellow")
+            console.print(Text.assemble((f"{entry['name']:{width}}  ", "bold"), (here, style)))
+            about = f"    {human(entry['bytes'])}; {entry['licence']}\n    {entry['reason']}"
+            console.print(Text(about), soft_wrap=True)  # unbroken, so that paths and addresses can be copied
