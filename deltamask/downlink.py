@@ -141,8 +141,7 @@ def _cells(config: RunConfig, theta: Theta, round: int, clients: list[int]) -> t
     def nearest(start: int, stop: int) -> npt.NDArray[np.uint16]:
         best = side.buckets(sides[0], start, stop)
         for other in sides[1:]:
-            rival = side.buckets(other, start, stop)
-            np.copyto(best, rival, where=rival % side.DISTANCES < best % side.DISTANCES)
+            side.keep_nearer(best, side.buckets(other, start, stop))
         return best
 
     return nearest, side.BUCKETS

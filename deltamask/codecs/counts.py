@@ -26,7 +26,7 @@ POOLED = 4  # a cell that is new behaves as if it had seen this many values, dis
 
 
 def encode(values: Values, most: int, cells: Cells, number: int) -> bytes:
-    """values: (d,) in [−most, most]. cells: in [0, number)."""
+    """values: (d,) in [−most, most]. cells: in [0, number), number ≤ 2¹⁶."""
     if len(values) and np.abs(values).max() > most:
         raise ValueError(f"values reach {np.abs(values).max()}, beyond ±{most}")
     coder = Encoder()
@@ -59,7 +59,7 @@ def _run(coder: Encoder | Decoder, values: Values | None, d: int, most: int, cel
     everywhere[reach] = 2 * symbols  # 0 is the likeliest by far
     out = np.empty(d, np.int32)
     for start, stop in _blocks(d):
-        here = cells(start, stop).astype(np.int64)
+        here = cells(start, stop).astype(np.uint16)  # what NumPy sorts by radix, four times as fast
         order = np.argsort(here, kind="stable")
         ends = np.cumsum(np.bincount(here, minlength=number))
         block = np.empty(stop - start, np.int32)

@@ -66,6 +66,14 @@ def buckets(context: CodecContext, start: int, stop: int) -> npt.NDArray[np.uint
 
 
 @numba.njit(cache=True)
+def keep_nearer(best, rival):  # type: ignore[no-untyped-def]
+    """Put each of the buckets `rival` into its place in `best` (both uint16) where its distance is the smaller one."""
+    for i in range(len(best)):
+        if rival[i] % DISTANCES < best[i] % DISTANCES:
+            best[i] = rival[i]
+
+
+@numba.njit(cache=True)
 def _distance_range(u, theta, score_of_u, score_of_theta, out):  # type: ignore[no-untyped-def]
     for i in range(len(u)):
         out[i] = abs(np.int32(score_of_u[u[i]]) - np.int32(score_of_theta[theta[i]]))
