@@ -23,7 +23,9 @@ RESULTS = Path(__file__).parent / "results" / "memory.json"
 TEST_IMAGES = 8
 CASES = [  # backbone, clients, images of each client
     ("clip-vit-b32", 1, 64),
+    ("clip-vit-b32", 2, 64),  # the second trains while the server holds the first one's flips
     ("clip-vit-b32", 8, 64),
+    ("clip-vit-b32", 16, 64),
     ("clip-vit-l14", 1, 64),
     ("dinov2-small", 1, 8),
     ("dinov2-base", 1, 8),
