@@ -36,12 +36,12 @@ LABELS = {
     "keep_payloads": "Keep payloads",
 }  # fmt: skip
 GROUPS = {
+    "Task": ("backbone", "dataset"),
     "Clients": ("clients", "rho", "dirichlet_alpha", "dropout", "min_client_samples"),
     "Method": ("method", "noise", "aggregation", "server_lr", "theta_init", "lora_rank"),
     "Bits": ("kappa", "kappa_schedule", "codec", "update_codec", "downlink"),
-    "Task": (
-        "backbone", "weights", "dataset", "masked_blocks", "train_samples", "test_samples", "evaluate_on", "image_size",
-        "bad_images",
+    "Network and data": (
+        "weights", "masked_blocks", "train_samples", "test_samples", "evaluate_on", "image_size", "bad_images",
     ),
     "Training": (
         "rounds", "lr", "lr_schedule", "adam_eps", "weight_lr", "local_epochs", "batch_size", "probe_epochs",
@@ -49,9 +49,10 @@ GROUPS = {
     ),
     "Storage": ("keep_payloads", "feature_precision", "device"),
 }  # fmt: skip
-OPEN = ("Clients", "Method", "Bits")  # groups that are open at first
+OPEN = ("Task", "Clients", "Method", "Bits")  # groups that are open at first
 ONLY_DELTAMASK = {"noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"}
 ONLY_DENSE = {"update_codec": ("finetune", "lora"), "lora_rank": ("lora",)}
+OPEN_ENDED = {"backbone": backbones.TIMM, "dataset": datasets.FOLDER}  # what a typed name may begin with
 WIDTH = re.compile(r"(bfuse|xor)(8|16|32)(-gated)?")  # codecs that come in several bits per entry
 
 
@@ -71,7 +72,7 @@ def start_form() -> None:
     given = {name: value for name, value in st.query_params.items() if name in RunConfig.model_fields}
     values, notes = clamp_fields(given)
     for name, known in (("backbone", offered_backbones()), ("dataset", datasets.names())):
-        if name in values and values[name] not in known:
+        if name in values and values[name] not in known and not values[name].startswith(OPEN_ENDED[name]):
             default = RunConfig.model_fields[name].default
             notes.append(f"{name} = {values[name]!r} is unknown (there are: {', '.join(known)}): using {default}")
             values[name] = default
@@ -108,7 +109,7 @@ def _changed() -> None:
 def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, list[str]]:
     """Draw the form. Returns (config, []) or (None, what is wrong), and keeps the URL in step.
 
-    extras: what to draw below the controls of a group.
+    extras: what to draw below the control of a field.
     """
     st.selectbox(
         "Start from", [OWN, *PRESETS], key="preset", on_change=_chosen_preset,
@@ -117,10 +118,9 @@ def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, 
     for group, names in GROUPS.items():
         with st.expander(group, expanded=group in OPEN):
             for name in names:
-                if name in RunConfig.model_fields:
-                    _draw(name)
-            if group in extras:
-                extras[group]()
+                _draw(name)
+                if name in extras:
+                    extras[name]()
     values = {name: st.session_state[key(name)] for name in RunConfig.model_fields}
     st.session_state.form, st.session_state.form_preset = values, st.session_state.preset
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
@@ -152,7 +152,7 @@ def _draw(name: str) -> None:
     registered = {"backbone": offered_backbones(), "dataset": datasets.names()}
     choices = registered.get(name) or list(get_args(info.annotation))
     if choices:
-        st.selectbox(LABELS[name], choices, **common)
+        st.selectbox(LABELS[name], choices, accept_new_options=name in OPEN_ENDED, **common)
     elif name == "dirichlet_alpha":
         options = sorted({*ALPHAS, st.session_state[key(name)]})
         st.select_slider(LABELS[name], options, format_func=lambda value: f"{value:g}", **common)

@@ -9,6 +9,7 @@ import numpy as np
 import panels
 import processes
 import scrubber
+import sources
 import streamlit as st
 import style
 import waiting
@@ -29,8 +30,7 @@ RECORDED_FIRST = (
 @st.cache_data(show_spinner=False)
 def labels_of(dataset: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """(training labels, class names)."""
-    data = datasets.load(dataset)
-    return data.train_y, data.classes
+    return datasets.labels(dataset)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -47,6 +47,9 @@ def split_preview(
 def draw_split() -> None:
     """Who would hold what with the settings as they stand: moves with the slider for α."""
     asked = {name: st.session_state[controls.key(name)] for name in SPLIT_FIELDS}
+    if sources.dataset_lacks(asked["dataset"]):
+        st.caption("Which client would hold what is shown when the dataset is here.")
+        return
     try:
         counts = split_preview(**asked)
     except (DatasetError, ValueError) as error:
@@ -60,17 +63,22 @@ def draw_split() -> None:
 def draw_form() -> None:
     """The form, and what a run with it would take. Redrawn by itself, so that a control answers at once."""
     top = st.container()
-    config, faults = controls.draw_form({"Clients": draw_split})
+    config, faults = controls.draw_form(
+        {"backbone": sources.draw_backbone, "dataset": sources.draw_dataset, "min_client_samples": draw_split}
+    )
+    lacks = sources.lacking(config) if config else []
     with top:
         st.button(
             "Run", type="primary", icon=":material/play_arrow:", width="stretch", key="run_button",
-            disabled=config is None, on_click=_press,
+            disabled=config is None or bool(lacks), on_click=_press,
             help="Starts `deltamask run` with these settings. It goes on when you close this tab. If another run is "
             "under way, it waits its turn.",
         )  # fmt: skip
         for fault in faults:
             st.error(fault)
-        if config is not None:
+        if lacks:
+            st.caption(f":material/hourglass_top: Run waits for {' and '.join(lacks)}: see Task.")
+        elif config is not None:
             draw_estimate(config)
     if st.session_state.pop("run_pressed", False) and config is not None:
         press_run(config)

@@ -16,7 +16,7 @@ from deltamask.comparison import Group
 STYLE = """<style>
 .block-container {padding-top: 4.2rem; padding-bottom: 4rem; max-width: 1480px;}
 [data-testid="stSidebarHeader"] {padding-bottom: 0; height: 2.5rem;}
-[data-testid="stMetric"] {padding: .6rem .7rem !important; border-radius: .6rem;}
+[data-testid="stMetric"] {padding: .4rem 0 !important;}
 [data-testid="stMetricLabel"] p {font-size: .8rem;}
 [data-testid="stMetricDelta"] {font-size: .78rem; padding: 0 .4rem;}
 [data-testid="stMetric"] :is([data-testid="stMetricLabel"], [data-testid="stMetricDelta"]),

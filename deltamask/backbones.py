@@ -27,7 +27,8 @@ class BackboneSpec:
 
     build: (masked_blocks, weights, image_size) → Backbone, where `weights` is what RunConfig's field says. where: the
     file that `pretrained` weights are read from, None where it is missing. size_bytes: of that file, 0 if not known
-    before it is here. offered: False for test-only ones.
+    before it is here. host: from where a run fetches the file, None where it has to be there. offered: False for
+    test-only ones.
     """
 
     build: Callable[[int, str, int], Backbone]
@@ -35,6 +36,7 @@ class BackboneSpec:
     license: str
     how_to_get: str
     size_bytes: int
+    host: str | None = None
     offered: bool = True
 
 
@@ -124,12 +126,13 @@ def hub_file(repository: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+HUB = "huggingface.co"
 HUB_FILE = "model.safetensors"
 
 
 def hub_address(repository: str) -> str:
     """Where a browser finds the weights."""
-    return f"https://huggingface.co/{repository}/resolve/main/{HUB_FILE}"
+    return f"https://{HUB}/{repository}/resolve/main/{HUB_FILE}"
 
 
 def _timm_spec(name: str, model: str, repository: str | None, license: str, size_bytes: int) -> BackboneSpec:
@@ -151,6 +154,7 @@ def _timm_spec(name: str, model: str, repository: str | None, license: str, size
         license=license,
         how_to_get=how_to_get,
         size_bytes=size_bytes,
+        host=HUB if repository else None,
     )
 
 

@@ -165,9 +165,8 @@ def download(
     if spec.download is None:
         return _complain(1, f"{name} cannot be downloaded: {spec.how_to_get}")
     root = datasets.download_dir()
-    hosts = ", ".join(sorted({file.host for file in spec.download.files}))
     _people.print(
-        f"{name}: {human(spec.download.size)} from {hosts} into {root}\nlicence: {spec.license}",
+        f"{name}: {human(spec.download.size)} from {spec.download.hosts} into {root}\nlicence: {spec.license}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     if not yes:

@@ -52,7 +52,9 @@ class RunConfig(BaseModel):
         "masks, `linear-probe` the classifier head, `lora` low-rank adapters, `finetune` all weights of the tail, and "
         "`signsgd`, `qsgd`, `drive` and `eden` those in a few bits each.",
     )
-    backbone: str = Field("efficientnet_lite0", description="Pretrained network; see `deltamask doctor`.")
+    backbone: str = Field(
+        "efficientnet_lite0", description="Pretrained network (see `deltamask doctor`), or `timm:NAME`."
+    )
     weights: str = Field(
         "pretrained",
         description="The backbone's weights: `pretrained`, a file of them (safetensors or a torch checkpoint), or "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from deltamask import backbones, datasets
 from deltamask import device as devices
 from deltamask.backbones import BackboneError
+from deltamask.cache import human
 from deltamask.config import RunConfig
 from deltamask.features import Progress, feature_key, load_features, padded
 from deltamask.partition import Shards, dirichlet_split, label_counts
@@ -122,7 +123,11 @@ def unshared_task(
 ) -> Task:
     """A Task of the first `counts` training and test samples of `data`, which no client holds yet. Errors as above."""
     device = devices.pick(config.device)
-    backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
+    spec = backbones.get(config.backbone)
+    if config.weights == "pretrained" and spec.host and spec.where() is None:
+        size = f", {human(spec.size_bytes)}" if spec.size_bytes else ""
+        progress(f"fetching the weights of {config.backbone} from {spec.host}{size}", 0, 1)
+    backbone = spec.build(config.masked_blocks, config.weights, config.image_size)
     texts = isinstance(data.train_x, np.ndarray) and data.train_x.dtype.kind == "U"
     if texts != (backbone.tokenize is not None):
         reads, holds = ("images", "texts") if texts else ("texts", "images")

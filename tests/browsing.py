@@ -47,6 +47,7 @@ class Server:
     def start(self) -> None:
         environment = {
             **os.environ, "DELTAMASK_RUNS": str(self.runs), "DELTAMASK_CACHE": str(self.home / "cache"),
+            "HF_HUB_CACHE": str(self.home / "hub"),
         }  # fmt: skip
         command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from deltamask.charts import as_table, bits_by_round
@@ -129,6 +130,37 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     assert metric(tab, "Uplink in all") == f"{mine.summary()['bpp_up_total']:.2f} bpp"
     assert load_run(server.runs / f"{folder.name}-2").records == mine.records
     assert page.evaluate("() => window.stillTheSamePage"), "the page was loaded again"
+
+
+def test_what_is_not_here_is_fetched_only_when_somebody_says_so(server: Server, page: Page, tmp_path: Path) -> None:
+    """Size and licence first. A folder of one's own pictures needs no word."""
+    open_page(page, f"{server.url}/?backbone=clip-vit-b32&dataset=cifar-10&clients=2")
+    run = page.get_by_role("button", name="Run", exact=True)
+    expect(page.get_by_text("Run waits for the weights of clip-vit-b32 and the dataset cifar-10")).to_be_visible()
+    expect(run).to_be_disabled()
+    expect(page.get_by_text("huggingface.co has it: 351.4 MB. Licence: MIT (OpenAI CLIP)")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"has it: 170\.1 MB\. Licence: none stated"))).to_be_visible()
+    expect(page.get_by_role("button", name="Download", exact=True)).to_be_visible()
+    page.get_by_text("Fetch it when the run starts").click()
+    expect(page.get_by_text("Run waits for the dataset cifar-10")).to_be_visible()
+
+    for colour in ("red", "blue"):
+        (tmp_path / "photos" / colour).mkdir(parents=True)
+        for at in range(10):
+            Image.new("RGB", (40, 30), colour).save(tmp_path / "photos" / colour / f"{at}.png")
+    dataset = page.get_by_role("combobox", name="Dataset")
+    dataset.fill(f"folder:{tmp_path}/none")
+    dataset.press("Enter")
+    expect(page.get_by_text(f"{tmp_path}/none: no such folder")).to_be_visible()
+    expect(run).to_be_disabled()
+    dataset.fill(f"folder:{tmp_path}/photos")
+    dataset.press("Enter")
+    expect(page.get_by_text("Licence: your own")).to_be_visible()
+    expect(page.locator(".split tr").first.locator("th")).to_have_text(["client", "blue", "red"])
+    expect(run).to_be_enabled()
+    page.wait_for_function("() => decodeURIComponent(location.search).includes('/photos')")
+    page.reload()
+    expect(page.get_by_text("Licence: your own")).to_be_visible()
 
 
 def test_link_out_of_range_is_clamped_and_said(server: Server, page: Page) -> None:

@@ -8,12 +8,14 @@ import io
 import socket
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fetching
 import pytest
 import torchvision.datasets as theirs
 
@@ -30,6 +32,7 @@ class Server(ThreadingHTTPServer):
     files: dict[str, bytes]
     stop_after: int | None = None
     ranges = True
+    gate: threading.Event | None = None  # nothing is sent before it is set
     asked: list[tuple[str, str]]
 
 
@@ -39,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         assert isinstance(server, Server)
         wanted = self.headers.get("Range", "")
         server.asked.append((self.path, wanted))
+        if server.gate is not None:
+            server.gate.wait(60)
         content = server.files.get(self.path)
         if content is None:
             self.send_error(404)
@@ -269,3 +274,51 @@ def test_what_cannot_be_downloaded_says_how_to_get_it(root: Path, capsys: pytest
     assert "its address is dead: put a copy" in capsys.readouterr().err
     assert main(["download", "nowhere"]) == 2
     assert "unknown dataset 'nowhere'" in capsys.readouterr().err
+
+
+# The page's Download button
+
+
+def ended(name: str) -> fetching.Fetch:
+    """The page's fetch, when it has come to its end."""
+    for _ in range(600):
+        fetch = fetching.of(name)
+        assert fetch is not None
+        if not fetch.running:
+            return fetch
+        time.sleep(0.1)
+    raise TimeoutError(name)
+
+
+def test_the_page_fetches_a_dataset_once(offered: Download, server: Server, root: Path) -> None:
+    server.gate = threading.Event()
+    fetching.start("cifar-10")
+    fetching.start("cifar-10")  # a second tab
+    server.gate.set()
+    fetch = ended("cifar-10")
+    assert fetch.fault is None
+    assert len(server.asked) == 1
+    assert len(datasets.load("cifar-10").test_x) == 25
+
+
+def test_the_page_s_fetch_can_be_cancelled_and_goes_on(offered: Download, server: Server, root: Path) -> None:
+    server.gate, server.stop_after = threading.Event(), offered.size // 2
+    fetching.start("cifar-10")
+    while not server.asked:
+        time.sleep(0.01)
+    fetching.cancel("cifar-10")
+    server.gate.set()
+    said = ended("cifar-10").fault
+    assert said == f"Cancelled after {offered.size // 2:,} of {offered.size:,} bytes; Download goes on from there."
+    assert datasets.get("cifar-10").where() is None
+    server.stop_after = None
+    fetching.start("cifar-10")
+    assert ended("cifar-10").fault is None
+    assert server.asked[-1] == ("/cifar.tar.gz", f"bytes={offered.size // 2}-")
+    assert datasets.get("cifar-10").where() is not None
+
+
+def test_the_page_says_why_a_fetch_failed(offered: Download, server: Server, root: Path) -> None:
+    server.files.clear()
+    fetching.start("cifar-10")
+    assert "Not Found; 0 of" in str(ended("cifar-10").fault)

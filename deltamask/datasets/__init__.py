@@ -23,8 +23,8 @@ from deltamask.datasets.idx import DEBIAN_FASHION, read_idx, write_idx
 from deltamask.datasets.image_files import FOLDER, BrokenImage, ImageFiles, folder_spec
 
 __all__ = [
-    "DEBIAN_FASHION", "BrokenImage", "Classes", "DatasetError", "DatasetSpec", "ImageDataset", "ImageFiles", "Images",
-    "Labels", "data_dir", "datasets", "download_dir", "get", "labels", "load", "names", "read_idx", "roots",
+    "DEBIAN_FASHION", "FOLDER", "BrokenImage", "Classes", "DatasetError", "DatasetSpec", "ImageDataset", "ImageFiles",
+    "Images", "Labels", "data_dir", "datasets", "download_dir", "get", "labels", "load", "names", "read_idx", "roots",
     "write_idx",
 ]  # fmt: skip
 

@@ -57,6 +57,11 @@ class Download:
         """Bytes that are fetched."""
         return sum(file.size for file in self.files)
 
+    @property
+    def hosts(self) -> str:
+        """Who sends them."""
+        return ", ".join(sorted({file.host for file in self.files}))
+
 
 def download(name: str, what: Download, root: Path, progress: Progress) -> None:
     """Fetch `what` into `root`. Nothing appears there before every checksum has been found right.
