@@ -11,12 +11,13 @@ import streamlit as st
 from effects import effect
 from pydantic import ValidationError
 
-from deltamask import backbones, datasets
+from deltamask import backbones, datasets, paper
 from deltamask.config import RunConfig, clamp_fields, explain_errors, field_bounds, field_range
 from deltamask.presets import PRESETS
 
 FIRST = "quick"  # what the form shows on a first visit: some seconds of training
 OWN = "own settings"
+STUDY = "the paper's study"
 SLIDER_LOW = 0.01  # of κ and ρ
 ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 
@@ -98,8 +99,14 @@ def offered_backbones() -> list[str]:
 
 
 def _chosen_preset() -> None:
-    if st.session_state.preset != OWN:
-        fill(PRESETS[st.session_state.preset].model_dump())
+    chosen = st.session_state.preset
+    if chosen == STUDY:  # of the backbone and the dataset in the form, if the paper has them
+        asked = {"backbone": paper.BACKBONES, "dataset": paper.DATASETS}
+        parts = [st.session_state[key(name)] for name in asked]
+        parts = [part if part in known else known[0] for part, known in zip(parts, asked.values(), strict=True)]
+        fill(paper.preset(paper.PREFIX + ":".join(parts)).model_dump())
+    elif chosen != OWN:
+        fill(PRESETS[chosen].model_dump())
 
 
 def _changed() -> None:
@@ -112,8 +119,9 @@ def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, 
     extras: what to draw below the control of a field.
     """
     st.selectbox(
-        "Start from", [OWN, *PRESETS], key="preset", on_change=_chosen_preset,
-        help="`quick` trains eight rounds in some ten seconds; the `fashion` presets are those of the recorded runs.",
+        "Start from", [OWN, *PRESETS, STUDY], key="preset", on_change=_chosen_preset,
+        help="`quick` trains eight rounds in some ten seconds; the `fashion` presets are those of the recorded "
+        "runs; the paper's study is for a machine with a GPU, each control's help says which values are its own.",
     )  # fmt: skip
     for group, names in GROUPS.items():
         with st.expander(group, expanded=group in OPEN):
@@ -146,6 +154,8 @@ def _draw(name: str) -> None:
     low, high = field_bounds(name)
     about = f"{info.description} Range: {field_range(name)}." if low else str(info.description)
     about = f"{about}\n\n{effect(name)}"
+    if setting := paper.SETTINGS.get(name):
+        about += f"\n\n**The paper's study:** {setting.value} ({setting.source})."
     common: dict[str, Any] = {
         "key": key(name), "help": about, "on_change": _changed, "disabled": _is_idle(name),
     }  # fmt: skip

@@ -19,15 +19,15 @@ CHART: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["selec
 def draw_figures(opened: Opened) -> None:
     """The headline figures of this payload."""
     flips, size = opened.flips, len(opened.data)
-    cells = st.columns(5 if flips else 3)
-    cells[0].metric("File", f"{size:,} bytes", help=opened.payload.path.name)
-    cells[1].metric("Uplink", f"{8 * size / opened.context.d:.4f} bpp", help="8 × bytes of the file / d.")
-    cells[2].metric("What it holds", opened.glass.kind, help="The kind in the message's header.")
+    cells = st.container(horizontal=True, gap="medium")
+    cells.metric("File", f"{size:,} bytes", width=165, help=opened.payload.path.name)
+    cells.metric("Uplink", f"{8 * size / opened.context.d:.4f} bpp", width=165, help="8 × bytes of the file / d.")
+    cells.metric("What it holds", opened.glass.kind, width=165, help="The kind in the message's header.")
     if flips is not None:
         sent = "–" if flips.sent is None else f"{len(flips.sent):,}"
-        cells[3].metric("Flips sent", sent, help="Δ′, known to the client only; from the run's own notes.")
-        cells[4].metric(
-            "Flips read", f"{len(flips.decoded):,}",
+        cells.metric("Flips sent", sent, width=165, help="Δ′, known to the client only; from the run's own notes.")
+        cells.metric(
+            "Flips read", f"{len(flips.decoded):,}", width=165,
             delta=None if flips.false is None else f"{len(flips.false):,} false", delta_color="off", delta_arrow="off",
             help="What the server decodes, by asking about every one of the d positions.",
         )  # fmt: skip

@@ -134,15 +134,24 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
 
 def test_what_is_not_here_is_fetched_only_when_somebody_says_so(server: Server, page: Page, tmp_path: Path) -> None:
     """Size and licence first. A folder of one's own pictures needs no word."""
-    open_page(page, f"{server.url}/?backbone=clip-vit-b32&dataset=cifar-10&clients=2")
+    open_page(page, f"{server.url}/?backbone=clip-vit-b32&dataset=cifar-10")
     run = page.get_by_role("button", name="Run", exact=True)
     expect(page.get_by_text("Run waits for the weights of clip-vit-b32 and the dataset cifar-10")).to_be_visible()
     expect(run).to_be_disabled()
     expect(page.get_by_text("huggingface.co has it: 351.4 MB. Licence: MIT (OpenAI CLIP)")).to_be_visible()
     expect(page.get_by_text(re.compile(r"has it: 170\.1 MB\. Licence: none stated"))).to_be_visible()
     expect(page.get_by_role("button", name="Download", exact=True)).to_be_visible()
+    page.get_by_role("combobox", name="Start from").click()
+    page.get_by_role("option", name="the paper's study").click()  # of this backbone and this dataset
+    page.wait_for_function("() => location.search.includes('kappa=0.8') && location.search.includes('masked_blocks=5')")
+    assert "backbone=clip-vit-b32&" in page.url
+    page.get_by_role("combobox", name="Start from").click()
+    page.get_by_role("option", name="quick").click()
+    page.wait_for_function("() => !location.search.includes('kappa=0.8')")
+    page.get_by_role("combobox", name="Backbone").fill("clip-vit-b32")
+    page.get_by_role("combobox", name="Backbone").press("Enter")
     page.get_by_text("Fetch it when the run starts").click()
-    expect(page.get_by_text("Run waits for the dataset cifar-10")).to_be_visible()
+    expect(run).to_be_enabled()
 
     for colour in ("red", "blue"):
         (tmp_path / "photos" / colour).mkdir(parents=True)
@@ -155,6 +164,8 @@ def test_what_is_not_here_is_fetched_only_when_somebody_says_so(server: Server, 
     expect(run).to_be_disabled()
     dataset.fill(f"folder:{tmp_path}/photos")
     dataset.press("Enter")
+    page.get_by_role("spinbutton", name="Clients N").fill("2")
+    page.get_by_role("spinbutton", name="Clients N").press("Enter")
     expect(page.get_by_text("Licence: your own")).to_be_visible()
     expect(page.locator(".split tr").first.locator("th")).to_have_text(["client", "blue", "red"])
     expect(run).to_be_enabled()
