@@ -19,7 +19,7 @@ HTML = """<div class="frame">
     <button class="out" aria-label="Zoom out">−</button><button class="in" aria-label="Zoom in">+</button>
     <button class="whole">whole</button><button class="find">to the pixel</button></span>
     <span class="legend"></span></div>
-  <canvas tabindex="0" role="img"></canvas>
+  <canvas tabindex="0" role="img" aria-label="The payload as a picture"></canvas>
   <div class="status" aria-live="polite"></div>
   <div class="keys">Click a pixel. With the keyboard: arrows, Enter chooses, + and − zoom, 0 shows all.</div>
 </div>"""
