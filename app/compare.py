@@ -75,14 +75,13 @@ def watch(names: list[str]) -> None:
     last = max(int(run.records[-1]["round"]) for run in drawn)
     left, right = st.columns([7, 1], vertical_alignment="bottom")
     with left:
-        round = scrubber.draw(",".join(names), last)
+        round = scrubber.draw(",".join(names), last, growing=any(run.state in ACTIVE for run in drawn))
     with right:
         exports.draw_comparison_exports(drawn, round)
-    draw_curves(groups, round, numbered=True)
+    way, per = draw_curves(groups, round, numbered=True)
     _draw_pictures(groups, round)
     left, right = st.columns(2, gap="medium")
     with left:
-        way, per = st.session_state.way, st.session_state.per
         about = "Mean of the last ten rounds. No run on the line is beaten by another in both accuracy and bits."
         figure = charts.pareto(groups, way=way, per=per)
         chart("Pareto front: accuracy for bits", figure, "pareto", about=about, legend=False)

@@ -42,7 +42,7 @@ def watch(run_id: str, others: list[str], state_before: str | None) -> None:
     if not run.records:
         return
     _draw_figures(run)
-    round = scrubber.draw(run.id, int(run.records[-1]["round"]))
+    round = scrubber.draw(run.id, int(run.records[-1]["round"]), growing=run.state in ACTIVE)
     compared = [other for name in others if (other := processes.read(name))]
     draw_curves([Group((each,)) for each in (run, *compared)], round)
     rounds.draw(run, round)
@@ -194,8 +194,9 @@ def draw_measure() -> tuple[str, str]:
     return way or "up", per or "so far"  # a session that is ending has neither
 
 
-def draw_curves(groups: list[Group], round: int, *, numbered: bool = False) -> None:
-    """Accuracy against bits and against rounds, with one legend, whose numbers other charts may use."""
+def draw_curves(groups: list[Group], round: int, *, numbered: bool = False) -> tuple[str, str]:
+    """Accuracy against bits and against rounds, with one legend, whose numbers other charts may use; against which
+    bits: (way, per)."""
     runs = [run for group in groups for run in group.runs]
     seeds = any(len(group.runs) > 1 for group in groups)
     way, per = draw_measure()
@@ -209,6 +210,7 @@ def draw_curves(groups: list[Group], round: int, *, numbered: bool = False) -> N
         figure = charts.accuracy_curves(runs, against="rounds", at_round=round, seeds=seeds)
         about = "Test accuracy of the server model after each round."
         chart("Accuracy against rounds", figure.update_layout(height=360), "rounds_curve", about=about, legend=False)
+    return way, per
 
 
 def run_table(runs: list[Run]) -> pd.DataFrame:

@@ -14,15 +14,17 @@ def is_playing() -> bool:
     return bool(st.session_state.get("playing"))
 
 
-def draw(key: str, last: int) -> int:
+def draw(key: str, last: int, *, growing: bool) -> int:
     """The slider from 0 to `last`. While it stands at its end, it moves along with a run that grows.
 
-    key: what is shown (a run, or a set of them); when it changes, the slider goes to its last round.
+    key: what is shown (a run, or a set of them). What grows opens at its last round. What is finished opens in its
+    middle, where messages still say something: with a step size that falls to 0, the last ones are all but empty.
     """
     if last == 0:
         links.write(round=None)
         return 0
-    _settle(key, last)
+    opening = last if growing else last // 2
+    _settle(key, last, opening)
     if is_playing():
         _advance(last)
     button, slider = st.columns([1, 8], vertical_alignment="bottom")
@@ -33,30 +35,39 @@ def draw(key: str, last: int) -> int:
         help="Plays through the recorded rounds: every chart and picture goes along.",
     )  # fmt: skip
     about = "Drives every panel of this page. Arrow keys work. Round 0 is linear probing."
-    round = int(slider.slider("Round", 0, last, key="round", help=about))
-    links.write(round=None if round == last else round)
+    round = int(slider.slider("Round", 0, last, key="round", on_change=_touched, help=about))
+    links.write(round=None if round == opening else round)
     if st.session_state.pop("play_turned", False):
         st.rerun()  # the beat of the page changes with it
     return round
 
 
-def _settle(key: str, last: int) -> None:
+def _settle(key: str, last: int, opening: int) -> None:
     """Where the slider stands, before it is drawn."""
     seen_key, seen_last = st.session_state.get("round_of", (None, None))
     if seen_key is None:
         asked = links.whole("round", 0, last)
-        st.session_state.round = last if asked is None else asked
-    elif seen_key != key:
-        st.session_state.round, st.session_state.playing = last, False
-    elif st.session_state.get("round", seen_last) >= seen_last:
+        st.session_state.round, st.session_state.untouched = opening if asked is None else asked, asked is None
+    elif "round" not in st.session_state:  # one comes from a page without it, or from another page's
+        st.session_state.round, st.session_state.untouched = opening, True
+    elif st.session_state.round >= seen_last:
         st.session_state.round = last
-    st.session_state.round = min(st.session_state.get("round", last), last)
+    elif seen_key != key and st.session_state.untouched:
+        st.session_state.round = opening
+    if seen_key != key:
+        st.session_state.playing = False
+    st.session_state.round = min(st.session_state.round, last)
     st.session_state.round_of = (key, last)
 
 
+def _touched() -> None:
+    st.session_state.untouched = False
+
+
 def _toggle(last: int) -> None:
-    if not is_playing() and st.session_state.round >= last:
+    if not is_playing() and (st.session_state.untouched or st.session_state.round >= last):
         st.session_state.round = 0
+    _touched()
     st.session_state.playing = not is_playing()
     st.session_state.play_turned = True
     st.session_state.played_at = time.monotonic()

@@ -41,7 +41,11 @@ def stored(server: Server) -> Iterator[Path]:
 
 
 def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -> None:
-    open_page(page, f"{server.url}/compare")
+    open_page(page, server.url)
+    page.get_by_role("link", name="Compare").click()
+    middle = load_run(recorded_dir() / "fashion").records[-1]["round"] // 2
+    expect(page.get_by_text(f"Round {middle}: what one client sends")).to_be_visible()
+    settle(page)
     runs = prepared(next(iter(VIEWS)), list_runs(recorded_dir()))
     groups = group_by_seed(runs)
     curves = {curve["name"]: curve for curve in reversed(points(page, "rounds_curve"))}
