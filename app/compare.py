@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import exports
@@ -75,7 +76,8 @@ def watch(names: list[str]) -> None:
     last = max(int(run.records[-1]["round"]) for run in drawn)
     left, right = st.columns([7, 1], vertical_alignment="bottom")
     with left:
-        round = scrubber.draw(",".join(names), last, growing=any(run.state in ACTIVE for run in drawn))
+        growing = any(run.state in ACTIVE for run in drawn)
+        round = scrubber.draw(",".join(names), last, last if growing else _middle(tuple(names), last))
     with right:
         exports.draw_comparison_exports(drawn, round)
     way, per = draw_curves(groups, round, numbered=True)
@@ -90,6 +92,15 @@ def watch(names: list[str]) -> None:
     _draw_table(drawn)
     with notes:
         links.draw_notes()
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _middle(names: tuple[str, ...], last: int) -> int:
+    """The round nearest to the middle of which the most of these runs have kept a payload."""
+    kept = Counter(
+        at for name in names if (run := processes.read(name)) for at in {payload.round for payload in run.payloads()}
+    )
+    return min(range(last + 1), key=lambda at: (-kept[at], abs(at - last // 2)))
 
 
 def _draw_missing(runs: Sequence[Run], drawn: Sequence[Run]) -> None:
@@ -118,6 +129,8 @@ def _draw_pictures(groups: Sequence[Group], round: int) -> None:
         return
     st.caption("A pixel is a byte of the message, and all are drawn at one scale: what takes more room cost more bits.")
     rounds.draw_film(pictures.to_scale(named), colors)
+    if lacking := [name for name in charts.numbered_names(groups) if name not in dict(named)]:
+        st.caption(f"No payload of this round was kept by {', '.join(map(style.markdown, lacking))}.")
 
 
 def _draw_round_table(groups: Sequence[Group], round: int) -> None:

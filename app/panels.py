@@ -42,7 +42,8 @@ def watch(run_id: str, others: list[str], state_before: str | None) -> None:
     if not run.records:
         return
     _draw_figures(run)
-    round = scrubber.draw(run.id, int(run.records[-1]["round"]), growing=run.state in ACTIVE)
+    last = int(run.records[-1]["round"])
+    round = scrubber.draw(run.id, last, last if run.state in ACTIVE else last // 2)
     compared = [other for name in others if (other := processes.read(name))]
     draw_curves([Group((each,)) for each in (run, *compared)], round)
     rounds.draw(run, round)

@@ -14,16 +14,16 @@ def is_playing() -> bool:
     return bool(st.session_state.get("playing"))
 
 
-def draw(key: str, last: int, *, growing: bool) -> int:
+def draw(key: str, last: int, opening: int) -> int:
     """The slider from 0 to `last`. While it stands at its end, it moves along with a run that grows.
 
-    key: what is shown (a run, or a set of them). What grows opens at its last round. What is finished opens in its
-    middle, where messages still say something: with a step size that falls to 0, the last ones are all but empty.
+    key: what is shown (a run, or a set of them). opening: where the slider stands until somebody moves it. What grows
+    opens at its last round. What is finished opens near its middle, where messages still say something: with a step
+    size that falls to 0, the last ones are all but empty.
     """
     if last == 0:
         links.write(round=None)
         return 0
-    opening = last if growing else last // 2
     _settle(key, last, opening)
     if is_playing():
         _advance(last)
