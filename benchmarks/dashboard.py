@@ -99,7 +99,9 @@ def controls(page: Page, url: str, tries: int, server: psutil.Process) -> dict[s
     """Each control turned several times: (seconds until the last thing that it changes has changed, the server's
     processor seconds)."""
     rounds = int(load_run("fashion").records[-1]["round"])
-    page.goto(f"{url}/?round={rounds}&run=fashion&compare=fashion,fashion-paper,fashion-gap,fashion-unbiased,fashion-fedpm")
+    page.goto(
+        f"{url}/?round={rounds}&run=fashion&compare=fashion,fashion-paper,fashion-gap,fashion-unbiased,fashion-fedpm"
+    )
     page.wait_for_selector(".js-plotly-plot", timeout=WAIT)
     quiet(page)
     taken: dict[str, list[tuple[float, float]]] = {}
