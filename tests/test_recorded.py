@@ -10,8 +10,10 @@ import pytest
 
 from deltamask import charts, codecs
 from deltamask.codecs import CodecContext
+from deltamask.masks import ONE
 from deltamask.methods import deltamask as method
 from deltamask.presets import PRESETS
+from deltamask.replay import theta_before
 from deltamask.store import list_runs, load_run, recorded_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +51,15 @@ def test_recorded_payloads_decode_to_the_recorded_counts() -> None:
         flips = codecs.get("bfuse8").decode(payload.path.read_bytes(), context)
         client = run.records[payload.round]["clients"][payload.client]
         assert len(flips) == client["kept"] + client["false_flips"]
+
+
+@pytest.mark.parametrize("name", ["fashion", "fashion-paper", "fashion-recipe", "fashion-deepreduce"])
+def test_recorded_broadcasts_still_bring_a_client_what_the_server_had(name: str) -> None:
+    """Messages that an older version wrote: who changes their code by a bit finds out here."""
+    run = load_run(recorded_dir() / name)
+    for round in (1, 5):
+        theta = theta_before(run, round + 1)
+        assert np.histogram(theta, 20, (0, ONE))[0].tolist() == run.records[round]["theta_histogram"]
 
 
 def test_recorded_runs_stay_small() -> None:
