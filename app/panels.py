@@ -97,7 +97,7 @@ def _draw_state(run: Run) -> None:
         if state in ACTIVE:
             st.progress(*_progress(run))
         elif state == "failed":
-            st.error(f"Failed: {style.markdown(str(status.get('message'))[:500])}")
+            st.error(f"Failed: {style.markdown(str(status.get('message'))[:2000])}")
         elif state == "killed":
             st.warning("The process is gone: killed, or the machine went down. Resume goes on from the last round.")
         elif state == "stopped" and status:
@@ -127,7 +127,8 @@ def _progress(run: Run) -> tuple[float, str]:
         return 0.0, "Starting: loading the libraries"
     if not what.startswith("round"):
         begun = "Paused. " if run.state == "paused" else ""
-        return done / total, f"{begun}{what}: {done:,} of {total:,} (once for this task, then cached)"
+        count = f": {done:,} of {total:,}" if total > 1 else ""
+        return done / total, f"{begun}{what}{count} (once for this task, then cached)"
     rounds = run.config.rounds
     finished = len(run.records)
     share = min(1.0, (finished + done / total) / (rounds + 1))

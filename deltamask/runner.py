@@ -53,9 +53,10 @@ class Recorder(Observer):
         )
 
     def progress(self, what: str, done: int, total: int) -> None:
+        begun = what != self._progress.get("what")  # it may take long, and say nothing until it is done
         self._progress = {"what": what, "done": done, "total": total}
         self.show(what, done, total)
-        if time.monotonic() - self._written > STATUS_EVERY:
+        if begun or time.monotonic() - self._written > STATUS_EVERY:
             self.status("running")
         self.obey()
 

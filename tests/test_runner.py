@@ -25,8 +25,8 @@ from deltamask.codecs import CodecContext
 from deltamask.config import RunConfig
 from deltamask.masks import ONE, THETA_MAX, THETA_MIN
 from deltamask.noise import PublicNoise
-from deltamask.runner import execute
-from deltamask.store import Run, RunFolder, StoreError
+from deltamask.runner import Recorder, execute
+from deltamask.store import Run, RunFolder, StoreError, read_json
 from deltamask.task import load_task
 from tests import tiny
 from tests.tiny import flags, timeless
@@ -380,3 +380,15 @@ def test_a_run_without_its_checkpoint_is_never_overwritten(tiny_cache: Path, tmp
     assert main(["resume", str(path)]) == 1  # nothing to go on from
     assert (path / "rounds.jsonl").read_bytes() == b"".join(lines[:3])
     assert "no state.safetensors to go on from" in load_run(path).status["message"]
+
+
+def test_what_begins_is_told_at_once(tmp_path: Path) -> None:
+    """The next sign of life may be a download away."""
+    folder = RunFolder.create(tmp_path / "run", tiny.config())
+    recorder = Recorder(folder, tiny.config(), lambda what, done, total: None)
+    recorder.status("starting")
+    for what in ("weights", "features"):
+        recorder.progress(what, 0, 10)
+        told = read_json(folder.path / "status.json")
+        assert told is not None
+        assert (told["state"], told["progress"]["what"]) == ("running", what)
