@@ -118,18 +118,20 @@ def _draw_missing(runs: Sequence[Run], drawn: Sequence[Run]) -> None:
 def _draw_pictures(groups: Sequence[Group], round: int) -> None:
     """One client's message of each group, all at one scale."""
     st.subheader(f"Round {round}: what one client sends")
-    named, colors = [], []
+    named, colors, lacking = [], [], []
     for group, name in zip(groups, charts.numbered_names(groups), strict=True):
         kept = group.runs[0].payloads(round)
         if kept:
             named.append((name, kept[0].path))
             colors.append(palette.color(group.config))
+        else:
+            lacking.append(name)
     if not named:
         st.info("No payload of this round was kept by any of these runs.")
         return
     st.caption("A pixel is a byte of the message, and all are drawn at one scale: what takes more room cost more bits.")
     rounds.draw_film(pictures.to_scale(named), colors)
-    if lacking := [name for name in charts.numbered_names(groups) if name not in dict(named)]:
+    if lacking:
         st.caption(f"No payload of this round was kept by {', '.join(map(style.markdown, lacking))}.")
 
 

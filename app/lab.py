@@ -47,7 +47,7 @@ def split_preview(
 def draw_split() -> None:
     """Who would hold what with the settings as they stand: moves with the slider for α."""
     asked = {name: st.session_state[controls.key(name)] for name in SPLIT_FIELDS}
-    if sources.dataset_lacks(asked["dataset"]):
+    if sources.lacks_dataset(asked["dataset"]):
         st.caption("Which client would hold what is shown when the dataset is here.")
         return
     try:

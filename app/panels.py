@@ -147,29 +147,29 @@ def _draw_figures(run: Run) -> None:
     probe = run.records[0]["accuracy"]
     cells = st.container(horizontal=True, gap="medium")  # as many in a row as the screen is wide
     cells.metric(
-        f"Accuracy, round {last['round']}", f"{last['accuracy']:.4f}", width=165,
+        f"Accuracy, round {last['round']}", f"{last['accuracy']:.4f}", width=style.METRIC_WIDTH,
         delta=f"{last['accuracy'] - probe:+.4f} vs round 0" if last["round"] else None,
         help="Server model on the test set, with the mean mask (weights times θ_g). The delta is to round 0.",
     )  # fmt: skip
     cells.metric(
-        "Accuracy, last ten", f"{summary['accuracy']:.4f}", width=165,
+        "Accuracy, last ten", f"{summary['accuracy']:.4f}", width=style.METRIC_WIDTH,
         delta=f"worst client {summary['worst_client']:.4f}", delta_color="off", delta_arrow="off",
         help="Mean over the last ten rounds: one round's figure is noisy. Below, the same for the client that "
         "each round served worst.",
     )  # fmt: skip
     cells.metric(
-        "Uplink a round", _bpp(summary["bpp_up"]), width=165,
+        "Uplink a round", _bpp(summary["bpp_up"]), width=style.METRIC_WIDTH,
         delta=f"down {_bpp(summary['bpp_down'])}", delta_color="off", delta_arrow="off",
         help="Bits per parameter and client: 8 × bytes really sent / d, averaged over the rounds after 0. Below, what "
         "the server sends to each client.",
     )  # fmt: skip
     cells.metric(
-        "Uplink in all", f"{summary['bpp_up_total']:.2f} bpp", width=165,
+        "Uplink in all", f"{summary['bpp_up_total']:.2f} bpp", width=style.METRIC_WIDTH,
         delta=f"down {summary['bpp_down_total']:.2f} bpp", delta_color="off", delta_arrow="off",
         help="All a client has sent so far, the head of round 0 included. Full fine-tuning sends 32 bpp a round.",
     )  # fmt: skip
     cells.metric(
-        "Sent in all", style.size(summary["uplink_bytes"]), width=165,
+        "Sent in all", style.size(summary["uplink_bytes"]), width=style.METRIC_WIDTH,
         delta=f"down {style.size(summary['downlink_bytes'])}", delta_color="off", delta_arrow="off",
         help="Sum of all clients' uplink payloads so far, and below of the server's messages to them.",
     )  # fmt: skip

@@ -11,7 +11,7 @@ from deltamask import backbones, datasets
 from deltamask.backbones import BackboneSpec
 from deltamask.cache import human
 from deltamask.config import RunConfig
-from deltamask.datasets import DatasetError, DatasetSpec
+from deltamask.datasets import DatasetSpec
 
 TO_FETCH, MISSING = ":material/cloud_download:", ":material/cloud_off:"
 
@@ -19,21 +19,19 @@ TO_FETCH, MISSING = ":material/cloud_download:", ":material/cloud_off:"
 def lacking(config: RunConfig) -> list[str]:
     """What a run with this config has to wait for: what is not here, and may not be fetched by the run itself."""
     lacks = []
-    if not (_has_weights(config.backbone, config.weights) or _may_fetch(config.backbone)):
+    if _lacks_weights(config.backbone, config.weights) and not _may_fetch(config.backbone):
         lacks.append(f"the weights of {markdown(config.backbone)}")
-    if dataset_lacks(config.dataset):
+    if lacks_dataset(config.dataset):
         lacks.append(f"the dataset {markdown(config.dataset)}")
     return lacks
 
 
-def dataset_lacks(name: str) -> str | None:
-    """Why this dataset cannot be read; None if it can."""
+def lacks_dataset(name: str) -> bool:
+    """Is there no such dataset here, or nowhere?"""
     try:
-        if (spec := datasets.get(name)).where() is None:
-            spec.read()  # says what is missing of it
-    except (KeyError, DatasetError) as error:
-        return str(error.args[0])
-    return None
+        return datasets.get(name).fault() is not None
+    except KeyError:
+        return True
 
 
 def _spec(backbone: str) -> BackboneSpec | None:
@@ -41,13 +39,13 @@ def _spec(backbone: str) -> BackboneSpec | None:
     return None if backbone.startswith(backbones.TIMM) else backbones.get(backbone)
 
 
-def _has_weights(backbone: str, weights: str) -> bool:
-    """Is nothing to be fetched for it?"""
+def _lacks_weights(backbone: str, weights: str) -> bool:
+    """Is something to be fetched for it, or does nobody know it?"""
     try:
         spec = _spec(backbone)
     except KeyError:
-        return False
-    return weights != "pretrained" or (spec is not None and spec.where() is not None)
+        return True
+    return spec.lacks(weights) if spec else weights == "pretrained"
 
 
 def _may_fetch(backbone: str) -> bool:
@@ -87,12 +85,12 @@ def draw_dataset() -> None:
     if fetch is not None and fetch.running:
         st.fragment(_draw_progress, run_every=1.0)(name)
         return
-    fault = dataset_lacks(name)
     try:
         spec = datasets.get(name)
-    except KeyError:
-        st.error(markdown(str(fault)))
+    except KeyError as error:
+        st.error(markdown(error.args[0]))
         return
+    fault = spec.fault()
     if fault is None:
         st.caption(f"{human(spec.size_bytes)}, {spec.license}." if spec.size_bytes else f"Licence: {spec.license}.")
         return

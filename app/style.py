@@ -13,6 +13,8 @@ import streamlit as st
 from deltamask import palette
 from deltamask.comparison import Group
 
+METRIC_WIDTH = 165  # pixels: five in a row on a desk, two on a phone
+
 STYLE = """<style>
 .block-container {padding-top: 4.2rem; padding-bottom: 4rem; max-width: 1480px;}
 [data-testid="stSidebarHeader"] {padding-bottom: 0; height: 2.5rem;}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from style import METRIC_WIDTH
 from wire_open import Opened, StoreError
 from wire_text import plain
 
@@ -20,14 +21,18 @@ def draw_figures(opened: Opened) -> None:
     """The headline figures of this payload."""
     flips, size = opened.flips, len(opened.data)
     cells = st.container(horizontal=True, gap="medium")
-    cells.metric("File", f"{size:,} bytes", width=165, help=opened.payload.path.name)
-    cells.metric("Uplink", f"{8 * size / opened.context.d:.4f} bpp", width=165, help="8 × bytes of the file / d.")
-    cells.metric("What it holds", opened.glass.kind, width=165, help="The kind in the message's header.")
+    cells.metric("File", f"{size:,} bytes", width=METRIC_WIDTH, help=opened.payload.path.name)
+    cells.metric(
+        "Uplink", f"{8 * size / opened.context.d:.4f} bpp", width=METRIC_WIDTH, help="8 × bytes of the file / d."
+    )
+    cells.metric("What it holds", opened.glass.kind, width=METRIC_WIDTH, help="The kind in the message's header.")
     if flips is not None:
         sent = "–" if flips.sent is None else f"{len(flips.sent):,}"
-        cells.metric("Flips sent", sent, width=165, help="Δ′, known to the client only; from the run's own notes.")
         cells.metric(
-            "Flips read", f"{len(flips.decoded):,}", width=165,
+            "Flips sent", sent, width=METRIC_WIDTH, help="Δ′, known to the client only; from the run's own notes."
+        )
+        cells.metric(
+            "Flips read", f"{len(flips.decoded):,}", width=METRIC_WIDTH,
             delta=None if flips.false is None else f"{len(flips.false):,} false", delta_color="off", delta_arrow="off",
             help="What the server decodes, by asking about every one of the d positions.",
         )  # fmt: skip

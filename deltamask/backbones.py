@@ -39,6 +39,10 @@ class BackboneSpec:
     host: str | None = None
     offered: bool = True
 
+    def lacks(self, weights: str) -> bool:
+        """Is the file that `weights` (RunConfig's field) asks for missing?"""
+        return weights == "pretrained" and self.where() is None
+
 
 backbones: Registry[BackboneSpec] = Registry("backbone")
 names = backbones.names

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from deltamask.backbones import BackboneSpec, backbones
 from deltamask.cache import cache_dir, cache_limit, human
-from deltamask.datasets import DatasetError, DatasetSpec, datasets, roots
+from deltamask.datasets import DatasetSpec, datasets, roots
 from deltamask.store import provenance
 
 PACKAGES = (
@@ -31,17 +31,7 @@ PACKAGES = (
 )
 
 
-def _dataset(name: str, spec: DatasetSpec) -> dict[str, Any]:
-    reason = ""
-    if spec.where() is None:
-        try:
-            spec.read()
-        except DatasetError as error:
-            reason = str(error)
-    return _entry(name, spec, reason)
-
-
-def _entry(name: str, spec: DatasetSpec | BackboneSpec, reason: str = "") -> dict[str, Any]:
+def _entry(name: str, spec: DatasetSpec | BackboneSpec, reason: str | None = None) -> dict[str, Any]:
     place = spec.where()
     return {
         "name": name,
@@ -69,7 +59,7 @@ def _cache() -> dict[str, Any]:
 
 def examine() -> dict[str, Any]:
     """The report. `healthy`: the cache is writable, and at least one dataset and one backbone are here."""
-    data = [_dataset(name, datasets[name]) for name in datasets]
+    data = [_entry(name, datasets[name], datasets[name].fault()) for name in datasets]
     models = [_entry(name, backbones[name]) for name in backbones if backbones[name].offered]
     cache = _cache()
     return {

@@ -124,10 +124,10 @@ def unshared_task(
     """A Task of the first `counts` training and test samples of `data`, which no client holds yet. Errors as above."""
     device = devices.pick(config.device)
     spec = backbones.get(config.backbone)
-    if config.weights == "pretrained" and spec.host and spec.where() is None:
+    if spec.host and spec.lacks(config.weights):
         size = f", {human(spec.size_bytes)}" if spec.size_bytes else ""
         progress(f"fetching the weights of {config.backbone} from {spec.host}{size}", 0, 1)
-    backbone = spec.build(config.masked_blocks, config.weights, config.image_size)
+    backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
     texts = isinstance(data.train_x, np.ndarray) and data.train_x.dtype.kind == "U"
     if texts != (backbone.tokenize is not None):
         reads, holds = ("images", "texts") if texts else ("texts", "images")

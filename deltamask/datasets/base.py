@@ -76,6 +76,15 @@ class DatasetSpec:
     labels: Callable[[], tuple[Labels, Classes]] | None = None
     download: Download | None = None
 
+    def fault(self) -> str | None:
+        """Why it cannot be read; None where it is here."""
+        if self.where() is None:
+            try:
+                self.read()  # says what is missing of it
+            except DatasetError as error:
+                return str(error)
+        return None
+
 
 datasets: Registry[DatasetSpec] = Registry("dataset")
 
