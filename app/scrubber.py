@@ -50,10 +50,10 @@ def _settle(key: str, last: int, opening: int) -> None:
         st.session_state.round, st.session_state.untouched = opening if asked is None else asked, asked is None
     elif "round" not in st.session_state:  # one comes from a page without it, or from another page's
         st.session_state.round, st.session_state.untouched = opening, True
-    elif st.session_state.round >= seen_last:
-        st.session_state.round = last
-    elif seen_key != key and st.session_state.untouched:
-        st.session_state.round = opening
+    elif seen_key == key:
+        st.session_state.round = last if st.session_state.round >= seen_last else st.session_state.round
+    elif st.session_state.untouched or st.session_state.round >= seen_last:  # the end of one is no round of another
+        st.session_state.round, st.session_state.untouched = opening, True
     if seen_key != key:
         st.session_state.playing = False
     st.session_state.round = min(st.session_state.round, last)
