@@ -4,8 +4,8 @@ import gc
 from pathlib import Path
 
 import streamlit as st
-import wire_warm
-from style import STYLE
+from ui.style import STYLE
+from wire import precompile
 
 HERE = Path(__file__).parent
 
@@ -23,13 +23,13 @@ st.html(STYLE)
 st.logo(str(HERE / "logo.svg"), size="large")
 page = st.navigation(
     [
-        st.Page("lab.py", title="Lab", icon=":material/science:", default=True),
-        st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
-        st.Page("wire.py", title="Wire", icon=":material/search:"),
-        st.Page("learn.py", title="Learn", icon=":material/school:"),
+        st.Page("pages/lab.py", title="Lab", icon=":material/science:", default=True),
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
+        st.Page("pages/wire.py", title="Wire", icon=":material/search:"),
+        st.Page("pages/learn.py", title="Learn", icon=":material/school:"),
     ],
     position="top",
 )
-wire_warm.start()
+precompile.start()
 page.run()
 settle()

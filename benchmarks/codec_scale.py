@@ -23,7 +23,7 @@ SHOWN = {"bfuse8": "#0072b2", "bfuse32": "#56b4e9", "gap": "#d55e00", "rice": "#
 
 def one(d: int, density: float, seed: int) -> dict:
     """One d: the rows of the benchmark, without the key-by-key row."""
-    from deltamask.bench import bench_codecs
+    from deltamask.cli.bench_codecs import bench_codecs
     from deltamask.codecs import codecs
 
     start = time.perf_counter()

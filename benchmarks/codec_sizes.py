@@ -21,9 +21,9 @@ import numpy as np
 from deltamask.codecs import CodecContext, codecs, gap
 from deltamask.codecs.base import HEADER_BYTES
 from deltamask.codecs.entropy import entropy_iid, entropy_side
+from deltamask.config.presets import preset
 from deltamask.methods import deltamask as method
-from deltamask.presets import preset
-from deltamask.simulation import simulate
+from deltamask.simulation.loop import simulate
 
 RESULTS = Path(__file__).parent / "results" / "codec_sizes.json"
 

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 os.environ["OMP_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "flower_app"))
 
 import psutil
 import tyro
@@ -35,8 +34,8 @@ from deltamask_flower.loopback import ACTIVATED, HOST, Federation, free_port, st
 
 from deltamask.config import RunConfig
 from deltamask.methods import methods
-from deltamask.runner import BROADCASTS
-from deltamask.store import RunFolder, load_run, provenance, read_records
+from deltamask.runs.reader import RunFolder, load_run, provenance, read_records
+from deltamask.runs.runner import BROADCASTS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "federation.json"

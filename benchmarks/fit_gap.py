@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deltamask.codecs import side
-from deltamask.noise import PublicNoise
+from deltamask.codecs import side_information
+from deltamask.masking.noise import PublicNoise
 
 STEPS = 64
 
@@ -26,10 +26,10 @@ def main(folder: str) -> None:
             theta, positions = file["theta_global"], file["positions"]
             noise_client = int(file["noise_client"])
             noise = PublicNoise(int(file["seed"]), int(file["round"]), None if noise_client < 0 else noise_client)
-        score = side.SCORE_OF_THETA[theta].astype(np.int64)
-        distance = np.abs(side.SCORE_OF_U[noise.words(0, len(theta))] - score)
+        score = side_information.SCORE_OF_THETA[theta].astype(np.int64)
+        distance = np.abs(side_information.SCORE_OF_U[noise.words(0, len(theta))] - score)
         x = np.minimum(distance * 128 // max(1, round(16 * distance[positions].mean())), STEPS - 1)
-        inside = np.abs(score) < 5.5 * side.UNIT
+        inside = np.abs(score) < 5.5 * side_information.UNIT
         total += np.bincount(x[inside], minlength=STEPS)
         flips += np.bincount(x[positions][inside[positions]], minlength=STEPS)
     shape = np.minimum.accumulate((flips + 0.02) / (total + 1))  # more distance, fewer flips

@@ -16,8 +16,8 @@ import torch
 from deltamask import training
 from deltamask.config import RunConfig
 from deltamask.methods import methods
-from deltamask.simulation import Checkpoint
-from deltamask.task import Task, load_task
+from deltamask.simulation.loop import Checkpoint
+from deltamask.task.task import Task, load_task
 
 os.environ.update(FLWR_TELEMETRY_ENABLED="0", RAY_USAGE_STATS_ENABLED="0", RAY_DISABLE_MEMORY_MONITOR="1")
 

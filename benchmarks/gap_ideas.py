@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deltamask.codecs import CodecContext, gap, gap_model, side
+from deltamask.codecs import CodecContext, gap, gap_model, side_information
 from deltamask.codecs.entropy import entropy_iid, entropy_side
-from deltamask.codecs.range_coder import Tally
-from deltamask.masks import Positions
-from deltamask.noise import PublicNoise
+from deltamask.codecs.wire.range_coder import Tally
+from deltamask.masking.masks import Positions
+from deltamask.masking.noise import PublicNoise
 
 FULL_MODEL, SHAPE_FLIPS = gap_model.Model, gap_model.SHAPE_FLIPS
 
@@ -73,12 +73,14 @@ def main(folder: str) -> None:
     for positions, of in flips_in(folder):
         flips += len(positions)
         u, theta = of.noise.words(0, of.d).astype(np.int64), of.theta.astype(np.int64)
-        bucket = side.buckets(of, 0, of.d).astype(np.int64)
-        distance = bucket % side.DISTANCES
+        bucket = side_information.buckets(of, 0, of.d).astype(np.int64)
+        distance = bucket % side_information.DISTANCES
         sums["i.i.d. entropy"] += entropy_iid(len(positions), of.d)
         sums["oracle: |u − θ_g| in 256 buckets"] += oracle(np.abs(u - theta) >> 8, positions)
         sums["oracle: score distance"] += oracle(distance, positions)
-        sums["oracle: score distance, direction"] += oracle(bucket // side.DISTANCES % 2 * 64 + distance, positions)
+        sums["oracle: score distance, direction"] += oracle(
+            bucket // side_information.DISTANCES % 2 * 64 + distance, positions
+        )
         sums["oracle: score distance, direction, level of θ_g (`entropy_side`)"] += entropy_side(positions, of)
         sums["model: shipped shape, scale in the header (2 bytes)"] += model_bits(
             positions, of, NoFactors, never, False

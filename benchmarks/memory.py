@@ -39,8 +39,8 @@ def measure(backbone: str, clients: int, images: int) -> None:
     import torch
 
     from deltamask import RunConfig, simulate
-    from deltamask.simulation import Observer, sampled_clients
-    from deltamask.task import load_task
+    from deltamask.simulation.loop import Observer, sampled_clients
+    from deltamask.task.task import load_task
 
     config = RunConfig(
         backbone=backbone, weights="random", masked_blocks=5, image_size=224, dataset="digits", device="cpu",

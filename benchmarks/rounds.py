@@ -37,13 +37,14 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deltamask import backbones, datasets, noise, training
+from deltamask import backbones, datasets, training
+from deltamask.backbones.split import Tail
 from deltamask.config import RunConfig
-from deltamask.features import preprocess
-from deltamask.masks import SCORE_CLIP, Theta, to_fixed, to_float
-from deltamask.simulation import Checkpoint, Observer, simulate
-from deltamask.tail import Tail
-from deltamask.task import Task, load_task
+from deltamask.masking import noise
+from deltamask.masking.masks import SCORE_CLIP, Theta, to_fixed, to_float
+from deltamask.simulation.loop import Checkpoint, Observer, simulate
+from deltamask.task.features import preprocess
+from deltamask.task.task import Task, load_task
 from deltamask.training import Head, ScoreStep, Trained
 
 
@@ -248,8 +249,8 @@ def step_profile(task: Task, config: RunConfig) -> dict[str, float]:
 def large_step() -> dict[str, float]:
     """Seconds of one step and one message for the last five blocks of a random ViT-B/32 (d = 35.4 M, 50 tokens)."""
     from deltamask.codecs import CodecContext, codecs
-    from deltamask.masks import flips
-    from deltamask.noise import PublicNoise
+    from deltamask.masking.masks import flips
+    from deltamask.masking.noise import PublicNoise
 
     class Blocks(nn.Module):
         def __init__(self) -> None:

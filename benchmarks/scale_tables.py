@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deltamask.results_doc import BLOCK
+from deltamask.studies.document import BLOCK
 
 DAY = 86_400
 CROWDS = (10_000, 100_000, 1_000_000)  # clients a day

@@ -1,4 +1,4 @@
-"""Mutated payloads at every decoder: `python benchmarks/soak.py --count 1000000 --seed 1`.
+"""Mutated payloads at every decoder: `python -m benchmarks.soak --count 1000000 --seed 1`.
 
 Each block of cases is made from (seed, block) alone, so a failure can be had again with --block. Blocks run in
 processes of their own: a segmentation fault ends one, and is counted. Anything but flips or DecodeError is a failure.
@@ -14,16 +14,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from deltamask.codecs import CodecContext, DecodeError, codecs
 from deltamask.codecs.base import HEADER_BYTES
-from deltamask.codecs.laws import realistic_flips
-from tests.wire_cases import message_of, true_length, wrap
+from deltamask.codecs.conformance import realistic_flips
+from tests.support.wire_cases import message_of, true_length, wrap
 
 D, BLOCK = 2_000, 50_000
 Pool = dict[str, list[tuple[bytes, bytes]]]  # codec → (payload, its message without padding)
@@ -116,7 +113,14 @@ def main() -> None:
     start = time.perf_counter()
     for block in range(-(-options.count // BLOCK)):
         count = min(BLOCK, options.count - block * BLOCK)
-        command = [sys.executable, __file__, f"--seed={options.seed}", f"--block={block}", f"--count={count}"]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.soak",
+            f"--seed={options.seed}",
+            f"--block={block}",
+            f"--count={count}",
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             crashes.append({"block": block, "exit": done.returncode, "stderr": done.stderr[-2000:]})

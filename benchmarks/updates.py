@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deltamask.updates import UpdateContext, updates
+from deltamask.codecs.updates import UpdateContext, updates
 
 RESULTS = Path(__file__).parent / "results" / "updates.json"
 ORDER = ("fp32", "fp16", "signsgd", "qsgd", "drive", "eden4", "eden1", "eden0.5")

@@ -22,12 +22,12 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from deltamask import sidecar
-from deltamask.bench import synthetic_flips
+from deltamask.cli.bench_codecs import synthetic_flips
 from deltamask.codecs import CodecContext, codecs
 from deltamask.config import RunConfig
-from deltamask.noise import PublicNoise
-from deltamask.store import RunFolder, write_json
+from deltamask.masking.noise import PublicNoise
+from deltamask.runs import client_flips
+from deltamask.runs.reader import RunFolder, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, BLOCKS, DENSITY = 768, 5, 0.01
@@ -51,7 +51,7 @@ def make_run(folder: Path) -> int:
         noise = PublicNoise(config.seed, 1, client)
         payload = codecs["bfuse8"].encode(flips, CodecContext(1, client, context.theta, noise))
         run.write_payload(1, client, ".png", payload)
-        run.write_payload(1, client, sidecar.SUFFIX, sidecar.pack(flips, flips, at, 1, client))
+        run.write_payload(1, client, client_flips.SUFFIX, client_flips.pack(flips, flips, at, 1, client))
         lines.append({"client": client, "uplink_bytes": len(payload), "kept": len(flips), "false_flips": None})
     run.append({"round": 0, "clients": [], "seconds": {}, "bpp_up": 0.0, "bpp_down": 0.0, "accuracy": 0.0})
     run.append({"round": 1, "clients": lines, "seconds": {}, "bpp_up": 0.0, "bpp_down": 0.0, "accuracy": 0.0})

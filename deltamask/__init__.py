@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deltamask import backbones, codecs, datasets, methods
     from deltamask.config import RunConfig
-    from deltamask.simulation import simulate
-    from deltamask.store import list_runs, load_run
+    from deltamask.runs.reader import list_runs, load_run
+    from deltamask.simulation.loop import simulate
 
 __all__ = ["RunConfig", "backbones", "codecs", "datasets", "list_runs", "load_run", "methods", "simulate"]
 
 _MODULES = {"backbones", "codecs", "datasets", "methods"}
-_HOMES = {"RunConfig": "config", "list_runs": "store", "load_run": "store", "simulate": "simulation"}
+_HOMES = {"RunConfig": "config", "list_runs": "runs.reader", "load_run": "runs.reader", "simulate": "simulation.loop"}
 
 
 def __getattr__(name: str) -> Any:

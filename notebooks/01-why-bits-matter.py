@@ -26,7 +26,8 @@
 # > rounds, 32-bit numbers. How much data crosses the network in all: 16 MB, 160 MB or 1.6 GB?
 
 # %%
-from deltamask import RunConfig, charts, load_run, simulate
+from deltamask import RunConfig, load_run, simulate
+from deltamask.plots import run_charts
 from deltamask.teaching import check, figures
 
 figures.use_theme()
@@ -41,7 +42,7 @@ figures.use_theme()
 # %%
 import pandas as pd
 
-from deltamask.task import load_task
+from deltamask.task.task import load_task
 
 config = RunConfig(train_samples=2000, test_samples=1000, clients=5, rounds=3)
 task = load_task(config)
@@ -92,8 +93,8 @@ print(f"{seconds:.1f} s a round sending, {40 * seconds / 60:.1f} minutes in all"
 # are counted, and the server learns from nothing but these bytes. Here is the tail as one such message.
 
 # %%
-from deltamask.codecs import dense
-from deltamask.ledger import bits_per_parameter
+from deltamask.codecs.wire import dense
+from deltamask.simulation.ledger import bits_per_parameter
 
 message = dense.encode_dense32(task.tail.weights.numpy(), round=1, client=0)
 print(
@@ -139,7 +140,7 @@ names = {
     "fashion-recipe": "DeltaMask, tuned",
 }
 runs = {label: load_run(name) for name, label in names.items()}
-charts.accuracy_curves(list(runs.values()), against="bits")
+run_charts.accuracy_curves(list(runs.values()), against="bits")
 
 # %% [markdown]
 # Read it from left to right. The axis is logarithmic: each step to the left is a factor, not a difference. Every curve starts

@@ -28,8 +28,9 @@
 import numpy as np
 import torch
 
-from deltamask import RunConfig, masks, training
-from deltamask.task import load_task
+from deltamask import RunConfig, training
+from deltamask.masking import masks
+from deltamask.task.task import load_task
 from deltamask.teaching import check, figures
 
 figures.use_theme()

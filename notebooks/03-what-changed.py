@@ -28,9 +28,11 @@
 import numpy as np
 import torch
 
-from deltamask import RunConfig, aggregation, charts, load_run, masks, training
-from deltamask.noise import PublicNoise
-from deltamask.task import load_task
+from deltamask import RunConfig, load_run, training
+from deltamask.masking import aggregation, masks
+from deltamask.masking.noise import PublicNoise
+from deltamask.plots import run_charts
+from deltamask.task.task import load_task
 from deltamask.teaching import check, figures
 
 figures.use_theme()
@@ -59,7 +61,7 @@ print("only positions 1,000,000 to 1,000,005:", server.words(1_000_000, 1_000_00
 
 # %%
 from deltamask import simulate
-from deltamask.simulation import Observer
+from deltamask.simulation.loop import Observer
 
 config = RunConfig()
 task = load_task(config)
@@ -234,7 +236,7 @@ for name, records in both.items():
 
 # %%
 paper, ours = load_run("fashion-paper"), load_run("fashion")
-charts.accuracy_curves([paper, ours], against="rounds")
+run_charts.accuracy_curves([paper, ours], against="rounds")
 
 # %% [markdown]
 # The repair costs nothing: the server knows every client's number, hence every client's u. `noise="per_client"` is this project's default,

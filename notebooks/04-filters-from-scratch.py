@@ -31,8 +31,8 @@ import numpy as np
 import pandas as pd
 
 from deltamask import codecs
-from deltamask.codecs import CodecContext, bloom, entropy, fuse, fuse_build, xor
-from deltamask.noise import PublicNoise
+from deltamask.codecs import CodecContext, bfuse, bfuse_build, bloom, entropy, xor
+from deltamask.masking.noise import PublicNoise
 from deltamask.teaching import check, figures
 
 figures.use_theme()
@@ -76,7 +76,7 @@ print("".join("#" if bit else "·" for bit in bits))
 # Six members, in the package's own construction of a **binary fuse filter**:
 
 # %%
-peeled = fuse_build.peel(keys)
+peeled = bfuse_build.peel(keys)
 print(
     f"{len(keys)} members, {peeled.total} slots in segments of {peeled.segment_length}; seed {peeled.seed:#x}"
 )
@@ -134,13 +134,13 @@ for name, bits, claims in (
     ),
     (
         "fuse, 8 bits",
-        (b := fuse.build(members, 8)).fingerprints.nbytes * 8,
-        lambda: fuse.members(b, 0, d),
+        (b := bfuse.build(members, 8)).fingerprints.nbytes * 8,
+        lambda: bfuse.members(b, 0, d),
     ),
     (
         "fuse, 16 bits",
-        (c := fuse.build(members, 16)).fingerprints.nbytes * 8,
-        lambda: fuse.members(c, 0, d),
+        (c := bfuse.build(members, 16)).fingerprints.nbytes * 8,
+        lambda: bfuse.members(c, 0, d),
     ),
 ):
     claimed = claims()
@@ -239,7 +239,7 @@ check(bloom_bits)
 denied = 0
 for seed in range(1000):
     some = np.sort(np.random.default_rng(seed).choice(5_000, seed % 200 + 1, replace=False))
-    denied += int((~fuse.members(fuse.build(some, 8), 0, 5_000)[some]).sum())
+    denied += int((~bfuse.members(bfuse.build(some, 8), 0, 5_000)[some]).sum())
 print(f"members denied: {denied}")
 
 # %% [markdown]
@@ -250,7 +250,7 @@ for name, some in (
     ("every 100th", np.arange(0, d, 100)),
     ("one block", np.arange(10_000) + 5_000),
 ):
-    claimed = fuse.members(fuse.build(some, 8), 0, d).sum() - len(some)
+    claimed = bfuse.members(bfuse.build(some, 8), 0, d).sum() - len(some)
     expected = (d - len(some)) / 256
     print(
         f"{name:12} {claimed:,} false claims; {expected:,.0f} ± {2 * math.sqrt(expected):.0f} expected"

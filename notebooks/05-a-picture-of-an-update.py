@@ -28,10 +28,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from deltamask import codecs, load_run, masks
-from deltamask.codecs import CodecContext, DecodeError, entropy, fuse, png, side
+from deltamask import codecs, load_run
+from deltamask.codecs import CodecContext, DecodeError, bfuse, entropy, side_information
 from deltamask.codecs.base import HEADER, HEADER_BYTES
-from deltamask.noise import PublicNoise
+from deltamask.codecs.wire import png
+from deltamask.masking import masks
+from deltamask.masking.noise import PublicNoise
 from deltamask.teaching import check, figures
 
 figures.use_theme()
@@ -86,8 +88,8 @@ table
 # %%
 pixels, (height, width) = png.read(data, max_pixels=1 << 20)
 magic, version, kind, round, client, d, crc = HEADER.unpack_from(pixels)
-seed, segment_length, segment_count = fuse.FIELDS.unpack_from(pixels, HEADER_BYTES)
-start = HEADER_BYTES + fuse.FIELDS.size
+seed, segment_length, segment_count = bfuse.FIELDS.unpack_from(pixels, HEADER_BYTES)
+start = HEADER_BYTES + bfuse.FIELDS.size
 slots = (segment_count + 2) * segment_length
 fingerprints = np.frombuffer(pixels, np.uint8, slots, start)
 empty, padding = np.mean(fingerprints == 0), len(pixels) - start - slots
@@ -209,11 +211,11 @@ print(
 # allocate gigabytes. So each field is checked against d and the message's length *before* anything is allocated:
 
 # %%
-big = fuse.FIELDS.pack(seed, 1 << 18, 1 << 30) + fingerprints.tobytes()
+big = bfuse.FIELDS.pack(seed, 1 << 18, 1 << 30) + fingerprints.tobytes()
 receive("a filter of 2⁴⁸ slots", png.write(seal("bfuse8", round, client, d, big)))
 receive(
     "segments of 100 slots",
-    png.write(seal("bfuse8", round, client, d, fuse.FIELDS.pack(seed, 100, 5))),
+    png.write(seal("bfuse8", round, client, d, bfuse.FIELDS.pack(seed, 100, 5))),
 )
 
 # %% [markdown]
@@ -227,8 +229,8 @@ receive(
 
 # %%
 from deltamask import RunConfig, simulate, training
-from deltamask.simulation import Observer
-from deltamask.task import load_task
+from deltamask.simulation.loop import Observer
+from deltamask.task.task import load_task
 
 
 class Server(Observer):
@@ -254,7 +256,7 @@ print(f"{len(flips):,} flips of client 0 in round 4, {len(flips) / task.d:.2%} o
 # Sort all positions by how far u is from θ_g, measured on the score (that is where an optimiser takes its steps), and count flips:
 
 # %%
-distance = side.distances(both_know, 0, task.d) / side.UNIT
+distance = side_information.distances(both_know, 0, task.d) / side_information.UNIT
 edges = np.linspace(0, 2, 41)
 total = np.histogram(distance, edges)[0]
 flipped = np.histogram(distance[flips], edges)[0]

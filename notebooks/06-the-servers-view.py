@@ -25,20 +25,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from deltamask import (
-    RunConfig,
-    aggregation,
-    charts,
-    codecs,
-    load_run,
-    masks,
-    simulate,
-    training,
-)
+from deltamask import RunConfig, codecs, load_run, simulate, training
 from deltamask.codecs import CodecContext
-from deltamask.noise import PublicNoise
-from deltamask.simulation import Observer, sampled_clients
-from deltamask.task import load_task
+from deltamask.masking import aggregation, masks
+from deltamask.masking.noise import PublicNoise
+from deltamask.plots import run_charts
+from deltamask.simulation.loop import Observer, sampled_clients
+from deltamask.task.task import load_task
 from deltamask.teaching import check, figures
 
 figures.use_theme()
@@ -149,7 +142,9 @@ figures.histograms(
 # both respects:
 
 # %%
-charts.accuracy_curves([load_run("fashion"), load_run("fashion-unbiased")], against="bits")
+run_charts.accuracy_curves(
+    [load_run("fashion"), load_run("fashion-unbiased")], against="bits"
+)
 
 # %% [markdown]
 # ## False flips
@@ -158,7 +153,7 @@ charts.accuracy_curves([load_run("fashion"), load_run("fashion-unbiased")], agai
 # there are.
 
 # %%
-charts.flips_by_round(load_run("fashion"))
+run_charts.flips_by_round(load_run("fashion"))
 
 # %% [markdown]
 # What do they do to the estimate? A false flip inverts a bit. With rate f at every position the expected decoded bit is θ(1 − f) + (1 − θ)f = θ + f(1 − 2θ): each

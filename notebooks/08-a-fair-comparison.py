@@ -26,9 +26,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from deltamask import RunConfig, charts, codecs, load_run, simulate
-from deltamask.results import half_width
-from deltamask.task import load_task
+from deltamask import RunConfig, codecs, load_run, simulate
+from deltamask.plots import run_charts
+from deltamask.studies.tables import half_width
+from deltamask.task.task import load_task
 from deltamask.teaching import check, figures
 
 figures.use_theme()
@@ -60,7 +61,7 @@ recorded = {
     for name, folder in arms.items()
     for seed in range(3)
 }
-charts.accuracy_curves([recorded[name, 0] for name in arms])
+run_charts.accuracy_curves([recorded[name, 0] for name in arms])
 
 # %% [markdown]
 # ## Is it fair?
@@ -239,15 +240,15 @@ class VarintCodec:
 # Does it work? The registry's tests are the judge: **laws** that hold for whatever is registered. They are functions, and take any codec.
 
 # %%
-from deltamask.codecs import laws
+from deltamask.codecs import conformance
 
 
 def judge(codec) -> None:
-    for name, law in laws.LAWS.items():
+    for name, law in conformance.LAWS.items():
         try:
             law(codec)
             print(f"✓ {name}")
-        except laws.Broken as broken:
+        except conformance.Broken as broken:
             print(f"✗ {name}: {broken}")
 
 
@@ -270,7 +271,7 @@ judge(HastyCodec())
 # Register yours and it has a name like the others; on real flips, how good is it?
 
 # %%
-from deltamask.bench import bench_codecs
+from deltamask.cli.bench_codecs import bench_codecs
 
 codecs.codecs.register("varint")(VarintCodec())
 bench = pd.DataFrame(
@@ -326,7 +327,7 @@ from torch import nn
 
 from deltamask import backbones
 from deltamask.backbones import BackboneSpec
-from deltamask.tail import Backbone, freeze
+from deltamask.backbones.split import Backbone, freeze
 
 
 def build(masked_blocks: int, *_) -> Backbone:

@@ -36,11 +36,12 @@
 # %%
 from PIL import Image
 
-from deltamask import charts, load_run
+from deltamask import load_run
+from deltamask.plots import run_charts
 from deltamask.teaching import figures
 
 figures.use_theme()
-charts.accuracy_curves(
+run_charts.accuracy_curves(
     [load_run(name) for name in ("fashion", "fashion-recipe", "fashion-fedpm")]
 )
 

@@ -15,16 +15,15 @@ import tempfile
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # as the nodes: the order of sums, and so a mask's last bits, depends on it
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "flower_app"))
 
 import torch
 import tyro
 from deltamask_flower.loopback import Federation, FederationError, start_nodes
 
 from deltamask.config import RunConfig
-from deltamask.presets import preset
-from deltamask.simulation import Observer, simulate
-from deltamask.store import Run, load_run, new_folder
+from deltamask.config.presets import preset
+from deltamask.runs.reader import Run, load_run, new_folder
+from deltamask.simulation.loop import Observer, simulate
 
 CONFIG = preset("quick").replace(clients=3, rounds=5)
 MINUTES = 30

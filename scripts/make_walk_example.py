@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deltamask import masks, training
-from deltamask.noise import PublicNoise
-from deltamask.presets import PRESETS
-from deltamask.records import RoundRecord
-from deltamask.simulation import Checkpoint, Observer, simulate
-from deltamask.task import load_task
+from deltamask import training
+from deltamask.config.presets import PRESETS
+from deltamask.masking import masks
+from deltamask.masking.noise import PublicNoise
+from deltamask.simulation.loop import Checkpoint, Observer, simulate
+from deltamask.simulation.records import RoundRecord
+from deltamask.task.task import load_task
 
 ROUND, LAYER, SIDE = 3, "1", 12
 TARGET = Path(__file__).resolve().parent.parent / "data" / "walk" / "example.json"

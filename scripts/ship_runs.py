@@ -10,8 +10,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from deltamask.experiments import read_experiment
-from deltamask.store import load_run, recorded_dir, runs_dir
+from deltamask.runs.reader import load_run, recorded_dir, runs_dir
+from deltamask.studies.experiments import read_experiment
 
 FILES = ("config.json", "task.json", "rounds.jsonl", "status.json")
 # Arms of `headline` are shipped under their own names, these of `options` beside them.

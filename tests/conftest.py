@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.browsing import browser, context, page, server
+from tests.support.browsing import browser, context, page, server
 
 __all__ = ["browser", "context", "page", "server", "tiny_cache"]
 

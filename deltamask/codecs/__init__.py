@@ -1,6 +1,6 @@
 """Codecs: flips to bytes and back. `codecs` is the registry; importing this package fills it."""
 
-from deltamask.codecs import arithmetic, bloom, fuse, gap, gated, rice, xor
+from deltamask.codecs import bfuse, bfuse_gated, bloom, gap, mask, rice, xor
 from deltamask.codecs.base import Codec, CodecContext, DecodeError, codecs
 
 get, names = codecs.get, codecs.names
@@ -9,13 +9,13 @@ __all__ = [
     "Codec",
     "CodecContext",
     "DecodeError",
-    "arithmetic",
+    "bfuse",
+    "bfuse_gated",
     "bloom",
     "codecs",
-    "fuse",
     "gap",
-    "gated",
     "get",
+    "mask",
     "names",
     "rice",
     "xor",

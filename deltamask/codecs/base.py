@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.masks import Positions, Theta
-from deltamask.noise import PublicNoise
-from deltamask.registry import Registry
+from deltamask.base.registry import Registry
+from deltamask.masking.masks import Positions, Theta
+from deltamask.masking.noise import PublicNoise
 
 
 class DecodeError(ValueError):

@@ -15,10 +15,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs import png
 from deltamask.codecs.base import HEADER_BYTES, CodecContext, DecodeError, checked, codecs, scan, seal, unseal
-from deltamask.codecs.fuse_build import murmur64
-from deltamask.masks import Positions
+from deltamask.codecs.bfuse_build import murmur64
+from deltamask.codecs.wire import png
+from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<IBI")  # m, bits of the filter; hashes; positives that P0 speaks of (0 without it)
 MAX_HASHES = 32

@@ -6,9 +6,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs import side
+from deltamask.codecs import side_information
 from deltamask.codecs.base import CHUNK, CodecContext
-from deltamask.masks import Positions
+from deltamask.masking.masks import Positions
 
 
 def _bits(flips: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> float:
@@ -35,10 +35,10 @@ def entropy_side(positions: Positions, context: CodecContext) -> float:
 
 def count_buckets(positions: Positions, context: CodecContext) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(flips, positions) in each bucket: two int64 arrays of shape (side.BUCKETS,)."""
-    flips, total = np.zeros(side.BUCKETS, np.int64), np.zeros(side.BUCKETS, np.int64)
+    flips, total = np.zeros(side_information.BUCKETS, np.int64), np.zeros(side_information.BUCKETS, np.int64)
     for start in range(0, context.d, CHUNK):
         stop = min(context.d, start + CHUNK)
-        of = side.buckets(context, start, stop)
+        of = side_information.buckets(context, start, stop)
         _count(of, total)
         low, high = np.searchsorted(positions, (start, stop))
         _count(of[positions[low:high] - start], flips)

@@ -18,10 +18,10 @@ from itertools import pairwise
 import numpy as np
 
 from deltamask.codecs import gap_model as model
-from deltamask.codecs import side
+from deltamask.codecs import side_information
 from deltamask.codecs.base import CodecContext, DecodeError, checked, codecs, seal, unseal
-from deltamask.codecs.range_coder import Coder, Decoder, Encoder, Tally
-from deltamask.masks import Positions
+from deltamask.codecs.wire.range_coder import Coder, Decoder, Encoder, Tally
+from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<HH")  # scale: mean distance of a flip, 1/16 score units; amplitude of the shape, 2⁻¹²
 FIRST_CHUNK, LARGEST_CHUNK = 1 << 12, 1 << 17
@@ -50,7 +50,13 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
         here = cells[: stop - start]
         theta = np.ascontiguousarray(context.theta[start:stop], np.uint16)
         model.cells_of(
-            context.noise.words(start, stop), theta, side.SCORE_OF_U, side.SCORE_OF_THETA, steps, here, counts
+            context.noise.words(start, stop),
+            theta,
+            side_information.SCORE_OF_U,
+            side_information.SCORE_OF_THETA,
+            steps,
+            here,
+            counts,
         )
         q = learnt.probabilities(layer)
         level_of_cell = model.coding_levels(q[2])
@@ -91,10 +97,10 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
 
 def fit(positions: Positions, context: CodecContext) -> tuple[int, int]:
     """(scale, amplitude) for the header, from at least one flip."""
-    at_distance = np.zeros(side.MAX_DISTANCE + 1, np.int64)
+    at_distance = np.zeros(side_information.MAX_DISTANCE + 1, np.int64)
     total = 0
     for _, start, stop in _chunks(context):
-        distance = side.distances(context, start, stop)
+        distance = side_information.distances(context, start, stop)
         at_distance += np.bincount(distance, minlength=len(at_distance))
         low, high = np.searchsorted(positions, (start, stop))
         total += int(distance[positions[low:high] - start].sum())

@@ -19,12 +19,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs import side
+from deltamask.codecs import side_information
 
 Integers = npt.NDArray[np.int64]
 
 STEPS = 64  # distances: eight to the mean distance of a flip, the last one open
-CELLS = side.LEVELS * 2 * STEPS  # (level, direction, x): x fastest
+CELLS = side_information.LEVELS * 2 * STEPS  # (level, direction, x): x fastest
 COARSE = 8
 BITS = 24  # probabilities are in units of 2⁻²⁴, the coder's own precision
 LOWEST, HIGHEST = 2, (1 << BITS) - (1 << 13)
@@ -83,8 +83,8 @@ class Model:
         self.prior = np.clip(SHAPE * amplitude >> 12, LOWEST, HIGHEST)
         self.weight = np.minimum((SHAPE_FLIPS << BITS) // self.prior, SHAPE_POSITIONS)
         self.flips, self.total = np.zeros(STEPS, np.int64), np.zeros(STEPS, np.int64)
-        self.level_flips = np.zeros(side.LEVELS * 2, np.int64)
-        self.level_expected = np.zeros(side.LEVELS * 2, np.int64)
+        self.level_flips = np.zeros(side_information.LEVELS * 2, np.int64)
+        self.level_expected = np.zeros(side_information.LEVELS * 2, np.int64)
         self.layer_flips = np.zeros((layers, 2 * COARSE), np.int64)
         self.layer_expected = np.zeros((layers, 2 * COARSE), np.int64)
 
@@ -153,7 +153,7 @@ def coding_levels(q):  # type: ignore[no-untyped-def]
 
 def distance_steps(scale: int) -> npt.NDArray[np.uint8]:
     """Table from score distance to x, for a `scale` (mean distance of a flip) in 1/16 score units."""
-    distance = np.arange(side.MAX_DISTANCE + 1, dtype=np.int64)
+    distance = np.arange(side_information.MAX_DISTANCE + 1, dtype=np.int64)
     return np.minimum(distance * 128 // max(scale, 1), STEPS - 1).astype(np.uint8)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.codecs.base import CodecContext, DecodeError, checked, codecs, seal, unseal
-from deltamask.masks import Positions
+from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<QB")  # number of flips, k
 MAX_K = 40

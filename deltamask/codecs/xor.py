@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from pyfusefilter._xorfilter import ffi, lib
 
-from deltamask.codecs import png
 from deltamask.codecs.base import HEADER_BYTES, CodecContext, DecodeError, checked, codecs, scan, seal, unseal
-from deltamask.codecs.fuse_build import ConstructionError, murmur64
-from deltamask.masks import Positions
+from deltamask.codecs.bfuse_build import ConstructionError, murmur64
+from deltamask.codecs.wire import png
+from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<QI")  # seed, block length
 

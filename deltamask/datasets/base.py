@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.cache import cache_dir
-from deltamask.registry import Registry
+from deltamask.base.registry import Registry
+from deltamask.task.feature_cache import cache_dir
 
 if TYPE_CHECKING:
     from deltamask.datasets.download import Download

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from deltamask.base.registry import Registry
+from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
-from deltamask.masks import Positions
-from deltamask.registry import Registry
-from deltamask.stopwatch import Stopwatch
+from deltamask.masking.masks import Positions
 
 if TYPE_CHECKING:  # methods are listed without loading torch
     import numpy as np
     from torch import Tensor
 
-    from deltamask.task import Task
+    from deltamask.task.task import Task
     from deltamask.training import Head
 
 

@@ -17,7 +17,7 @@ from deltamask.methods import masked
 from deltamask.methods.base import Method, Receipt, Upload, methods
 from deltamask.methods.deltamask import receive_flips, send_flips
 from deltamask.methods.masked import MaskState
-from deltamask.task import Task
+from deltamask.task.task import Task
 
 CODEC = "bloom-p0"
 

@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from deltamask import downlink, masks, training
+from deltamask import downlink, training
+from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs import Codec, CodecContext, codecs, entropy
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, Memory
-from deltamask.masks import Theta
+from deltamask.masking import masks
+from deltamask.masking.masks import Theta
 from deltamask.methods import masked
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
 from deltamask.methods.masked import MaskState
-from deltamask.stopwatch import Stopwatch
-from deltamask.task import Task
+from deltamask.task.task import Task
 
 
 def context(config: RunConfig, theta: Theta, layers: Iterable[int], round: int, client: int) -> CodecContext:

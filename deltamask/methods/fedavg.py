@@ -13,13 +13,13 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from deltamask.codecs.dense import SERVER
+from deltamask.base.stopwatch import Stopwatch
+from deltamask.codecs.updates import UpdateCodec, UpdateContext, updates
+from deltamask.codecs.wire.dense import SERVER
 from deltamask.config import RunConfig
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded
-from deltamask.stopwatch import Stopwatch
-from deltamask.task import Task
+from deltamask.task.task import Task
 from deltamask.training import Head, Values
-from deltamask.updates import UpdateCodec, UpdateContext, updates
 
 Train = Callable[..., tuple[Values, float]]  # (task, values, config, *, round, client) → (values, loss)
 

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from deltamask import training
+from deltamask.base.stopwatch import Stopwatch
 from deltamask.config import RunConfig
 from deltamask.downlink import Memory
-from deltamask.masks import ONE
+from deltamask.masking.masks import ONE
 from deltamask.methods import fedpm, masked
 from deltamask.methods.base import Method, Upload, methods
 from deltamask.methods.masked import MaskState
-from deltamask.stopwatch import Stopwatch
-from deltamask.task import Task
+from deltamask.task.task import Task
 
 
 def client_update(task: Task, config: RunConfig, round: int, client: int, memory: Memory) -> Upload:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from deltamask import masks, noise, training
-from deltamask.codecs import arithmetic, entropy
+from deltamask import training
+from deltamask.base.stopwatch import Stopwatch
+from deltamask.codecs import entropy
 from deltamask.codecs.base import seal, unseal
+from deltamask.codecs.mask import decode_mask, encode_mask
 from deltamask.config import RunConfig
 from deltamask.downlink import Memory
+from deltamask.masking import masks, noise
 from deltamask.methods import masked
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
 from deltamask.methods.masked import MaskState
-from deltamask.stopwatch import Stopwatch
-from deltamask.task import Task
+from deltamask.task.task import Task
 
 
 def client_update(task: Task, config: RunConfig, round: int, client: int, memory: Memory) -> Upload:
@@ -32,7 +34,7 @@ def client_update(task: Task, config: RunConfig, round: int, client: int, memory
 def send_mask(mask: masks.Mask, loss: float, round: int, client: int, clock: Stopwatch) -> Upload:
     """A whole mask, arithmetic-coded."""
     with clock("encode"):
-        payload = seal("mask", round, client, len(mask), arithmetic.encode_mask(mask))
+        payload = seal("mask", round, client, len(mask), encode_mask(mask))
     bound = entropy.entropy_iid(int(mask.sum()), len(mask)) / len(mask)
     return Upload(payload, ".bin", ClientReport(loss, entropy_iid=bound, seconds=clock.seconds))
 
@@ -48,7 +50,7 @@ def server_update(
     d = len(state.theta)
 
     def decode(client: int, payload: bytes) -> masks.Mask:
-        return arithmetic.decode_mask(unseal(payload, "mask", round, client, d), d)
+        return decode_mask(unseal(payload, "mask", round, client, d), d)
 
     ones = np.zeros(d, np.int32)
     received: list[int] = []

@@ -16,7 +16,7 @@ from deltamask.config import RunConfig
 from deltamask.methods import fedavg
 from deltamask.methods.base import methods
 from deltamask.methods.fedavg import VectorState
-from deltamask.task import Task
+from deltamask.task.task import Task
 from deltamask.training import Head
 
 UPDATE_CODECS = {"finetune": None, "signsgd": "signsgd", "qsgd": "qsgd", "drive": "drive", "eden": "eden1"}

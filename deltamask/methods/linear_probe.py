@@ -12,11 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from deltamask import training
-from deltamask.codecs import dense
+from deltamask.base.stopwatch import Stopwatch
+from deltamask.codecs.wire import dense
 from deltamask.config import RunConfig
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
-from deltamask.stopwatch import Stopwatch
-from deltamask.task import Task
+from deltamask.task.task import Task
 from deltamask.training import Head
 
 

@@ -10,28 +10,28 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from deltamask import lora, training
+from deltamask import training
 from deltamask.config import RunConfig
 from deltamask.methods import fedavg
 from deltamask.methods.base import methods
 from deltamask.methods.fedavg import VectorState
-from deltamask.task import Task
-from deltamask.training import Head
+from deltamask.task.task import Task
+from deltamask.training import Head, adapters
 
 
 def init(task: Task, config: RunConfig, head: Head) -> VectorState:
     """A random, the same for all, and B zero."""
-    return fedavg.start(task, lora.initial(task.tail, config.lora_rank, config.seed), head)
+    return fedavg.start(task, adapters.initial(task.tail, config.lora_rank, config.seed), head)
 
 
 def count(task: Task, config: RunConfig) -> int:
-    return lora.size(task.tail, config.lora_rank)
+    return adapters.size(task.tail, config.lora_rank)
 
 
 def effective(task: Task, config: RunConfig, state: VectorState, round: int) -> Iterator[tuple[str, Tensor]]:
     """w + B·A."""
-    adapters = torch.from_numpy(state.values[: count(task, config)].copy()).to(task.device)
-    yield "mean", lora.effective(task.tail, lora.split(adapters, task.tail, config.lora_rank))
+    values = torch.from_numpy(state.values[: count(task, config)].copy()).to(task.device)
+    yield "mean", adapters.effective(task.tail, adapters.split(values, task.tail, config.lora_rank))
 
 
 methods.register("lora")(fedavg.method(init, count, training.train_adapters, effective))

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from deltamask import aggregation, downlink, noise
+from deltamask import downlink
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, Memory
-from deltamask.masks import ONE, Theta, sample, to_float
-from deltamask.task import Task
+from deltamask.masking import aggregation, noise
+from deltamask.masking.masks import ONE, Theta, sample, to_float
+from deltamask.task.task import Task
 from deltamask.training import Head
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from deltamask import masks
-from deltamask.ledger import bits_per_parameter
-from deltamask.masks import ONE
-from deltamask.noise import PublicNoise
+from deltamask.masking import masks
+from deltamask.masking.masks import ONE
+from deltamask.masking.noise import PublicNoise
+from deltamask.simulation.ledger import bits_per_parameter
 from deltamask.teaching.checks import Answer, ask, exercises, not_this, same
 
 D = 4_000

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deltamask.registry import Registry
+from deltamask.base.registry import Registry
 
 Answer = Callable[..., Any]
 

@@ -1,4 +1,4 @@
-"""Figures that only the notebooks draw. Those that the dashboard draws too are in `deltamask.charts`."""
+"""Figures that only the notebooks draw. Those that the dashboard draws too are in `deltamask.plots.run_charts`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from deltamask.charts import GRID
-from deltamask.codecs.fuse_build import Peeling
-from deltamask.masks import ONE, Theta
-from deltamask.noise import Words
-from deltamask.store import Run
+from deltamask.codecs.bfuse_build import Peeling
+from deltamask.masking.masks import ONE, Theta
+from deltamask.masking.noise import Words
+from deltamask.plots.run_charts import GRID
+from deltamask.runs.reader import Run
 
 BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD = "#2f7fd1", "#d9641e", "#1f9e77", "#8a6fd1", "#7d8590", "#b58900"
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD)

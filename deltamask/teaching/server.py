@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from deltamask import aggregation
 from deltamask.config import RunConfig
-from deltamask.masks import ONE
+from deltamask.masking import aggregation
+from deltamask.masking.masks import ONE
 from deltamask.teaching.checks import Answer, ask, exercises, not_this, same
 from deltamask.training import Evaluation, client_accuracy
 

@@ -6,23 +6,24 @@ import math
 
 import numpy as np
 
-from deltamask.codecs import entropy, fuse, fuse_build, laws, png
+from deltamask.codecs import bfuse, bfuse_build, conformance, entropy
 from deltamask.codecs.base import CodecContext, seal
-from deltamask.noise import PublicNoise
+from deltamask.codecs.wire import png
+from deltamask.masking.noise import PublicNoise
 from deltamask.teaching.checks import Answer, Hint, ask, exercises, not_this, same
 
 
 @exercises.register("fill_filter")
 def _fill_filter(answer: Answer) -> str:
     positions = np.sort(np.random.default_rng(4).choice(50_000, 300, replace=False))
-    peeling = fuse_build.peel(positions)
+    peeling = bfuse_build.peel(positions)
     got = ask(answer, peeling.slots, peeling.own, peeling.wanted & 0xFF, peeling.total)
     if np.shape(got) != (peeling.total,):
         raise Hint(f"Return one fingerprint a slot: an array of shape ({peeling.total},), not {np.shape(got)}.")
-    filter = fuse.FuseFilter(
+    filter = bfuse.FuseFilter(
         peeling.seed, peeling.segment_length, peeling.segment_count, np.asarray(got).astype(np.uint8)
     )
-    found = fuse.members(filter, 0, 50_000)[positions]
+    found = bfuse.members(filter, 0, 50_000)[positions]
     if not found.all():
         raise Hint(
             f"The filter forgets {int((~found).sum())} of its {len(positions)} keys. The key that was peeled last must "
@@ -97,10 +98,10 @@ def _bitmap(answer: Answer) -> str:
     codec = ask(answer)
     of = CodecContext(1, 0, np.full(64, 40_000, np.uint16), PublicNoise(0, 1, 0), (0, 64))
     ask(codec.encode, np.array([3, 5], np.int64), of)
-    for name, law in laws.LAWS.items():
+    for name, law in conformance.LAWS.items():
         try:
             law(codec)
-        except laws.Broken as broken:
+        except conformance.Broken as broken:
             raise Hint(f"{name}: {broken}") from broken
         except Exception as error:
             raise Hint(f"{name}: {type(error).__name__}: {error}") from error

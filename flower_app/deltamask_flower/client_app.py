@@ -12,7 +12,7 @@ from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
 from deltamask.methods import methods
 from deltamask.methods.base import Upload
-from deltamask.simulation import client_round
+from deltamask.simulation.loop import client_round
 from deltamask_flower import node, wire
 from deltamask_flower.wire import Identity
 

@@ -15,15 +15,15 @@ import safetensors.numpy
 import torch
 from flwr.app import Context
 
-from deltamask.atomic import write_atomic
+from deltamask.base.files import write_atomic
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
-from deltamask.courier import is_complete
 from deltamask.downlink import Memory
-from deltamask.features import cache_dir
 from deltamask.methods.base import Memory as AnyMemory
 from deltamask.methods.base import Method
-from deltamask.task import Task, load_task
+from deltamask.simulation.delivery import is_complete
+from deltamask.task.features import cache_dir
+from deltamask.task.task import Task, load_task
 from deltamask_flower.shard import Shard, node_task
 
 

@@ -14,11 +14,11 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from deltamask.config import RunConfig
-from deltamask.records import RoundRecord
-from deltamask.runner import execute
-from deltamask.simulation import Checkpoint, Observer, serve
-from deltamask.store import RunFolder, StoreError, load_run, new_folder
-from deltamask.task import Task
+from deltamask.runs.reader import RunFolder, StoreError, load_run, new_folder
+from deltamask.runs.runner import execute
+from deltamask.simulation.loop import Checkpoint, Observer, serve
+from deltamask.simulation.records import RoundRecord
+from deltamask.task.task import Task
 from deltamask_flower import roster, shard
 from deltamask_flower.client_app import run_config
 from deltamask_flower.grid import PromptGrid

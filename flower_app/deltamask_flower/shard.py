@@ -18,9 +18,9 @@ import torch
 from deltamask import datasets
 from deltamask.config import RunConfig
 from deltamask.datasets import ImageDataset, Images, Labels
-from deltamask.features import Progress
-from deltamask.partition import dirichlet_split
-from deltamask.task import Task, no_progress, unshared_task
+from deltamask.datasets.partition import dirichlet_split
+from deltamask.task.features import Progress
+from deltamask.task.task import Task, no_progress, unshared_task
 
 
 @dataclass(frozen=True)

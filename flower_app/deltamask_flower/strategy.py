@@ -1,8 +1,8 @@
 """Our loop as a Flower strategy. It carries messages; what they say is the methods' business.
 
 `Strategy.start` asks for a round's messages, sends them, and hands over the replies. Between the two stands
-`deltamask.simulation.serve`, the generator that also drives an in-process run: it opens a round, and closes it when it
-is given the answers.
+`deltamask.simulation.loop.serve`, the generator that also drives an in-process run: it opens a round, and closes it
+when it is given the answers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from flwr.serverapp.strategy import Strategy
 
 from deltamask.codecs import DecodeError
 from deltamask.methods.base import ClientReport, Upload
-from deltamask.records import RoundRecord
-from deltamask.simulation import Answer, OpenRound, Server
+from deltamask.simulation.loop import Answer, OpenRound, Server
+from deltamask.simulation.records import RoundRecord
 from deltamask_flower import wire
 from deltamask_flower.roster import PASSING, Roster
 from deltamask_flower.wire import Identity

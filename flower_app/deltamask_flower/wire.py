@@ -18,8 +18,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
-from deltamask.store import provenance
-from deltamask.task import Task
+from deltamask.runs.reader import provenance
+from deltamask.task.task import Task
 
 PAYLOAD, SETTINGS, IDENTITY, REPORT, SHARD = "payload", "settings", "identity", "report", "shard"
 Record = ArrayRecord | ConfigRecord | MetricRecord

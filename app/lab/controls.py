@@ -1,0 +1,201 @@
+"""The form. Every control is one field of RunConfig; its help and its range come from there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+
+import streamlit as st
+from lab.effects import effect
+from pydantic import ValidationError
+from ui import links
+
+from deltamask import backbones, datasets
+from deltamask.config import RunConfig, clamp_fields, explain_errors, field_bounds, field_range, paper
+from deltamask.config.presets import PRESETS
+
+FIRST = "quick"  # what the form shows on a first visit: some seconds of training
+OWN = "own settings"
+STUDY = "the paper's study"
+SLIDER_LOW = 0.01  # of κ and ρ
+ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
+
+LABELS = {
+    "method": "Method", "backbone": "Backbone", "weights": "Weights", "dataset": "Dataset",
+    "masked_blocks": "Masked blocks", "image_size": "Image size", "bad_images": "Unreadable images",
+    "feature_precision": "Feature precision", "train_samples": "Training images", "test_samples": "Test images",
+    "evaluate_on": "Evaluate on",
+    "clients": "Clients N", "rho": "Participation ρ", "dirichlet_alpha": "Dirichlet α",
+    "min_client_samples": "Least samples a client", "rounds": "Rounds", "local_epochs": "Local epochs E",
+    "batch_size": "Batch size", "lr": "Score step size", "lr_schedule": "Step size schedule",
+    "theta_init": "θ₀", "noise": "Public noise u", "aggregation": "Aggregation", "server_lr": "Server step η",
+    "kappa": "κ, share of flips sent", "kappa_schedule": "κ schedule", "codec": "Codec",
+    "downlink": "Downlink", "update_codec": "Dense updates as", "weight_lr": "Weight step size",
+    "lora_rank": "LoRA rank", "adam_eps": "Adam ε on scores", "dropout": "Vanishing clients",
+    "probe_epochs": "Head epochs", "probe_lr": "Head step size", "device": "Device", "seed": "Seed",
+    "keep_payloads": "Keep payloads",
+}  # fmt: skip
+GROUPS = {
+    "Task": ("backbone", "dataset"),
+    "Clients": ("clients", "rho", "dirichlet_alpha", "dropout", "min_client_samples"),
+    "Method": ("method", "noise", "aggregation", "server_lr", "theta_init", "lora_rank"),
+    "Bits": ("kappa", "kappa_schedule", "codec", "update_codec", "downlink"),
+    "Network and data": (
+        "weights", "masked_blocks", "train_samples", "test_samples", "evaluate_on", "image_size", "bad_images",
+    ),
+    "Training": (
+        "rounds", "lr", "lr_schedule", "adam_eps", "weight_lr", "local_epochs", "batch_size", "probe_epochs",
+        "probe_lr", "seed",
+    ),
+    "Storage": ("keep_payloads", "feature_precision", "device"),
+}  # fmt: skip
+OPEN = ("Task", "Clients", "Method", "Bits")  # groups that are open at first
+ONLY_DELTAMASK = {"noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"}
+ONLY_DENSE = {"update_codec": ("finetune", "lora"), "lora_rank": ("lora",)}
+OPEN_ENDED = {"backbone": backbones.TIMM, "dataset": datasets.FOLDER}  # what a typed name may begin with
+WIDTH = re.compile(r"(bfuse|xor)(8|16|32)(-gated)?")  # codecs that come in several bits per entry
+
+
+def key(name: str) -> str:
+    """The widget key of a field."""
+    return f"field_{name}"
+
+
+def start_form() -> None:
+    """Fill the form: from the URL when the page is opened, from what it held when one comes back to it."""
+    if all(key(name) in st.session_state for name in RunConfig.model_fields):
+        return
+    if "form" in st.session_state:
+        fill(st.session_state.form)
+        st.session_state.preset = st.session_state.form_preset
+        return
+    given = {name: value for name, value in st.query_params.items() if name in RunConfig.model_fields}
+    values, notes = clamp_fields(given)
+    for name, known in (("backbone", offered_backbones()), ("dataset", datasets.names())):
+        if name in values and values[name] not in known and not values[name].startswith(OPEN_ENDED[name]):
+            default = RunConfig.model_fields[name].default
+            notes.append(f"{name} = {values[name]!r} is unknown (there are: {', '.join(known)}): using {default}")
+            values[name] = default
+    for name in ("kappa", "rho"):
+        if name in values and values[name] < SLIDER_LOW:
+            notes.append(f"{name} = {values[name]:g} is below what the slider can show: using {SLIDER_LOW}")
+            values[name] = SLIDER_LOW
+    base = RunConfig() if given else PRESETS[FIRST]
+    fill({**base.model_dump(), **values})
+    st.session_state.preset = OWN if given else FIRST
+    for text in notes:
+        links.note(text)
+
+
+def fill(values: dict[str, Any]) -> None:
+    """Set every control."""
+    for name, value in values.items():
+        st.session_state[key(name)] = value
+
+
+def offered_backbones() -> list[str]:
+    return [name for name in backbones.names() if backbones.get(name).offered]
+
+
+def _chosen_preset() -> None:
+    chosen = st.session_state.preset
+    if chosen == STUDY:  # of the backbone and the dataset in the form, if the paper has them
+        asked = {"backbone": paper.BACKBONES, "dataset": paper.DATASETS}
+        parts = [st.session_state[key(name)] for name in asked]
+        parts = [part if part in known else known[0] for part, known in zip(parts, asked.values(), strict=True)]
+        fill(paper.preset(paper.PREFIX + ":".join(parts)).model_dump())
+    elif chosen != OWN:
+        fill(PRESETS[chosen].model_dump())
+
+
+def _changed() -> None:
+    st.session_state.preset = OWN
+
+
+def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, list[str]]:
+    """Draw the form. Returns (config, []) or (None, what is wrong), and keeps the URL in step.
+
+    extras: what to draw below the control of a field.
+    """
+    st.selectbox(
+        "Start from", [OWN, *PRESETS, STUDY], key="preset", on_change=_chosen_preset,
+        help="`quick` trains eight rounds in some ten seconds; the `fashion` presets are those of the recorded "
+        "runs; the paper's study is for a machine with a GPU; each control's help says which values are its own.",
+    )  # fmt: skip
+    for group, names in GROUPS.items():
+        with st.expander(group, expanded=group in OPEN):
+            for name in names:
+                _draw(name)
+                if name in extras:
+                    extras[name]()
+    values = {name: st.session_state[key(name)] for name in RunConfig.model_fields}
+    st.session_state.form, st.session_state.form_preset = values, st.session_state.preset
+    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
+    links.write(**{name: None if value == defaults[name] else value for name, value in values.items()})
+    try:
+        return RunConfig(**values), []
+    except ValidationError as error:
+        return None, explain_errors(error)
+
+
+def _is_idle(name: str) -> bool:
+    """Does the chosen method not read this field?"""
+    method = st.session_state[key("method")]
+    if name in ONLY_DENSE:
+        return method not in ONLY_DENSE[name]
+    if name == "server_lr" and st.session_state[key("aggregation")] != "unbiased":
+        return True
+    return method != "deltamask" and name in ONLY_DELTAMASK
+
+
+def _draw(name: str) -> None:
+    info = RunConfig.model_fields[name]
+    low, high = field_bounds(name)
+    about = f"{info.description} Range: {field_range(name)}." if low else str(info.description)
+    about = f"{about}\n\n{effect(name)}"
+    if setting := paper.SETTINGS.get(name):
+        about += f"\n\n**The paper's study:** {setting.value} ({setting.source})."
+    common: dict[str, Any] = {
+        "key": key(name), "help": about, "on_change": _changed, "disabled": _is_idle(name),
+    }  # fmt: skip
+    registered = {"backbone": offered_backbones(), "dataset": datasets.names()}
+    choices = registered.get(name) or list(get_args(info.annotation))
+    if choices:
+        st.selectbox(LABELS[name], choices, accept_new_options=name in OPEN_ENDED, **common)
+    elif name == "dirichlet_alpha":
+        options = sorted({*ALPHAS, st.session_state[key(name)]})
+        st.select_slider(LABELS[name], options, format_func=lambda value: f"{value:g}", **common)
+    elif isinstance(info.default, str):
+        st.text_input(LABELS[name], **common)
+    elif name in ("kappa", "rho"):
+        st.slider(LABELS[name], SLIDER_LOW, 1.0, step=0.01, **common)
+    elif isinstance(info.default, int) and low and high:
+        st.number_input(LABELS[name], int(low[0]), int(high[0]), step=1, **common)
+    elif low and high:
+        # An exclusive bound is left to RunConfig, whose message is shown.
+        ends = [None if exclusive else float(bound) for bound, exclusive in (low, high)]
+        st.number_input(LABELS[name], ends[0], ends[1], step=0.01, format="%g", **common)
+    if name == "codec":
+        _draw_bpe(disabled=_is_idle(name))
+
+
+def _draw_bpe(*, disabled: bool) -> None:
+    """Bits per entry, for the codecs that come in several widths: another way to choose among them."""
+    match = WIDTH.fullmatch(st.session_state[key("codec")])
+    family = (match[1], match[3] or "") if match else None
+    codecs = get_args(RunConfig.model_fields["codec"].annotation)
+    widths = [width for width in ("8", "16", "32") if family and f"{family[0]}{width}{family[1]}" in codecs]
+    st.session_state.bpe = match[2] if match else None
+
+    def choose() -> None:
+        if family and st.session_state.bpe:
+            st.session_state[key("codec")] = f"{family[0]}{st.session_state.bpe}{family[1]}"
+            _changed()
+
+    st.segmented_control(
+        "Bits per entry (bpe)", widths or ["8", "16", "32"], key="bpe", on_change=choose,
+        disabled=disabled or not widths, width="stretch",
+        help="Width of the filter's fingerprints. **Accuracy:** each bit more halves the false flips, d·2^−bpe a "
+        "client. **Bits:** in proportion, some 1.15 × bpe a flip.",
+    )  # fmt: skip

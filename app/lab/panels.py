@@ -1,0 +1,216 @@
+"""The panels of one run: state and buttons, figures, curves, the round. Reads run folders only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from ui import exports, links, processes, rounds, scrubber, style, waiting
+from ui.figures import chart
+
+from deltamask.plots import run_charts
+from deltamask.runs.reader import ACTIVE, Run
+from deltamask.studies.comparison import Group
+
+WAYS = {"up": "Uplink", "down": "Downlink", "total": "Both"}
+PERS = {"so far": "In all", "a round": "A round"}
+
+
+def watch(run_id: str, others: list[str], state_before: str | None) -> None:
+    """Everything that follows the run. Redrawn once a second while it is under way."""
+    processes.reap()
+    notes = st.container()
+    entry = next((entry for entry in waiting.waiting() if entry.path.name == run_id), None)
+    run = processes.read(run_id)
+    state = "waiting" if entry else run.state if run else None
+    if state_before != state and not (state_before in ACTIVE and state in ACTIVE):
+        st.rerun()  # the run has begun or ended: the whole page must know
+    if entry is not None:
+        _draw_waiting(entry)
+    if run is None:
+        if entry is None:
+            _draw_start(run_id)
+        return
+    if entry is None:
+        _draw_state(run)
+    if not run.records:
+        return
+    _draw_figures(run)
+    last = int(run.records[-1]["round"])
+    round = scrubber.draw(run.id, last, last if run.state in ACTIVE else last // 2)
+    compared = [other for name in others if (other := processes.read(name))]
+    draw_curves([Group((each,)) for each in (run, *compared)], round)
+    rounds.draw(run, round)
+    with notes:
+        links.draw_notes()
+
+
+def _draw_waiting(entry: waiting.Waiting) -> None:
+    """Whom the run waits for, and the ways out."""
+    ahead = [other.path.name for other in waiting.waiting() if other.asked < entry.asked]
+    busy = waiting.at_work()
+    paused = [name for name in busy if (other := processes.read(name)) and other.state == "paused"]
+    text = f"Waiting: one run goes at a time, and {len(busy) + len(ahead)} come first."
+    if paused:
+        text += f" {style.markdown(paused[0])} is paused and keeps its place: go on with it, or stop it."
+    place, *buttons = st.columns([3, 1, 1], vertical_alignment="center")
+    place.info(text, icon=":material/hourglass_top:")
+    # A press acts in a callback: the page redraws itself every second, and a redraw may cut short the one that the
+    # press has caused, but never its callback.
+    buttons[0].button(
+        "Start now", key="start_now", width="stretch", on_click=waiting.start_now, args=(entry,),
+        help="Beside what runs: both take longer.",
+    )  # fmt: skip
+    buttons[1].button(
+        "Remove", key="give_up", width="stretch", on_click=_give_up, args=(entry,), help="Takes the run off the list."
+    )
+
+
+def _give_up(entry: waiting.Waiting) -> None:
+    waiting.give_up(entry)
+    if not entry.resume:
+        links.write(run=None)
+        st.session_state.pop("focus", None)
+
+
+def _draw_start(run_id: str) -> None:
+    """Between the press of Run and the first sign of the process."""
+    if processes.is_starting(run_id):
+        st.progress(0.0, text="Starting: loading the libraries")
+    else:
+        st.error("The run did not start:")
+        st.code(processes.log_tail(run_id), language=None)
+
+
+def _draw_state(run: Run) -> None:
+    """State, progress with time left, and the buttons that make sense in this state."""
+    # From the top: a button that goes stays in its column until the redraw ends, and must not push the others about.
+    text, *buttons, share = st.columns([4, 1, 1, 1, 1], vertical_alignment="top")
+    status, state = run.status, run.state
+    with text:
+        if state in ACTIVE:
+            st.progress(*_progress(run))
+        elif state == "failed":
+            st.error(f"Failed: {style.markdown(str(status.get('message'))[:2000])}")
+        elif state == "killed":
+            st.warning("The process is gone: killed, or the machine went down. Resume goes on from the last round.")
+        elif state == "stopped" and status:
+            st.info(f"Stopped after round {status.get('round')} of {run.config.rounds}.")
+        else:
+            st.caption(f"Finished: {run.config.rounds} rounds, d = {run.task.get('d', 0):,} maskable weights.")
+    actions = {
+        "starting": [("Stop", "stop", "stop")],
+        "running": [("Pause", "pause", "pause"), ("Stop", "stop", "stop")],
+        "paused": [("Go on", "play_arrow", "run"), ("Step", "skip_next", "step"), ("Stop", "stop", "stop")],
+    }.get(state, [])
+    if state in ("stopped", "failed", "killed") and processes.can_resume(run):
+        actions = [("Resume", "play_arrow", "resume")]
+    for place, (name, icon, word) in zip(buttons, actions, strict=False):
+        act, args = (waiting.ask_again, (run,)) if word == "resume" else (processes.ask, (run, word))
+        place.button(name, icon=f":material/{icon}:", key=f"{word}_run", width="stretch", on_click=act, args=args)
+    with share:
+        exports.draw_run_exports(run)
+
+
+def _progress(run: Run) -> tuple[float, str]:
+    """(share done, what is going on and how long it will take) of an active run."""
+    progress = run.status.get("progress") or {}
+    done, total = progress.get("done", 0), max(1, progress.get("total", 1))
+    what = progress.get("what", "")
+    if run.state == "starting" or not what:
+        return 0.0, "Starting: loading the libraries"
+    if not what.startswith("round"):
+        begun = "Paused. " if run.state == "paused" else ""
+        count = f": {done:,} of {total:,}" if total > 1 else ""
+        return done / total, f"{begun}{what}{count} (once for this task, then cached)"
+    rounds = run.config.rounds
+    finished = len(run.records)
+    share = min(1.0, (finished + done / total) / (rounds + 1))
+    if run.state == "paused":
+        return share, f"Paused after round {finished - 1} of {rounds}"
+    seconds = [sum(record["seconds"].values()) for record in run.records if record["round"] > 0][-5:]
+    left = ""
+    if seconds:
+        left = f", about {style.duration(float(np.mean(seconds)) * (rounds + 1 - finished - done / total))} left"
+    return share, f"Round {finished} of {rounds}, client {min(done + 1, total)} of {total}{left}"
+
+
+def _draw_figures(run: Run) -> None:
+    """The headline figures, each a field of the record or a sum of one."""
+    summary, last = run.summary(), run.records[-1]
+    probe = run.records[0]["accuracy"]
+    cells = st.container(horizontal=True, gap="medium")  # as many in a row as the screen is wide
+    cells.metric(
+        f"Accuracy, round {last['round']}", f"{last['accuracy']:.4f}", width=style.METRIC_WIDTH,
+        delta=f"{last['accuracy'] - probe:+.4f} vs round 0" if last["round"] else None,
+        help="Server model on the test set, with the mean mask (weights times θ_g). The delta is to round 0.",
+    )  # fmt: skip
+    cells.metric(
+        "Accuracy, last ten", f"{summary['accuracy']:.4f}", width=style.METRIC_WIDTH,
+        delta=f"worst client {summary['worst_client']:.4f}", delta_color="off", delta_arrow="off",
+        help="Mean over the last ten rounds: one round's figure is noisy. Below, the same for the client that "
+        "each round served worst.",
+    )  # fmt: skip
+    cells.metric(
+        "Uplink a round", _bpp(summary["bpp_up"]), width=style.METRIC_WIDTH,
+        delta=f"down {_bpp(summary['bpp_down'])}", delta_color="off", delta_arrow="off",
+        help="Bits per parameter and client: 8 × bytes really sent / d, averaged over the rounds after 0. Below, what "
+        "the server sends to each client.",
+    )  # fmt: skip
+    cells.metric(
+        "Uplink in all", f"{summary['bpp_up_total']:.2f} bpp", width=style.METRIC_WIDTH,
+        delta=f"down {summary['bpp_down_total']:.2f} bpp", delta_color="off", delta_arrow="off",
+        help="All a client has sent so far, the head of round 0 included. Full fine-tuning sends 32 bpp a round.",
+    )  # fmt: skip
+    cells.metric(
+        "Sent in all", style.size(summary["uplink_bytes"]), width=style.METRIC_WIDTH,
+        delta=f"down {style.size(summary['downlink_bytes'])}", delta_color="off", delta_arrow="off",
+        help="Sum of all clients' uplink payloads so far, and below of the server's messages to them.",
+    )  # fmt: skip
+
+
+def _bpp(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f} bpp"
+
+
+def draw_measure() -> tuple[str, str]:
+    """Which bits the curves are drawn against: (way, per)."""
+    links.choice("way", list(WAYS), "up")
+    links.choice("per", list(PERS), "so far")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        way = st.segmented_control(
+            "Bits", list(WAYS), key="way", format_func=WAYS.__getitem__, required=True,
+            help="What clients send, what the server sends to each, or both together.",
+        )  # fmt: skip
+        per = st.segmented_control(
+            "Counted", list(PERS), key="per", format_func=PERS.__getitem__, required=True,
+            help="Everything so far, round 0 included; or the mean over the rounds after 0.",
+        )  # fmt: skip
+    links.write(way=None if way == "up" else way, per=None if per == "so far" else per)
+    return way or "up", per or "so far"  # a session that is ending has neither
+
+
+def draw_curves(groups: list[Group], round: int, *, numbered: bool = False) -> tuple[str, str]:
+    """Accuracy against bits and against rounds, with one legend, whose numbers other charts may use; against which
+    bits: (way, per)."""
+    runs = [run for group in groups for run in group.runs]
+    seeds = any(len(group.runs) > 1 for group in groups)
+    way, per = draw_measure()
+    style.legend(groups, run_charts.numbered_names(groups) if numbered else run_charts.group_names(groups))
+    left, right = st.columns(2, gap="medium")
+    unit = "Bits per parameter and client, log scale. What comes after the chosen round is pale."
+    with left:
+        figure = run_charts.accuracy_curves(runs, way=way, per=per, at_round=round, seeds=seeds)
+        chart("Accuracy against bits", figure.update_layout(height=360), "bits_curve", about=unit, legend=False)
+    with right:
+        figure = run_charts.accuracy_curves(runs, against="rounds", at_round=round, seeds=seeds)
+        about = "Test accuracy of the server model after each round."
+        chart("Accuracy against rounds", figure.update_layout(height=360), "rounds_curve", about=about, legend=False)
+    return way, per
+
+
+def run_table(runs: list[Run]) -> pd.DataFrame:
+    """Headline figures of runs, with names and states."""
+    return pd.DataFrame(
+        [{"run": run.id, "method": run_charts.label(run), "state": run.state, **run.summary()} for run in runs]
+    )

@@ -1,0 +1,177 @@
+"""The Lab: choose a run, start it, watch it."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+from lab import controls, panels, sources
+from ui import exports, links, processes, scrubber, style, waiting
+
+from deltamask import datasets
+from deltamask.config import RunConfig
+from deltamask.datasets import DatasetError
+from deltamask.datasets.partition import dirichlet_split, label_counts
+from deltamask.plots import run_charts
+from deltamask.runs.reader import ACTIVE, Run, list_runs, runs_dir
+from deltamask.studies.estimate import estimate_bytes, estimate_time
+
+SPLIT_FIELDS = ("dataset", "train_samples", "clients", "dirichlet_alpha", "min_client_samples", "seed")
+RECORDED_FIRST = (
+    "fashion", "fashion-recipe", "fashion-gap", "fashion-paper", "fashion-fedpm", "fashion-deepreduce", "fashion-probe",
+)  # fmt: skip
+
+
+@st.cache_data(show_spinner=False)
+def labels_of(dataset: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(training labels, class names)."""
+    return datasets.labels(dataset)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def split_preview(
+    dataset: str, train_samples: int, clients: int, dirichlet_alpha: float, min_client_samples: int, seed: int
+) -> np.ndarray:
+    """(clients, classes) sample counts of the split a config would make."""
+    labels, classes = labels_of(dataset)
+    labels = labels[:train_samples]
+    shards = dirichlet_split(labels, clients, dirichlet_alpha, min_client_samples, seed=seed)
+    return label_counts(labels, shards, len(classes))
+
+
+def draw_split() -> None:
+    """Who would hold what with the settings as they stand: moves with the slider for α."""
+    asked = {name: st.session_state[controls.key(name)] for name in SPLIT_FIELDS}
+    if sources.lacks_dataset(asked["dataset"]):
+        st.caption("Which client would hold what is shown when the dataset is here.")
+        return
+    try:
+        counts = split_preview(**asked)
+    except (DatasetError, ValueError) as error:
+        st.warning(str(error))
+        return
+    style.count_table(counts, labels_of(asked["dataset"])[1])
+    st.caption("Samples of each class (columns) that each client (rows) would hold: moves with α.")
+
+
+@st.fragment
+def draw_form() -> None:
+    """The form, and what a run with it would take. Redrawn by itself, so that a control answers at once."""
+    top = st.container()
+    config, faults = controls.draw_form(
+        {"backbone": sources.draw_backbone, "dataset": sources.draw_dataset, "min_client_samples": draw_split}
+    )
+    lacks = sources.lacking(config) if config else []
+    with top:
+        st.button(
+            "Run", type="primary", icon=":material/play_arrow:", width="stretch", key="run_button",
+            disabled=config is None or bool(lacks), on_click=_press,
+            help="Starts `deltamask run` with these settings. It goes on when you close this tab. If another run is "
+            "under way, it waits its turn.",
+        )  # fmt: skip
+        for fault in faults:
+            st.error(fault)
+        if lacks:
+            st.caption(f":material/hourglass_top: Run waits for {' and '.join(lacks)}: see Task.")
+        elif config is not None:
+            draw_estimate(config)
+    if st.session_state.pop("run_pressed", False) and config is not None:
+        press_run(config)
+
+
+def _press() -> None:
+    """Remembered until the form is drawn to its end: what runs is what it shows, even if a redraw was cut short."""
+    st.session_state.run_pressed = True
+
+
+def draw_estimate(config: RunConfig) -> None:
+    """What the run will probably take, and from what that is judged."""
+    runs = list_runs()
+    seconds, sent = estimate_time(config, runs, here=runs_dir()), estimate_bytes(config, runs)
+    if seconds is None and sent is None:
+        st.caption("Estimate: no measurement yet for a run like this.")
+        return
+    time = "time: no measurement yet" if seconds is None else f"≈ {style.duration(seconds.seconds)}"
+    size = "bytes: no measurement yet"
+    if sent is not None:
+        size = f"≈ {style.size(sent.uplink)} up, {style.size(sent.downlink)} down"
+    sources = []
+    if seconds is not None:
+        where = "this machine" if seconds.here else "the machine that recorded it"
+        sources.append(f"time from {seconds.runs} measured run{'s' if seconds.runs > 1 else ''} on {where}")
+    if sent is not None:
+        sources.append(f"bytes as in {style.markdown(sent.like.id)} ({sent.bpp_up:.3g} bpp up a round)")
+    st.markdown(f":small[**Estimate** {time} · {size}]", help=f"Judged, not measured: {'; '.join(sources)}.")
+
+
+def press_run(config: RunConfig) -> None:
+    """Queue the run, and put it into focus."""
+    folder = waiting.ask_for(config)
+    links.write(run=folder.name)
+    st.session_state.focus_next = folder.name
+    st.rerun()
+
+
+def choose_runs(runs: dict[str, Run], queue: list[waiting.Waiting]) -> tuple[str | None, list[str]]:
+    """(the run in focus, the runs it is compared with), both kept in the URL."""
+    queued = {entry.path.name: entry for entry in queue}
+    names = [*(name for name in queued if name not in runs), *runs]
+    asked = st.session_state.pop("focus_next", None) or st.session_state.pop("uploaded", None)
+    asked = asked or st.session_state.get("focus") or st.query_params.get("run")
+    if asked and asked not in names:
+        if processes.is_starting(asked) or processes.log_tail(asked):
+            names.insert(0, asked)  # just started: its folder holds no config yet
+        else:
+            links.note(f"there is no run {asked!r} here: showing a recorded one")
+            asked = None
+    if not names:
+        return None, []
+    first = next((name for name in RECORDED_FIRST if name in runs), names[0])
+    st.session_state.focus = asked or first
+    if "compare" not in st.session_state:
+        wanted = links.names("compare", runs)
+        st.session_state.compare = [name for name in RECORDED_FIRST if name in runs] if wanted is None else wanted
+    st.session_state.compare = [name for name in st.session_state.compare if name in runs]
+
+    def title(name: str) -> str:
+        if name in queued:
+            return f"{run_charts.config_label(queued[name].config)} · {name} (waiting)"
+        return f"{run_charts.label(runs[name])} · {name}" if name in runs else f"{name} (starting)"
+
+    left, right = st.columns([2, 3])
+    chosen = left.selectbox("Run in focus", names, key="focus", format_func=title)
+    others = right.multiselect(
+        "Compared with", list(runs), key="compare", format_func=lambda name: name, placeholder="no other run"
+    )
+    links.write(run=chosen, compare=",".join(others))
+    return chosen, [name for name in others if name != chosen]
+
+
+def draw_queue(queue: list[waiting.Waiting]) -> None:
+    """How many runs wait, for whoever looks at another run."""
+    if queue:
+        names = ", ".join(style.markdown(entry.path.name) for entry in queue[:3])
+        st.caption(f":material/hourglass_top: {len(queue)} waiting: {names}{' …' if len(queue) > 3 else ''}")
+
+
+controls.start_form()
+waiting.keep_starting()
+queue = waiting.waiting()
+with st.sidebar:
+    draw_form()
+    draw_queue(queue)
+    exports.draw_upload()
+
+st.html(
+    '<p class="lead">Federated fine-tuning of a frozen network, and <b>what crosses the wire</b> while it happens. '
+    "Every figure comes from bytes that were really sent and decoded.</p>"
+)
+focus, others = choose_runs({run.id: run for run in list_runs()}, queue)
+if focus is None:
+    links.draw_notes()
+    st.info("No runs yet. Press **Run** in the sidebar.")
+else:
+    run = processes.read(focus)
+    state = "waiting" if any(entry.path.name == focus for entry in queue) else run.state if run else None
+    polled = state in (None, "waiting", *ACTIVE)
+    beat = scrubber.TICK if scrubber.is_playing() else 1.0 if polled else None
+    st.fragment(panels.watch, run_every=beat)(focus, others, state)

@@ -1,0 +1,60 @@
+"""A chart with its table behind it, and the files one can take away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from deltamask.plots import report, run_charts
+
+
+def chart(title: str, figure: go.Figure, key: str, *, about: str, legend: bool = True) -> None:
+    """Draw a chart under its title, with a button that opens the numbers it draws.
+
+    about: what the chart shows, also for who cannot see it. legend: leave it off where several charts share one.
+    """
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
+        st.markdown(f"**{title}**", help=about, width="content")
+        behind = st.popover(
+            "Table", icon=":material/table_rows:", type="tertiary", key=f"open_{key}", on_change="rerun"
+        )
+    if not legend:
+        figure.update_layout(showlegend=False)
+    st.plotly_chart(figure, key=key, config=_config(key), alt=f"{title}. {about}")
+    if behind.open:
+        with behind:
+            _table(title, figure, key)
+
+
+def _config(name: str) -> dict[str, Any]:
+    """The chart's own toolbar: its camera saves what the page's export asks for."""
+    return {
+        "displaylogo": False,
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+        "toImageButtonOptions": {"format": st.session_state.get("camera") or "png", "filename": name, "scale": 2},
+    }
+
+
+def _table(title: str, figure: go.Figure, key: str) -> None:
+    table = run_charts.as_table(figure)
+    st.dataframe(table, hide_index=True, height=320, width=560, alt=f"{title}, as a table")
+    with st.container(horizontal=True):
+        download("CSV", csv(table), f"{key}.csv", "text/csv")
+        download("JSON", table.to_json(orient="records"), f"{key}.json", "application/json")
+        download(
+            "Figure (HTML, saves PNG and SVG)", lambda: report.figure_page(figure, title), f"{key}.html", "text/html"
+        )
+
+
+def download(label: str, data: Any, name: str, mime: str) -> None:
+    """A button that hands out a file and leaves the page as it is. data: the content, or what makes it on demand."""
+    st.download_button(
+        label, data, name, mime, key=f"get_{name}", icon=":material/download:", type="tertiary", on_click="ignore"
+    )
+
+
+def csv(table: pd.DataFrame) -> str:
+    return str(table.to_csv(index=False))

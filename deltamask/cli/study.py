@@ -1,0 +1,188 @@
+"""`deltamask sweep` and `deltamask results`: experiments, from their files to their tables."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deltamask.base.files import write_atomic
+from deltamask.runs import export
+from deltamask.runs.reader import load_run
+from deltamask.studies import sweep as sweeping
+from deltamask.studies.experiments import Trial, read_experiment
+
+Files = Annotated[list[Path], tyro.conf.Positional]
+Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
+
+_people = Console(stderr=True)
+
+
+def sweep(
+    files: Files,
+    *,
+    jobs: Annotated[int | None, tyro.conf.arg(help="Runs at a time; by default one a processor.")] = None,
+    threads: Annotated[
+        int, tyro.conf.arg(help="Threads of each run. On few cores, several runs of one thread each get more done.")
+    ] = 1,
+    out: Annotated[Path | None, tyro.conf.arg(help="Folder for the runs; by default runs/sweeps.")] = None,
+    dry_run: Annotated[bool, tyro.conf.arg(help="List the runs and how far each has come; run nothing.")] = False,
+    json: Json = False,
+) -> int:
+    """Run the experiments in FILES: every arm with every seed, each into a run folder of its own.
+
+    Started again, it leaves finished runs alone and goes on with those that were cut short. With --json, a line for
+    each run when it has ended.
+    """
+    if not files:
+        raise ValueError("name at least one experiment file, such as experiments/headline.toml")
+    jobs = (os.cpu_count() or 1) if jobs is None else jobs
+    if jobs < 1 or threads < 1:
+        raise ValueError(f"jobs = {jobs}, threads = {threads} is out of range: both are at least 1")
+    trials = [trial for file in files for trial in read_experiment(file).trials]
+    root = out or sweeping.sweeps_dir()
+    standings = sweeping.standings(trials, root)
+    if dry_run:
+        return _list_trials(trials, standings, root, json)
+    todo = [trial for trial, state in zip(trials, standings, strict=True) if state != "finished"]
+    with _Screen(todo, len(trials), json) as screen:
+        if len(todo) < len(trials):
+            screen.say(f"{len(trials) - len(todo)} of {len(trials)} runs are finished already")
+        try:
+            with sweeping.termination_as_interrupt():
+                sweeping.run_trials(
+                    todo, root, jobs=jobs, threads=threads,
+                    on_start=screen.started, on_end=screen.ended, look=screen.look,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            screen.say("interrupted: the same command goes on where this one stopped")
+            return 130
+    return 1 if screen.failed else 0
+
+
+def results(
+    *,
+    experiments: Annotated[Path, tyro.conf.arg(help="Folder of the experiment files.")] = Path("experiments"),
+    runs: Annotated[Path | None, tyro.conf.arg(help="Folder of the sweeps' runs; by default runs/sweeps.")] = None,
+    data: Annotated[Path | None, tyro.conf.arg(help="Folder of the tables; by default data/results.")] = None,
+    doc: Annotated[Path, tyro.conf.arg(help="The document to make again.")] = Path("docs/results.md"),
+    json: Json = False,
+) -> int:
+    """Make the tables, the document and its figures from the runs of all experiments.
+
+    Runs that are not here are taken from the tables, so the document can be made again without any run folder.
+    """
+    from deltamask.plots import study_charts
+    from deltamask.studies import document, tables
+    from deltamask.studies.markdown import figure_file
+
+    files = sorted(experiments.glob("*.toml"))
+    if not files:
+        raise ValueError(f"no experiment files in {experiments}: run this in the repository, or name --experiments")
+    data = data or tables.results_dir()
+    gathered = tables.gather([read_experiment(file) for file in files], runs or sweeping.sweeps_dir(), data)
+    made = document.render(doc.read_text(encoding="utf-8"), gathered)
+    written = tables.write(gathered, data)
+    with write_atomic(doc.absolute()) as file:
+        file.write(made.encode())
+    named = {experiment.name: experiment for experiment in gathered.experiments}
+    drawn = []
+    for kind, name in document.figures(made):
+        if gathered.rows(named[name]):
+            drawn.append(doc.parent / figure_file(kind, name))
+            study_charts.write_svg(study_charts.FIGURES[kind](gathered, named[name]), drawn[-1])
+    if json:
+        print(gathered.summary.to_json(orient="records", indent=1))
+    for trial, why in gathered.missing.items():
+        _people.print(f"{trial}: missing, {why}", highlight=False, soft_wrap=True)
+    for path in [*written, doc, *drawn]:
+        _people.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _list_trials(trials: Sequence[Trial], standings: Sequence[sweeping.Standing], root: Path, as_json: bool) -> int:
+    rows: list[dict[str, Any]] = [
+        {
+            "experiment": trial.experiment, "arm": trial.arm, "seed": trial.seed, "state": state,
+            "rounds": sweeping.finished_rounds(root / trial.folder), "path": str(root / trial.folder),
+            "command": export.command_line(trial.config),
+        }
+        for trial, state in zip(trials, standings, strict=True)
+    ]  # fmt: skip
+    if as_json:
+        print(jsonlib.dumps(rows, indent=1))
+        return 0
+    table = Table("run", "state", "rounds", "command")
+    for trial, row in zip(trials, rows, strict=True):
+        table.add_row(str(trial), row["state"], f"{row['rounds']}/{trial.config.rounds}", row["command"])
+    Console().print(table)
+    return 0
+
+
+class _Screen:
+    """What people see meanwhile: a bar for all, one for each running run, and a line for each that has ended."""
+
+    def __init__(self, todo: Sequence[Trial], total: int, as_json: bool) -> None:
+        self.left, self.total, self.as_json, self.failed = len(todo), total, as_json, 0
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(
+            *columns, console=_people, transient=True, disable=not _people.is_terminal, speed_estimate_period=3600
+        )
+        self.all = self.progress.add_task("rounds of all runs", total=sum(trial.config.rounds for trial in todo))
+        self.bars: dict[Trial, TaskID] = {}
+        self.rounds: dict[Trial, int] = {}
+
+    def __enter__(self) -> _Screen:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def say(self, line: str) -> None:
+        _people.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def started(self, trial: Trial) -> None:
+        self.bars[trial] = self.progress.add_task(str(trial), total=trial.config.rounds)
+        if not _people.is_terminal:
+            self.say(f"{trial}: started")
+
+    def look(self, children: Sequence[sweeping.Child]) -> None:
+        for child in children:
+            self._reached(child.trial, sweeping.finished_rounds(child.path))
+
+    def _reached(self, trial: Trial, rounds: int) -> None:
+        if rounds != self.rounds.get(trial):
+            self.rounds[trial] = rounds
+            self.progress.update(self.bars[trial], completed=rounds)
+            self.progress.update(self.all, completed=sum(self.rounds.values()))
+
+    def ended(self, outcome: sweeping.Outcome) -> None:
+        trial = outcome.trial
+        self.left -= 1
+        if trial in self.bars:
+            self._reached(trial, outcome.rounds)
+            self.progress.remove_task(self.bars.pop(trial))
+        if self.as_json:
+            row = {"experiment": trial.experiment, "arm": trial.arm, "seed": trial.seed, "path": str(outcome.path)}
+            state = "failed" if outcome.error else "finished"
+            print(jsonlib.dumps({**row, "state": state, "rounds": outcome.rounds, "error": outcome.error}), flush=True)
+        if outcome.error:
+            self.failed += 1
+            log = sweeping.log_file(outcome.path)
+            self.say(f"{trial}: failed after {outcome.rounds} rounds: {outcome.error} (all it said: {log})")
+            return
+        summary = load_run(outcome.path).summary()
+        seconds = self.progress.tasks[0].time_remaining
+        left = "" if seconds is None else f", about {seconds / 60:.0f} min left"
+        self.say(
+            f"{trial}: accuracy {summary['accuracy']:.4f}, {summary['bpp_up']:.4f} bpp up "
+            f"({self.total - self.left} of {self.total} runs{left})"
+        )

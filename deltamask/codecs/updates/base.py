@@ -1,0 +1,106 @@
+"""What every update codec shares: the context both sides hold, the checks on values, the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from deltamask.base.registry import Registry
+from deltamask.codecs.base import DecodeError, seal, unseal
+from deltamask.codecs.wire.dense import SERVER
+
+__all__ = ["LARGEST", "SERVER", "DecodeError", "UpdateCodec", "UpdateContext", "Values", "updates"]
+
+Values = npt.NDArray[np.float32]
+
+LARGEST = 2.0**100  # no training moves a weight so far; below it, no codec's arithmetic leaves float32
+
+
+@dataclass(frozen=True)
+class UpdateContext:
+    """What server and client both know before a payload travels.
+
+    seed: of the run; all rotations and choices of coordinates derive from it. round, client: whom the payload is from
+    (`SERVER` on the downlink); a payload that says otherwise is refused.
+    """
+
+    seed: int
+    round: int
+    client: int
+
+
+class UpdateCodec(Protocol):
+    """A way to send a dense vector of floats, such as the weights' change in one round.
+
+    unbiased: over the seeds, what is decoded has the vector itself as its mean, so that errors of many clients average
+    out. suffix: names the payload's files.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def unbiased(self) -> bool: ...
+
+    @property
+    def suffix(self) -> str: ...
+
+    def encode(self, values: Values, context: UpdateContext) -> bytes:
+        """Values of shape (n,), any n ≥ 0, to a payload. ValueError if one is NaN, infinite or above `LARGEST`."""
+        ...
+
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+        """n finite values. Raises DecodeError, and nothing else."""
+        ...
+
+
+updates: Registry[UpdateCodec] = Registry("update codec")
+
+
+def checked(values: Values) -> Values:
+    """`values` as a contiguous float32 vector, if all are finite and at most LARGEST. ValueError otherwise."""
+    values = np.ascontiguousarray(values, np.float32)
+    if values.ndim != 1:
+        raise ValueError(f"an update is a vector, this has shape {values.shape}")
+    broken = int(len(values) - np.isfinite(values).sum())
+    if broken:
+        raise ValueError(f"update holds {broken} NaN or infinite values of {len(values)}")
+    largest = float(np.abs(values).max(initial=0))
+    if largest > LARGEST:
+        raise ValueError(f"update holds a value of magnitude {largest:.3g}, at most {LARGEST:.3g} can be sent")
+    return values
+
+
+def sealed(kind: str, n: int, context: UpdateContext, body: bytes) -> bytes:
+    """The payload: a message of this kind, round, client and length."""
+    return seal(kind, context.round, context.client, n, body)
+
+
+def opened(payload: bytes, kind: str, n: int, context: UpdateContext) -> memoryview:
+    """The body of a payload. Raises DecodeError."""
+    return unseal(payload, kind, context.round, context.client, n)
+
+
+def of_length(body: memoryview, length: int) -> memoryview:
+    """`body`, if it has so many bytes. Raises DecodeError."""
+    if len(body) != length:
+        raise DecodeError(f"message holds {len(body)} bytes of values, expected {length}")
+    return body
+
+
+def scales(body: memoryview) -> npt.NDArray[np.float64]:
+    """Bytes of float32 scales, all finite and not negative. Raises DecodeError."""
+    found = np.frombuffer(body, "<f4")
+    if not (np.isfinite(found) & (found >= 0)).all():
+        raise DecodeError("a scale is NaN, infinite or negative")
+    return found.astype(np.float64)
+
+
+def finite(values: Values) -> Values:
+    """`values`, or DecodeError if one is NaN or infinite."""
+    if not np.isfinite(values).all():
+        raise DecodeError("message holds NaN or infinite values, or scales that lead to them")
+    return values

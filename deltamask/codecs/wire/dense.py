@@ -1,0 +1,50 @@
+"""Dense messages, which are not sets of flips: float32 vectors such as the classifier head, and parts packed as one."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from deltamask.codecs.base import HEADER_BYTES, DecodeError, seal, unseal
+from deltamask.codecs.wire import png
+
+SERVER = 2**32 - 1  # the client field of a message from the server
+
+
+def encode_dense32(values: npt.NDArray[np.float32], round: int, client: int) -> bytes:
+    """A float32 vector as a picture: four pixels a value, little-endian."""
+    return png.write(seal("dense32", round, client, len(values), values.astype("<f4").tobytes()))
+
+
+def decode_dense32(payload: bytes, count: int, round: int, client: int) -> npt.NDArray[np.float32]:
+    """`count` finite float32 values. Raises DecodeError."""
+    length = HEADER_BYTES + 4 * count
+    pixels, size = png.read(payload, max_pixels=2 * length + 16)
+    message = png.strip_padding(pixels, length, size) if len(pixels) >= length else pixels
+    body = unseal(message, "dense32", round, client, count)
+    if len(body) != 4 * count:
+        raise DecodeError(f"message holds {len(body)} bytes of values, expected {4 * count}")
+    values = np.frombuffer(body, "<f4").astype(np.float32)
+    if not np.isfinite(values).all():
+        raise DecodeError("message holds NaN or infinite values")
+    return values
+
+
+def pack(*messages: bytes) -> bytes:
+    """Several messages as one: each behind its length in four bytes, little-endian."""
+    return b"".join(len(message).to_bytes(4, "little") + message for message in messages)
+
+
+def unpack(payload: bytes, count: int) -> list[bytes]:
+    """The `count` messages of `pack`. Raises DecodeError."""
+    parts: list[bytes] = []
+    at = 0
+    for _ in range(count):
+        length = int.from_bytes(payload[at : at + 4], "little")
+        if len(payload) - at < 4 + length:
+            raise DecodeError(f"part {len(parts)} of {count} says {length} bytes, the payload ends before")
+        parts.append(payload[at + 4 : at + 4 + length])
+        at += 4 + length
+    if at != len(payload):
+        raise DecodeError(f"{len(payload) - at} bytes behind the last of {count} parts")
+    return parts

@@ -1,0 +1,52 @@
+"""Named configs: `deltamask run --preset NAME`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deltamask.config import RunConfig, paper
+
+# How the recorded runs train, whatever they send: chosen on held-out images (docs/results.md).
+TUNED: dict[str, Any] = {"rounds": 40, "lr": 0.3, "lr_schedule": "cosine"}
+
+PRESETS: dict[str, RunConfig] = {
+    # The default task: DeltaMask with per-client noise and the paper's Beta aggregation and filter.
+    "fashion": RunConfig(**TUNED),
+    # The paper's form: one public u for all clients, κ falling from 0.8.
+    "fashion-paper": RunConfig(**TUNED, noise="shared", kappa=0.8, kappa_schedule="cosine"),
+    # Our estimator of mean θ_k.
+    "fashion-unbiased": RunConfig(**TUNED, aggregation="unbiased"),
+    # The same as `fashion`, sent exactly and in a fraction of the bits.
+    "fashion-gap": RunConfig(**TUNED, codec="gap"),
+    # Our three options together, and what else a search on held-out images found.
+    "fashion-recipe": RunConfig(**TUNED, aggregation="unbiased", codec="gap", kappa=0.5, server_lr=2.0, adam_eps=1e-5),
+    "fashion-fedpm": RunConfig(**TUNED, method="fedpm"),
+    "fashion-deepreduce": RunConfig(**TUNED, method="deepreduce"),
+    "fashion-finetune": RunConfig(**TUNED, method="finetune", keep_payloads="none"),
+    "fashion-eden": RunConfig(**TUNED, method="eden", keep_payloads="none"),
+    "fashion-lora-eden4": RunConfig(
+        **TUNED, method="lora", weight_lr=0.003, update_codec="eden4", keep_payloads="none"
+    ),
+    "fashion-probe": RunConfig(**TUNED, method="linear-probe", keep_payloads="none"),
+    # Text: the last of MiniLM's layers on news articles. Small batches, since a client holds some 340 articles.
+    "bbc-news": RunConfig(
+        backbone="minilm-l6",
+        dataset="bbc-news",
+        aggregation="unbiased",
+        lr_schedule="cosine",
+        rounds=15,
+        batch_size=32,
+        probe_lr=0.01,
+    ),
+    # Some seconds of real training: to see something move.
+    "quick": RunConfig(train_samples=1000, test_samples=500, rounds=8, keep_payloads="all", probe_epochs=20),
+}
+
+
+def preset(name: str) -> RunConfig:
+    """The config called `name`, one of PRESETS or `paper:BACKBONE:DATASET`; KeyError names those that exist."""
+    if name.startswith(paper.PREFIX):
+        return paper.preset(name)
+    if name not in PRESETS:
+        raise KeyError(f"unknown preset {name!r}; presets: {', '.join(PRESETS)}, {paper.PREFIX}BACKBONE:DATASET")
+    return PRESETS[name]

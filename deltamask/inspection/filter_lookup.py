@@ -1,0 +1,132 @@
+"""A filter's answer for one position, taken apart: which slots it asks, what they say; and who asks a given slot.
+
+The arithmetic is the codecs' own, called for a single position. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from deltamask.codecs import bfuse, bloom, xor
+from deltamask.codecs.base import scan
+from deltamask.codecs.bfuse import FuseFilter
+from deltamask.codecs.bfuse_build import murmur64, slots_of
+from deltamask.codecs.bloom import BloomFilter
+from deltamask.codecs.xor import XorFilter
+from deltamask.masking.masks import Positions
+
+Filter = FuseFilter | XorFilter | BloomFilter
+WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """How a filter comes to its answer for `position`.
+
+    hash: 64 bits (for Bloom the first one). slots: those it asks, in order. values: what they hold. combined: XOR of
+    the values, and wanted: the own fingerprint; for Bloom the number of bits that are set, and of all asked.
+    """
+
+    position: int
+    hash: int
+    slots: tuple[int, ...]
+    values: tuple[int, ...]
+    combined: int
+    wanted: int
+
+    @property
+    def inside(self) -> bool:
+        return self.combined == self.wanted
+
+
+def look_up(filter: Filter, position: int) -> Lookup:
+    """The steps of `members` for one position. ValueError for an empty filter, which asks nothing."""
+    if slot_count(filter) == 0:
+        raise ValueError("an empty filter asks no slot")
+    if isinstance(filter, BloomFilter):
+        m = np.uint64(filter.m)
+        slots = tuple(int(bloom.slot_of(np.uint64(position), turn, m)) for turn in range(filter.hashes))
+        values = tuple(int(filter.bits[slot >> 3] >> (slot & 7)) & 1 for slot in slots)
+        return Lookup(
+            position, _murmur(position * bloom.MAX_HASHES + bloom.SALT), slots, values, sum(values), len(slots)
+        )
+    h = _murmur(position + filter.seed)
+    slots = tuple(int(slot) for slot in _slots(filter, h))
+    values = tuple(int(filter.fingerprints[slot]) for slot in slots)
+    combined = values[0] ^ values[1] ^ values[2]
+    return Lookup(position, h, slots, values, combined, (h ^ h >> 32) & ((1 << 8 * filter.fingerprints.itemsize) - 1))
+
+
+def _murmur(key: int) -> int:
+    return int(murmur64(np.uint64(key & WORD)))
+
+
+def _slots(filter: FuseFilter | XorFilter, h: int) -> tuple[int, int, int]:
+    if isinstance(filter, XorFilter):
+        return xor.slots_of(np.uint64(h), np.uint64(filter.block_length))
+    length = np.uint64(filter.segment_length)
+    return slots_of(np.uint64(h), length, np.uint64(filter.segment_count * filter.segment_length))
+
+
+def slot_count(filter: Filter) -> int:
+    """How many slots there are to ask: fingerprints, or bits of a Bloom filter."""
+    return filter.m if isinstance(filter, BloomFilter) else len(filter.fingerprints)
+
+
+@numba.njit(cache=True)
+def _fuse_asks(seed, segment_length, reach, first, last, start, stop, found):  # type: ignore[no-untyped-def]
+    for index in range(stop - start):
+        h0, h1, h2 = slots_of(murmur64(np.uint64(start + index) + seed), segment_length, reach)
+        found[index] = first <= h0 <= last or first <= h1 <= last or first <= h2 <= last
+
+
+@numba.njit(cache=True)
+def _xor_asks(seed, block_length, first, last, start, stop, found):  # type: ignore[no-untyped-def]
+    for index in range(stop - start):
+        h0, h1, h2 = xor_slots_of(murmur64(np.uint64(start + index) + seed), block_length)
+        found[index] = first <= h0 <= last or first <= h1 <= last or first <= h2 <= last
+
+
+@numba.njit(cache=True)
+def _bloom_asks(m, hashes, first, last, start, stop, found):  # type: ignore[no-untyped-def]
+    for index in range(stop - start):
+        for turn in range(hashes):
+            if first <= bloom_slot_of(np.uint64(start + index), turn, m) <= last:
+                found[index] = True
+                break
+
+
+xor_slots_of, bloom_slot_of = xor.slots_of, bloom.slot_of
+
+
+def askers(filter: Filter, first: int, last: int, d: int) -> Positions:
+    """The positions in [0, d) whose answer depends on the slots first … last, sorted."""
+    one, other = np.uint64(first), np.uint64(last)
+
+    def asks(start: int, stop: int) -> npt.NDArray[np.bool_]:
+        found = np.zeros(stop - start, np.bool_)
+        if isinstance(filter, BloomFilter):
+            _bloom_asks(np.uint64(filter.m), filter.hashes, one, other, start, stop, found)
+        elif isinstance(filter, XorFilter):
+            _xor_asks(np.uint64(filter.seed), np.uint64(filter.block_length), one, other, start, stop, found)
+        else:
+            reach = np.uint64(filter.segment_count * filter.segment_length)
+            _fuse_asks(np.uint64(filter.seed), np.uint64(filter.segment_length), reach, one, other, start, stop, found)
+        return found
+
+    return scan(asks, d) if slot_count(filter) else np.zeros(0, np.int64)
+
+
+def segment_of(filter: FuseFilter | XorFilter, slot: int) -> int:
+    """The segment (of a fuse filter) or the third (of an xor filter) in which a slot lies."""
+    return slot // (filter.block_length if isinstance(filter, XorFilter) else filter.segment_length)
+
+
+def holds(filter: Filter, position: int) -> bool:
+    """The codec's own answer for one position."""
+    module = {BloomFilter: bloom, XorFilter: xor, FuseFilter: bfuse}[type(filter)]
+    return bool(module.members(filter, position, position + 1)[0])

@@ -1,0 +1,87 @@
+"""A round of a recorded run once more, with one payload replaced: what that does to the accuracy. Needs torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deltamask import training
+from deltamask.inspection import recorded_payload
+from deltamask.methods import methods
+from deltamask.methods.base import Receipt, State
+from deltamask.runs.reader import Run, StoreError
+from deltamask.task.task import Task, load_task
+
+
+def replace_payload(run: Run, round: int, client: int, replacement: bytes) -> dict[str, Any]:
+    """Accuracy after `round` as it was, and with the client's payload replaced.
+
+    Both are measured: the server's updates of all rounds up to this one are made again from the kept payloads, so the
+    first figure must be the record's. Keys: round, client, dropped (why the server refuses the replacement, or null),
+    recorded, accuracy, changed. Raises StoreError where payloads are missing.
+    """
+    sent = _payloads(run, round)
+    if (missing := recorded_payload.missing_payload(run, round)) is not None:
+        raise StoreError(f"the round cannot be played again: {missing}")
+    if client not in sent:
+        raise StoreError(f"client {client} sent nothing in round {round}")
+    task = load_task(run.config)
+    state = _state_before(run, task, round)
+    accuracy, _ = _play(run, task, state, round, sent)
+    changed, dropped = _play(run, task, state, round, {**sent, client: replacement})
+    recorded = next(record["accuracy"] for record in run.records if record["round"] == round)
+    return {
+        "round": round,
+        "client": client,
+        "dropped": dropped.get(client),
+        "recorded": recorded,
+        "accuracy": accuracy,
+        "changed": changed,
+    }
+
+
+def _state_before(run: Run, task: Task, round: int) -> State:
+    """The server's state after round − 1, by the methods' own updates."""
+    config, probe, method = run.config, methods["linear-probe"], methods[run.config.method]
+    state = probe.init(task, config, np.zeros(task.head_size, np.float32))
+    if round == 0:
+        return state
+    state = probe.server_update(config, state, 0, iter(_payloads(run, 0).items()), _ignore)
+    state = method.init(task, config, state.head)
+    for past in range(1, round):
+        state = method.server_update(config, state, past, iter(_payloads(run, past).items()), _ignore)
+    return state
+
+
+def _play(
+    run: Run, task: Task, state: State, round: int, payloads: dict[int, bytes]
+) -> tuple[float, dict[int, str | None]]:
+    """(accuracy after the round, why payloads were dropped)."""
+    config, method = run.config, methods[run.config.method if round else "linear-probe"]
+    dropped: dict[int, str | None] = {}
+
+    def note(receipt: Receipt) -> None:
+        dropped[receipt.client] = receipt.dropped
+
+    after = method.server_update(config, state, round, iter(payloads.items()), note)
+    _, weights = next(iter(method.effective(task, config, after, round)))
+    return training.evaluate(task, weights, after.head).accuracy, dropped
+
+
+def _payloads(run: Run, round: int) -> dict[int, bytes]:
+    """The kept payloads of a round, in the order in which the server took them. StoreError if there is no "
+    "such round."""
+    record = next((record for record in run.records if record["round"] == round), None)
+    if record is None:
+        raise StoreError(f"{run.id} has no round {round}")
+    kept = {payload.client: payload.path for payload in run.payloads(round)}
+    return {
+        line["client"]: kept[line["client"]].read_bytes()
+        for line in record["clients"]
+        if line["uplink_bytes"] and line["client"] in kept
+    }
+
+
+def _ignore(receipt: Receipt) -> None:
+    """What was dropped then is dropped again."""

@@ -1,0 +1,1 @@
+"""Charts and pictures, for the dashboard, the notebooks and the documents alike."""

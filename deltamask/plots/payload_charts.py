@@ -1,0 +1,213 @@
+"""The charts of one payload: where its bytes go, where its flips lie, what other codecs make of them. Needs plotly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from deltamask.inspection.anatomy import Share
+from deltamask.inspection.codec_comparison import Rival
+from deltamask.inspection.recorded_payload import Layer
+from deltamask.masking.masks import Positions
+from deltamask.plots.run_charts import GRID
+
+SENT, FALSE, HELD_BACK, ALL = "#2f7fd1", "#d9641e", "#7d8590", "#1f9e77"
+IID, SIDE = "#8a6fd1", "#1f9e77"  # the two entropy bounds, as in the charts of a run
+SHARE_COLORS = {
+    "PNG frame": "#57606a",
+    "Huffman tables, row starts": "#8c96a3",
+    "our header": "#2f7fd1",
+    "fields of the code": "#1f9e77",
+    "slots in use": "#8a6fd1",
+    "filter bytes in use": "#8a6fd1",
+    "slots that hold 0": "#c9b8f0",
+    "filter bytes that hold 0": "#c9b8f0",
+    "verdicts": "#d9641e",
+    "padding": "#b8bfc9",
+}
+BODY_COLOR = "#8a6fd1"
+ROWS, COLUMNS = 36, 54  # cells of a layer's map, at most
+MAPS = 24  # layers drawn; the table has all
+
+
+def share_color(share: Share) -> str:
+    return SHARE_COLORS.get(share.name, BODY_COLOR)
+
+
+def byte_shares(shares: Sequence[Share]) -> go.Figure:
+    """One bar, as long as the file, in the parts that it is made of."""
+    figure = go.Figure()
+    for share in shares:
+        size = share.bits / 8
+        figure.add_bar(
+            x=[size],
+            y=[""],
+            name=share.name,
+            orientation="h",
+            marker={"color": share_color(share), "line": {"width": 1, "color": "white"}},
+            hovertemplate=f"{share.name}: %{{x:,.1f}} bytes of the file<extra></extra>",
+        )
+    _layout(figure, 130)
+    figure.update_layout(barmode="stack", bargap=0.25, showlegend=False)  # the page's own wraps on a narrow screen
+    figure.update_xaxes(title="bytes of the file")
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def layer_maps(layers: Sequence[Layer], positions: Positions, color: str, columns: int = 2) -> go.Figure:
+    """Each layer's weights as a map: output channels down, all else across, shaded by the share in `positions`."""
+    shown = list(layers)[:MAPS]
+    rows = math.ceil(len(shown) / columns)
+    titles = [_title(layer) for layer in shown]
+    figure = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.32 / rows, horizontal_spacing=0.05)
+    for index, layer in enumerate(shown):
+        counts, cells = layer_cells(layer, positions)
+        figure.add_heatmap(
+            z=counts / np.maximum(cells, 1),
+            customdata=np.dstack([counts, cells]),
+            coloraxis="coloraxis",
+            hovertemplate="%{customdata[0]} of %{customdata[1]} positions here<extra></extra>",
+            row=index // columns + 1,
+            col=index % columns + 1,
+        )
+    _layout(figure, 70 + 190 * rows)
+    figure.update_layout(
+        margin={"l": 8, "r": 8, "t": 34, "b": 8},
+        coloraxis={
+            "colorscale": [[0, _faint(color)], [1, color]],
+            "cmin": 0,
+            "colorbar": {"title": "share of<br>positions", "thickness": 10, "tickformat": ".1%"},
+        },
+    )
+    figure.update_annotations(font_size=12)
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, autorange="reversed")
+    return figure
+
+
+def layer_cells(layer: Layer, positions: Positions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(how many of `positions`, how many positions at all) in each cell of a layer's map; rows are output channels."""
+    height = layer.shape[0] if layer.shape else 1
+    width = max(1, (layer.stop - layer.start) // max(1, height))
+    rows, columns = min(ROWS, height), min(COLUMNS, width)
+    row_of, column_of = np.arange(height) * rows // height, np.arange(width) * columns // width
+    cells = np.outer(np.bincount(row_of, minlength=rows), np.bincount(column_of, minlength=columns))
+    low, high = np.searchsorted(positions, (layer.start, layer.stop))
+    inside = positions[low:high] - layer.start
+    cell = row_of[inside // width] * columns + column_of[inside % width]
+    return np.bincount(cell, minlength=rows * columns).reshape(rows, columns), cells
+
+
+def _title(layer: Layer) -> str:
+    name = layer.name.replace("<", "‹").replace(">", "›")[:40]  # plotly reads tags in titles
+    return f"{name} · {' × '.join(str(n) for n in layer.shape if n > 1)}"
+
+
+def _faint(color: str) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.06)"
+
+
+def false_flips(
+    rounds: Sequence[int], measured: Sequence[int], predicted: Sequence[float], here: tuple[int, int] | None
+) -> go.Figure:
+    """Every payload's false flips as counted, against what the codec promises. here: the payload in focus."""
+    figure = go.Figure()
+    spread = [2 * math.sqrt(value) for value in predicted]
+    order = np.argsort(rounds, kind="stable")
+    x = [rounds[i] for i in order]
+    for sign, fill in ((1, None), (-1, "tonexty")):
+        figure.add_scatter(
+            x=x,
+            y=[predicted[i] + sign * spread[i] for i in order],
+            mode="lines",
+            line={"width": 0},
+            fill=fill,
+            fillcolor="rgba(128,138,155,0.22)",
+            name="two standard deviations",
+            showlegend=fill is not None,
+            hoverinfo="skip",
+        )
+    figure.add_scatter(
+        x=x, y=[predicted[i] for i in order], mode="lines", name="predicted", line={"color": HELD_BACK, "dash": "dash"}
+    )
+    figure.add_scatter(
+        x=list(rounds),
+        y=list(measured),
+        mode="markers",
+        name="counted, a client",
+        marker={"color": FALSE, "size": 6, "opacity": 0.75},
+        hovertemplate="round %{x}: %{y:,} false flips<extra></extra>",
+    )
+    if here is not None:
+        figure.add_scatter(
+            x=[here[0]],
+            y=[here[1]],
+            mode="markers",
+            name="this payload",
+            marker={"color": FALSE, "size": 13, "line": {"color": "white", "width": 2}},
+        )
+    _layout(figure, 330)
+    figure.update_xaxes(title="round")
+    figure.update_yaxes(title="false flips")
+    return figure
+
+
+def rivals(rows: Sequence[Rival], bounds: tuple[float, float], used: str) -> go.Figure:
+    """Bits per parameter of the same flips in every codec, least first, with both entropy bounds as lines."""
+    ordered = sorted(rows, key=lambda row: row.bpp, reverse=True)
+    exact = [row.false_flips == 0 for row in ordered]
+    figure = go.Figure(
+        go.Bar(
+            x=[row.bpp for row in ordered],
+            y=[f"<b>{row.codec}</b>" if row.codec == used else row.codec for row in ordered],
+            orientation="h",
+            marker={
+                "color": [SENT if ok else FALSE for ok in exact],
+                "opacity": [1.0 if row.codec == used else 0.72 for row in ordered],
+            },
+            text=[
+                f"{row.bytes:,} bytes" + ("" if row.false_flips == 0 else f", {row.false_flips:,} false")
+                for row in ordered
+            ],
+            textposition="auto",
+            customdata=[[row.bits_a_flip] for row in ordered],
+            hovertemplate="%{y}: %{x:.4f} bpp, %{customdata[0]:.2f} bits a flip<extra></extra>",
+            showlegend=False,
+        )
+    )
+    for value, name, color, dash in (
+        (bounds[0], "entropy, nothing known", IID, "dash"),
+        (bounds[1], "entropy, given what both sides know", SIDE, "dot"),
+    ):
+        figure.add_scatter(
+            x=[value, value],
+            y=[-0.6, len(ordered) - 0.4],
+            mode="lines",
+            name=f"{name}: {value:.4f}",
+            line={"color": color, "dash": dash, "width": 2},
+            hoverinfo="name",
+        )
+    _layout(figure, 90 + 30 * len(ordered))
+    figure.update_xaxes(title="bits per parameter (log scale)", type="log", tickformat="~g")
+    figure.update_yaxes(range=[-0.6, len(ordered) - 0.4])
+    return figure
+
+
+def _layout(figure: go.Figure, height: int) -> None:
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
+        hovermode="closest",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        uirevision="keep",
+    )
+    figure.update_xaxes(gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False)

@@ -1,0 +1,347 @@
+"""The charts, for the dashboard and the notebooks alike. Needs plotly; reads run folders only.
+
+`as_table` gives the numbers that a chart draws, so that a table beside it cannot say anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import plotly.graph_objects as go
+
+from deltamask.plots import palette
+from deltamask.plots.palette import METHOD_COLORS, METHOD_LABELS, config_label, label, plain
+from deltamask.runs.reader import Run
+from deltamask.studies.comparison import WAYS, Group, group_by_seed, pareto_front
+
+__all__ = [
+    "METHOD_COLORS", "METHOD_LABELS", "accuracy_curves", "as_table", "bits_by_round", "client_accuracies",
+    "client_spread", "config_label", "curve_names", "flips_by_layer", "flips_by_round", "label", "label_split",
+    "pareto", "seconds_by_stage",
+]  # fmt: skip
+
+GRID = "rgba(128,138,155,0.25)"
+CURSOR = "rgba(128,138,155,0.8)"
+PER = {"so far": "_total", "a round": "_mean"}
+WAY_WORDS = {"up": "uplink", "down": "downlink", "total": "up and down"}
+LOG_TICKS = [mantissa * 10.0**power for power in range(-5, 6) for mantissa in (1, 2, 5)]
+
+
+def curve_names(runs: Sequence[Run]) -> list[str]:
+    """Legend names, made unique with the folder's name where two runs share a label."""
+    return group_names([Group((run,)) for run in runs])
+
+
+def group_names(groups: Sequence[Group]) -> list[str]:
+    """Legend names, made unique with the folder's name where two groups share one."""
+    names = [group.name for group in groups]
+    return [
+        plain(f"{name} · {group.runs[0].id}" if names.count(name) > 1 else name)
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def numbered_names(groups: Sequence[Group]) -> list[str]:
+    """`group_names`, with numbers for where there is no room for a name: `1 · FedPM`."""
+    return [f"{number} · {name}" for number, name in enumerate(group_names(groups), 1)]
+
+
+def accuracy_curves(
+    runs: Sequence[Run],
+    *,
+    against: str = "bits",
+    way: str = "up",
+    per: str = "so far",
+    at_round: int | None = None,
+    log_x: bool = True,
+    seeds: bool = False,
+) -> go.Figure:
+    """Accuracy of the server model, `against` "bits" per parameter and client or "rounds".
+
+    way: bits "up", "down" or in "total". per: everything sent "so far", round 0 included, or the mean over "a round",
+    rounds after 0. at_round: marks that round on each curve and pales what comes after it. seeds: runs that differ in
+    their seed alone become one curve, their mean, in a band from the lowest to the highest.
+    """
+    groups = group_by_seed(runs) if seeds else [Group((run,)) for run in runs]
+    column = WAYS[way] + PER[per] if against == "bits" else "round"
+    bits = f"{WAY_WORDS[way]} {per}, bits per parameter and client"
+    figure = _blank(bits if against == "bits" else "round", "test accuracy", 340 + 20 * len(groups))
+    for group, name in zip(groups, group_names(groups), strict=True):
+        frame = group.rounds
+        if len(frame):
+            _accuracy_curve(figure, group, name, frame[frame[column].notna()], column, at_round)
+    if against == "bits" and log_x:
+        _log_axis(figure)
+    return figure
+
+
+def _accuracy_curve(
+    figure: go.Figure, group: Group, name: str, frame: pd.DataFrame, column: str, at_round: int | None
+) -> None:
+    color, dash, marker = palette.style(group.config)
+    line = {"color": color, "dash": dash, "width": 2}
+    passed = frame if at_round is None else frame[frame["round"] <= at_round]
+    pale = len(passed) < len(frame)
+    figure.add_scatter(
+        x=frame[column],
+        y=frame["accuracy"],
+        name=name,
+        legendgroup=name,
+        mode="lines+markers" if len(frame) < 15 else "lines",
+        line=line,
+        opacity=0.3 if pale else 1,
+        marker={"symbol": marker, "size": 6},
+        customdata=frame[["round", "bpp_up", "bpp_up_total"]],
+        hovertemplate="round %{customdata[0]}<br>accuracy %{y:.4f}<br>%{customdata[1]:.4f} bpp up this round"
+        "<br>%{customdata[2]:.3f} bpp up so far<extra>" + name + "</extra>",
+    )
+    unseen = {"legendgroup": name, "showlegend": False, "hoverinfo": "skip"}
+    if len(group.runs) > 1:
+        figure.add_scatter(
+            x=[*passed[column], *passed[column][::-1]],
+            y=[*passed["accuracy_max"], *passed["accuracy_min"][::-1]],
+            fill="toself", fillcolor=_faint(color), mode="lines", line={"width": 0}, **unseen,
+        )  # fmt: skip
+    if pale and len(passed):
+        figure.add_scatter(x=passed[column], y=passed["accuracy"], mode="lines", line=line, **unseen)
+    marked = frame[frame["round"] == at_round]
+    if len(marked):
+        spot = {"color": color, "symbol": marker, "size": 12, "line": {"width": 2, "color": color}}
+        figure.add_scatter(x=marked[column], y=marked["accuracy"], mode="markers", marker=spot, **unseen)
+
+
+def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round") -> go.Figure:
+    """Accuracy (mean of the last ten rounds) against bits, a point a group, with its number in `numbered_names`; the
+    line joins those that no other beats in both. Bars reach from the lowest to the highest seed."""
+    column = WAYS[way] if per == "a round" else f"{WAYS[way]}_total"
+    points = [(group, name, group.summary()) for group, name in zip(groups, numbered_names(groups), strict=True)]
+    points = [point for point in points if point[2]["accuracy"] is not None and point[2].get(column)]
+    figure = _blank(f"{WAY_WORDS[way]} {per}, bits per parameter and client", "accuracy, last ten rounds", 420)
+    bits = [summary[column] for *_, summary in points]
+    accuracy = [summary["accuracy"] for *_, summary in points]
+    front = pareto_front(bits, accuracy)
+    figure.add_scatter(
+        x=[bits[index] for index in front],
+        y=[accuracy[index] for index in front],
+        mode="lines", line={"color": CURSOR, "width": 2, "shape": "hv"}, hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
+    for group, name, summary in points:
+        color, _, marker = palette.style(group.config)
+        spread = {
+            "type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
+            "array": [summary["accuracy_max"] - summary["accuracy"]],
+            "arrayminus": [summary["accuracy"] - summary["accuracy_min"]],
+        }  # fmt: skip
+        figure.add_scatter(
+            x=[summary[column]],
+            y=[summary["accuracy"]],
+            name=name,
+            mode="markers+text",
+            text=[f"<b>{name.partition(' · ')[0]}</b>"],  # a whole name would lie across its neighbours
+            textposition="bottom right",
+            textfont={"color": color, "size": 14},
+            cliponaxis=False,
+            marker={"color": color, "symbol": marker, "size": 13, "line": {"width": 2, "color": color}},
+            error_y=spread if len(group.runs) > 1 else None,
+            hovertemplate="accuracy %{y:.4f}<br>%{x:.4g} bpp<extra>" + name + "</extra>",
+        )
+    _log_axis(figure)
+    if bits:  # room for the names beside the outermost points
+        low, high = np.log10(min(bits)), np.log10(max(bits))
+        figure.update_xaxes(range=[low - 0.2 * (high - low) - 0.1, high + 0.2 * (high - low) + 0.1])
+    return figure
+
+
+def bits_by_round(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:
+    """What a run's uplink cost each round, beside the two entropy bounds on what it carried."""
+    curves = (
+        ("bpp_up", "sent", palette.color(run.config), "solid"),
+        ("entropy_iid", "bound without side information", palette.BOUND_IID, "dash"),
+        ("entropy_side", "bound given what both sides know", palette.BOUND_SIDE, "dot"),
+    )
+    return _by_round(run, curves, "%{y:.4f} bpp", "bits per parameter", height, at_round)
+
+
+def flips_by_round(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:
+    """Mean flips a client: made by learning, kept by κ, and invented by the codec."""
+    curves = (
+        ("flips", "flips", palette.FLIPS, "solid"),
+        ("kept", "kept by κ", palette.KEPT, "dash"),
+        ("false_flips", "false flips", palette.FALSE_FLIPS, "dot"),
+    )
+    return _by_round(run, curves, "%{y:,.0f}", "positions a client", height, at_round)
+
+
+def client_spread(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:
+    """How differently the server model serves its clients: the best, the mean and the worst of each round."""
+    frame = run.clients
+    every = frame.groupby("round")["accuracy"] if len(frame) else None
+    color, figure = palette.color(run.config), _blank("round", "accuracy for the client", height)
+    if every is not None:
+        by = every.agg(["max", "mean", "min"])
+        for column, name, dash, fill in (
+            ("max", "best client", "dot", None), ("min", "worst client", "dash", "tonexty"),
+            ("mean", "mean over clients", "solid", None),
+        ):  # fmt: skip
+            figure.add_scatter(
+                x=by.index, y=by[column], name=name, mode="lines", fill=fill, fillcolor=_faint(color),
+                line={"color": color, "dash": dash, "width": 2},
+                hovertemplate=f"round %{{x}}: %{{y:.4f}}<extra>{name}</extra>",
+            )  # fmt: skip
+    return _cursor(figure, at_round)
+
+
+def flips_by_layer(run: Run, round: int, *, height: int = 300) -> go.Figure:
+    """Flips that a round's clients sent, by layer: their share of the layer's weights, a client."""
+    record = next((record for record in run.records if record["round"] == round), {})
+    kept = record.get("kept_by_layer") or {}
+    sizes = {layer["name"]: layer["stop"] - layer["start"] for layer in run.task.get("layers", [])}
+    clients = sum(client["kept"] is not None for client in record.get("clients", ()))
+    names = [name for name in kept if sizes.get(name)]
+    figure = _blank("share of the layer's weights", "", height)
+    figure.add_trace(
+        go.Bar(
+            x=[kept[name] / (clients * sizes[name]) for name in names],
+            y=[plain(name) for name in names],
+            orientation="h",
+            customdata=[[kept[name], sizes[name]] for name in names],
+            texttemplate="%{x:.2%}",
+            marker={"color": palette.color(run.config)},
+            hovertemplate="%{y}: %{customdata[0]:,} flips sent by all clients, of %{customdata[1]:,} weights each"
+            "<extra></extra>",
+        )
+    )
+    figure.update_xaxes(tickformat=".1%", rangemode="tozero")
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    return figure
+
+
+def seconds_by_stage(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:
+    """Where a round's time goes."""
+    figure = _blank("round", "seconds", height)
+    rounds = [record["round"] for record in run.records]
+    for stage, color in palette.STAGES.items():
+        figure.add_bar(
+            x=rounds, y=[record["seconds"].get(stage, 0) for record in run.records], name=stage,
+            marker={"color": color, "line": {"width": 0}},
+            hovertemplate=f"round %{{x}}: %{{y:.3f}} s<extra>{stage}</extra>",
+        )  # fmt: skip
+    figure.update_layout(barmode="stack", bargap=0.15)
+    return _cursor(figure, at_round)
+
+
+def _by_round(
+    run: Run, curves: Sequence[tuple[str, str, str, str]], value: str, y: str, height: int, at_round: int | None
+) -> go.Figure:
+    """Columns of the rounds after 0 as lines: (column, name, colour, dash) of each. value: its format when hovered."""
+    frame = run.rounds[run.rounds["round"] > 0]
+    figure = _blank("round", y, height)
+    for column, name, color, dash in curves:
+        if frame[column].notna().any():
+            figure.add_scatter(
+                x=frame["round"],
+                y=frame[column],
+                name=name,
+                line={"color": color, "dash": dash, "width": 2},
+                hovertemplate=f"round %{{x}}: {value}<extra>{name}</extra>",
+            )
+    figure.update_yaxes(rangemode="tozero")
+    return _cursor(figure, at_round)
+
+
+def label_split(counts: npt.NDArray[np.int64], classes: Sequence[str], *, small: bool = False) -> go.Figure:
+    """How many training samples of each class each client holds; at most the first 50 clients are drawn.
+
+    `small` leaves out all text, for a narrow column.
+    """
+    shown = np.asarray(counts)[:50]
+    figure = _blank("", "", 140 if small else 280)
+    figure.add_trace(
+        go.Heatmap(
+            z=shown,
+            x=[plain(name) for name in classes],
+            y=[f"client {client}" for client in range(len(shown))],
+            colorscale=[[0, "rgba(47,127,209,0.06)"], [1, "#2f7fd1"]],
+            colorbar={"title": "samples", "thickness": 10},
+            showscale=not small,
+            texttemplate="%{z}" if len(shown) <= 12 and not small else None,
+            xgap=1,
+            ygap=1 if len(shown) <= 20 else 0,
+            hovertemplate="%{y}, %{x}: %{z} samples<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False, showticklabels=not small)
+    figure.update_xaxes(showgrid=False, showticklabels=not small)
+    if small:
+        figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0}, xaxis_title=None, yaxis_title=None, height=100)
+    return figure
+
+
+def client_accuracies(run: Run, round: int, *, height: int = 260) -> go.Figure:
+    """The server model's accuracy for each sampled client after a round, worst first."""
+    frame = run.clients
+    frame = frame[frame["round"] == round].sort_values("accuracy") if len(frame) else frame
+    figure = _blank("", "accuracy for the client", height)
+    figure.add_trace(
+        go.Bar(
+            x=[f"client {client}" for client in frame["client"]],
+            y=frame["accuracy"],
+            marker={"color": palette.color(run.config)},
+            customdata=frame["samples"],
+            hovertemplate="%{x}: %{y:.4f}, holds %{customdata} samples<extra></extra>",
+        )
+    )
+    if len(frame):
+        worst, best = float(frame["accuracy"].min()), float(frame["accuracy"].max())
+        figure.update_yaxes(range=[max(0.0, worst - 0.05), min(1.0, best + 0.02)])
+    return figure
+
+
+def as_table(figure: go.Figure) -> pd.DataFrame:
+    """The numbers behind a chart: a row a point, with its curve's name; a heat map as the matrix it is."""
+    first = figure.data[0] if figure.data else None
+    if isinstance(first, go.Heatmap):
+        return pd.DataFrame(first.z, columns=list(first.x), index=list(first.y)).rename_axis("").reset_index()
+    x, y = (figure.layout[axis].title.text or name for axis, name in (("xaxis", "client"), ("yaxis", "layer")))
+    parts = [
+        pd.DataFrame({"curve": trace.name or "", x: list(trace.x), y: list(trace.y)})
+        for trace in figure.data
+        if trace.hoverinfo != "skip"
+    ]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["curve", x, y])
+    return table if table["curve"].any() else table.drop(columns="curve")
+
+
+def _blank(x: str, y: str, height: int) -> go.Figure:
+    """A figure with nothing in it yet. Given at once, a layout takes a tenth of the time of one that is updated."""
+    layout = {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "xaxis": {"title": {"text": x}, "gridcolor": GRID, "zeroline": False},
+        "yaxis": {"title": {"text": y}, "gridcolor": GRID, "zeroline": False},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        "hovermode": "closest",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "uirevision": "keep",  # zoom and hidden curves survive a refresh
+    }
+    return go.Figure(layout=layout)
+
+
+def _log_axis(figure: go.Figure) -> None:
+    figure.update_xaxes(type="log", tickvals=LOG_TICKS, ticktext=[f"{tick:g}" for tick in LOG_TICKS])
+
+
+def _cursor(figure: go.Figure, at_round: int | None) -> go.Figure:
+    """A line where the round slider stands."""
+    if at_round is not None:
+        figure.add_vline(at_round, line={"color": CURSOR, "width": 1.5, "dash": "dot"})
+    return figure
+
+
+def _faint(color: str) -> str:
+    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.16)"

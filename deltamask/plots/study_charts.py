@@ -1,0 +1,193 @@
+"""The figures of docs/results.md. Needs plotly and, to write files, kaleido with a Chromium; reads the tables only."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, geometric_mean
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from deltamask.base.files import write_atomic
+from deltamask.plots.run_charts import METHOD_COLORS
+from deltamask.studies.experiments import Experiment
+from deltamask.studies.tables import Results, option_effects
+
+# Okabe and Ito's colour-blind-safe set.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7d8590", "#000000")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
+WIDTH = 1000
+SMOOTH = 5  # rounds: single rounds are noisier than the differences between methods
+TICKS = [mantissa * 10.0**power for power in range(-4, 5) for mantissa in (1, 2, 5)]
+
+
+def styles(experiment: Experiment) -> dict[str, tuple[str, str, str]]:
+    """(colour, dash, marker) of each arm: a colour a method, or an arm where there is one method only."""
+    methods = [arm.config.method for arm in experiment.arms]
+    names = [arm.name for arm in experiment.arms] if len(set(methods)) == 1 else methods
+    free = [color for color in PALETTE if color not in METHOD_COLORS.values()]
+    colors = {} if len(set(methods)) == 1 else {name: METHOD_COLORS[name] for name in names if name in METHOD_COLORS}
+    for name in names:
+        colors.setdefault(name, free[len(colors) % len(free)])
+    seen: Counter[str] = Counter()
+    found = {}
+    for at, (arm, name) in enumerate(zip(experiment.arms, names, strict=True)):
+        turn = at // len(free) if names != methods else seen[name]
+        found[arm.name] = (colors[name], DASHES[turn % len(DASHES)], SYMBOLS[turn % len(SYMBOLS)])
+        seen[name] += 1
+    return found
+
+
+def curves(results: Results, experiment: Experiment) -> go.Figure:
+    """Accuracy by round against what a client has sent, and against what it has sent and received, in megabytes.
+
+    Lines are means over seeds and over the last five rounds, at the mean of the seeds' megabytes; the band spans the
+    seeds.
+    """
+    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.03)
+    rounds = results.rounds[results.rounds["experiment"] == experiment.name]
+    looks, labels = styles(experiment), {arm.name: arm.label for arm in experiment.arms}
+    for name, frame in rounds.groupby("arm", sort=False):
+        color, dash, _ = looks[str(name)]
+        for col, columns in ((1, ["uplink_bytes"]), (2, ["uplink_bytes", "downlink_bytes"])):
+            by_round = _mean_curve(frame, columns)
+            if frame["seed"].nunique() > 1:
+                figure.add_scatter(
+                    x=[*by_round["megabytes"], *by_round["megabytes"][::-1]],
+                    y=[*by_round["high"], *by_round["low"][::-1]],
+                    fill="toself", fillcolor=_transparent(color), line={"width": 0}, mode="lines",
+                    hoverinfo="skip", showlegend=False, row=1, col=col,
+                )  # fmt: skip
+            figure.add_scatter(
+                x=by_round["megabytes"], y=by_round["accuracy"], name=labels[str(name)], mode="lines",
+                line={"color": color, "dash": dash, "width": 1.8}, showlegend=col == 1, row=1, col=col,
+            )  # fmt: skip
+    _frame(figure, 480)
+    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
+    figure.update_xaxes(title="sent so far, MB a client", col=1)
+    figure.update_xaxes(title="sent and received so far, MB a client", col=2)
+    figure.update_yaxes(title=f"accuracy, mean of {SMOOTH} rounds", col=1)
+    return figure
+
+
+def tradeoff(results: Results, experiment: Experiment) -> go.Figure:
+    """One point an arm: accuracy against bpp up, and against bpp up + down, with 95 % intervals."""
+    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.03)
+    looks = styles(experiment)
+    for row in results.rows(experiment):
+        color, _, symbol = looks[row["arm"]]
+        for col, bits in ((1, "bpp_up"), (2, "bpp_total")):
+            figure.add_scatter(
+                x=[row[bits]], y=[row["accuracy"]], name=row["label"], mode="markers",
+                error_y={"type": "data", "array": [row["accuracy_ci95"]], "thickness": 1},
+                marker={"color": color, "symbol": symbol, "size": 11}, showlegend=col == 1, row=1, col=col,
+            )  # fmt: skip
+    _frame(figure, 420)
+    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
+    figure.update_xaxes(title="bits per parameter up, a round", col=1)
+    figure.update_xaxes(title="bits per parameter up and down, a round", col=2)
+    figure.update_yaxes(title="accuracy", col=1)
+    return figure
+
+
+def worth(results: Results, experiment: Experiment) -> go.Figure:
+    """What each option is worth: all arms, and for each change of one option its gain and its price.
+
+    Small dots are pairs of arms that differ in this option only; the large one is their mean.
+    """
+    figure = make_subplots(cols=3)
+    looks = styles(experiment)
+    for row in results.rows(experiment):
+        color, _, symbol = looks[row["arm"]]
+        figure.add_scatter(
+            x=[row["bpp_up"]], y=[row["accuracy"]], name=row["label"], mode="markers",
+            marker={"color": color, "symbol": symbol, "size": 10}, row=1, col=1,
+        )  # fmt: skip
+    effects = option_effects(results, experiment)
+    changes = [f"{f}:<br>{old} → {new}" for f, old, new in effects[["field", "old", "new"]].itertuples(index=False)]
+    effects = effects.assign(change=changes)
+    for change, pairs in effects.groupby("change", sort=False):
+        for col, column in ((2, "points"), (3, "up")):
+            mean = fmean(pairs[column]) if column == "points" else geometric_mean(pairs[column])
+            for x, size, opacity in ((list(pairs[column]), 7, 0.5), ([mean], 14, 1.0)):
+                figure.add_scatter(
+                    x=x, y=[str(change)] * len(x), mode="markers", showlegend=False,
+                    marker={"color": PALETTE[0], "size": size, "opacity": opacity}, row=1, col=col,
+                )  # fmt: skip
+    _frame(figure, 460)
+    figure.update_layout(
+        legend={"orientation": "h", "y": -0.2, "x": 0},
+        xaxis_domain=[0, 0.34], xaxis2_domain=[0.5, 0.74], xaxis3_domain=[0.77, 1],
+    )  # fmt: skip
+    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS], col=1)
+    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"×{tick:g}" for tick in TICKS], col=3)
+    figure.update_xaxes(title="bits per parameter up, a round", col=1)
+    figure.update_xaxes(title="accuracy gained, points", zeroline=True, zerolinecolor="#888", zerolinewidth=1, col=2)
+    figure.update_xaxes(title="uplink, times what it was", col=3)
+    figure.add_vline(x=1, line_color="#888", line_width=1, col=3)
+    figure.update_yaxes(title="accuracy", col=1)
+    figure.update_yaxes(autorange="reversed", col=2)
+    figure.update_yaxes(autorange="reversed", showticklabels=False, col=3)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Results, Experiment], go.Figure]] = {
+    "curves": curves,
+    "tradeoff": tradeoff,
+    "worth": worth,
+}
+
+
+def write_svg(figure: go.Figure, path: Path) -> None:
+    """Write a figure as SVG, the same bytes for the same figure. RuntimeError if kaleido or a browser is missing."""
+    try:
+        svg = figure.to_image(format="svg").decode()
+    except (ImportError, ValueError, RuntimeError) as error:
+        raise RuntimeError(
+            f"{path.name}: figures need `pip install 'deltamask[docs]'` and Chromium: {error}"
+        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomic(path) as file:
+        file.write(stable(svg).encode())
+
+
+def stable(svg: str) -> str:
+    """The drawing with plotly's random six-digit ids numbered in their order, so that it differs only if it changed."""
+    ids = dict.fromkeys(re.findall(r"(?:clip|defs-|trace|legend|topdefs-)([0-9a-f]{6})(?![0-9a-f])", svg))
+    for number, random in enumerate(ids):
+        svg = svg.replace(random, f"id{number:04d}")
+    return svg
+
+
+def _mean_curve(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """By round: mean megabytes so far of a client; the smoothed accuracy's mean, low and high over seeds."""
+    frame = frame.sort_values(["seed", "round"])
+    sent = frame[columns].sum(axis=1) / frame["clients"] / 1e6
+    smooth = frame.groupby("seed")["accuracy"].transform(lambda each: each.rolling(SMOOTH, min_periods=1).mean())
+    frame = frame.assign(megabytes=sent.groupby(frame["seed"]).cumsum(), accuracy=smooth)
+    by_round = frame.groupby("round")
+    return pd.DataFrame(
+        {
+            "megabytes": by_round["megabytes"].mean(),
+            "accuracy": by_round["accuracy"].mean(),
+            "low": by_round["accuracy"].min(),
+            "high": by_round["accuracy"].max(),
+        }
+    )
+
+
+def _transparent(color: str) -> str:
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.12)"
+
+
+def _frame(figure: go.Figure, height: int) -> None:
+    figure.update_layout(
+        template="plotly_white", width=WIDTH, height=height, margin={"l": 60, "r": 20, "t": 40, "b": 60},
+        font={"size": 12}, legend={"font": {"size": 11}},
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Run folders: written atomically, read as data, carried out, exported and imported."""

@@ -1,0 +1,61 @@
+"""A run as one file, and as the command that makes it again. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deltamask.base.files import write_atomic
+from deltamask.config import RunConfig
+from deltamask.runs.reader import Run, StoreError
+
+NOT_EXPORTED = {"run.lock", "run.log", "queued.json", "control", "state.safetensors"}
+
+
+def command_line(config: RunConfig) -> str:
+    """The `deltamask run` command with every field that differs from its default."""
+    words = ["deltamask", "run"]
+    for name, value in config.model_dump().items():
+        if value != RunConfig.model_fields[name].default:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """Everything but the payloads, as plain values."""
+    return {
+        "run": run.id,
+        "state": run.state,
+        "command": command_line(run.config),
+        "config": run.config.model_dump(),
+        **run.provenance,
+        "task": run.task,
+        "summary": run.summary(),
+        "rounds": run.records,
+    }
+
+
+def rounds_table(run: Run) -> pd.DataFrame:
+    """One row a round, without what does not fit into a cell."""
+    return run.rounds.drop(columns=["seconds", "kept_by_layer", "theta_histogram"], errors="ignore")
+
+
+def write(run: Run, target: Path) -> None:
+    """Write `target` as .zip, .csv or .json. StoreError for any other ending."""
+    if target.suffix not in (".zip", ".csv", ".json"):
+        raise StoreError(f"cannot export to {target.name!r}: use a name that ends in .zip, .csv or .json")
+    with write_atomic(target.absolute()) as file:
+        if target.suffix == ".csv":
+            rounds_table(run).to_csv(file, index=False)
+        elif target.suffix == ".json":
+            file.write(json.dumps(as_json(run), indent=1, allow_nan=False).encode())
+        else:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for path in sorted(run.path.rglob("*")):
+                    if path.is_file() and path.name not in NOT_EXPORTED and path.suffix != ".tmp":
+                        archive.write(path, f"{run.id}/{path.relative_to(run.path)}")

@@ -1,0 +1,162 @@
+"""The loop. `simulate` yields one RoundRecord a round; every yield is a point to pause, stop, or be killed at."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from deltamask import training
+from deltamask.config import RunConfig
+from deltamask.masking import noise
+from deltamask.methods import methods
+from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
+from deltamask.simulation.delivery import Courier, sampled_clients
+from deltamask.simulation.records import RoundRecord
+from deltamask.simulation.round_recorder import RoundBook
+from deltamask.task.task import Task, load_task
+
+
+class Checkpoint(NamedTuple):
+    """Where to go on: the last finished round, the server's state after it, and the sizes of the broadcasts so far."""
+
+    round: int
+    state: State
+    broadcasts: tuple[int, ...] = ()
+
+
+class Observer:
+    """What a caller may want to see as it happens. This one looks away; override what you need."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Something long has come so far."""
+
+    def broadcast(self, round: int, message: bytes) -> None:
+        """The downlink message that opens a round."""
+
+    def payload(self, round: int, client: int, order: int, suffix: str, payload: bytes) -> None:
+        """A client's uplink message; it is the `order`-th of the round, from 0."""
+
+    def report(self, round: int, client: int, order: int, report: ClientReport) -> None:
+        """What only this client knows of its payload; called after `payload`."""
+
+    def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
+        """A round is over; called before its record is yielded."""
+
+
+@dataclass(frozen=True)
+class OpenRound:
+    """A round that waits for its clients' answers: who was sampled, the broadcast, and for those who missed some the
+    courier, who knows what they lack."""
+
+    method: Method
+    round: int
+    sampled: list[int]
+    message: bytes
+    courier: Courier
+
+
+class Answer(NamedTuple):
+    """What came of one sampled client. delivered: bytes it was sent. upload: its payload, or why there is none."""
+
+    client: int
+    delivered: int
+    upload: Upload | str
+
+
+Server = Generator[OpenRound | RoundRecord, Iterable[Answer] | None, None]
+
+
+def simulate(
+    config: RunConfig, *, task: Task | None = None, start: Checkpoint | None = None, observer: Observer | None = None
+) -> Iterator[RoundRecord]:
+    """Run `config` round by round. `start` goes on from a checkpoint, with the same results as an uninterrupted run."""
+    observer = observer or Observer()
+    task = task or load_task(config, observer.progress)
+
+    def answers(opened: OpenRound) -> Iterator[Answer]:
+        for client in opened.sampled:
+            delivered = opened.courier.deliver(client, opened.round)
+            upload = client_round(opened.method, task, config, opened.round, client, opened.courier.memory)
+            yield Answer(client, delivered, upload)
+
+    server = serve(config, task, start, observer)
+    event = next(server, None)
+    while event is not None:
+        if isinstance(event, RoundRecord):
+            yield event
+            event = next(server, None)
+        else:
+            event = server.send(answers(event))
+
+
+def client_round(
+    method: Method, task: Task, config: RunConfig, round: int, client: int, memory: Memory
+) -> Upload | str:
+    """A client's part of a round: its payload, or why there is none."""
+    if noise.generator(config.seed, "dropout", round=round, client=client).random() < config.dropout:
+        return "vanished before it answered"
+    try:
+        return method.client_update(task, config, round, client, memory)
+    except FloatingPointError as error:  # its training diverged: the round goes on without this client
+        return str(error)
+
+
+def serve(config: RunConfig, task: Task, start: Checkpoint | None, observer: Observer) -> Server:
+    """The server's part of a run, wherever its clients are: yields each round as it opens, is sent the answers (an
+    iterator that is read as the payloads are decoded), and yields the round's record."""
+    method, probe = methods[config.method], methods["linear-probe"]
+
+    if start is None:
+        empty = probe.init(task, config, np.zeros(task.head_size, np.float32))
+        record, probed = yield from play_round(probe, task, config, empty, 0, Courier(probe, task, config), observer)
+        start = Checkpoint(0, method.init(task, config, probed.head))
+        observer.finished(record, start)
+        yield record
+
+    state = start.state
+    courier = Courier(method, task, config, start.broadcasts)
+    for round in range(start.round + 1, config.rounds + 1):
+        record, state = yield from play_round(method, task, config, state, round, courier, observer)
+        observer.finished(record, Checkpoint(round, state, tuple(courier.sizes.values())))
+        yield record
+
+
+def play_round(
+    method: Method, task: Task, config: RunConfig, state: State, round: int, courier: Courier, observer: Observer
+) -> Generator[OpenRound, Iterable[Answer], tuple[RoundRecord, State]]:
+    """One round: broadcast, the clients' answers, aggregation, evaluation."""
+    book = RoundBook(task, round)
+    sampled = sampled_clients(config, round)
+    with book.clock("broadcast"):
+        message = courier.open(state, round)
+        book.broadcast_bytes = len(message)
+        observer.broadcast(round, message)
+    answers = yield OpenRound(method, round, sampled, message, courier)
+
+    def payloads() -> Iterator[tuple[int, bytes]]:
+        waiting = iter(answers)
+        for order in range(len(sampled)):
+            observer.progress(f"round {round}, clients", order, len(sampled))
+            with book.clock("clients"):
+                client, delivered, upload = next(waiting)
+            book.ledger.down(delivered)
+            if isinstance(upload, str):
+                book.lost(client, upload)
+            else:
+                book.sent(client, upload)
+                observer.payload(round, client, order, upload.suffix, upload.payload)
+                observer.report(round, client, order, upload.report)
+                yield client, upload.payload
+
+    with book.clock("server"):
+        state = method.server_update(config, state, round, payloads(), book.received)
+    with book.clock("evaluate"):
+        evaluations = {
+            name: training.evaluate(task, weights, state.head)
+            for name, weights in method.effective(task, config, state, round)
+        }
+    observer.progress(f"round {round}, clients", len(sampled), len(sampled))
+    return book.close(evaluations, getattr(state, "theta", None)), state

@@ -1,0 +1,119 @@
+"""Turns what happens in a round into its record. It measures; it decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from deltamask.base.stopwatch import Stopwatch
+from deltamask.masking.masks import ONE, Positions, Theta
+from deltamask.methods.base import Receipt, Upload
+from deltamask.simulation.ledger import Ledger
+from deltamask.simulation.records import ClientRecord, RoundRecord
+from deltamask.task.task import Task
+from deltamask.training import Evaluation, client_accuracy
+
+THETA_BINS = 20
+
+
+class RoundBook:
+    """The open book of one round, with memory for its counts only."""
+
+    def __init__(self, task: Task, round: int) -> None:
+        self.task, self.round = task, round
+        self.ledger, self.clock = Ledger(task.d), Stopwatch()
+        self.broadcast_bytes = 0
+        self._clients: dict[int, ClientRecord] = {}
+        self._in_flight: dict[int, Positions | None] = {}
+        self._kept_by_layer: np.ndarray | None = None
+        self._entropies: list[tuple[float | None, float | None]] = []
+
+    def lost(self, client: int, why: str) -> None:
+        """The client sent nothing."""
+        self._clients[client] = ClientRecord(client, len(self.task.shards[client]), 0.0, None, 0, None, None, None, why)
+
+    def sent(self, client: int, upload: Upload) -> None:
+        """The client sent its payload."""
+        report = upload.report
+        self.ledger.up(upload.payload)
+        for stage, seconds in report.seconds.items():
+            self.clock.seconds[stage] = self.clock.seconds.get(stage, 0.0) + seconds
+        kept = report.kept if report.sent is None else len(report.sent)
+        if report.sent is not None:
+            by_layer = np.histogram(report.sent, bins=np.array(self.task.tail.offsets))[0]
+            self._kept_by_layer = by_layer if self._kept_by_layer is None else self._kept_by_layer + by_layer
+        self._entropies.append((report.entropy_iid, report.entropy_side))
+        self._in_flight[client] = report.sent
+        self._clients[client] = ClientRecord(
+            client, len(self.task.shards[client]), 0.0, report.loss, len(upload.payload), report.flips, kept, None, None
+        )
+
+    def received(self, receipt: Receipt) -> None:
+        """The server decoded the payload, or dropped it."""
+        self.clock.seconds["decode"] = self.clock.seconds.get("decode", 0.0) + receipt.seconds
+        if receipt.client not in self._in_flight:  # a second payload, refused: the first one's line stands
+            return
+        sent = self._in_flight.pop(receipt.client)
+        false_flips = None
+        if sent is not None and receipt.positions is not None:
+            false_flips = len(np.setdiff1d(receipt.positions, sent, assume_unique=True))
+        self._clients[receipt.client] = replace(
+            self._clients[receipt.client], false_flips=false_flips, dropped=receipt.dropped
+        )
+
+    def close(self, evaluations: dict[str, Evaluation], theta: Theta | None) -> RoundRecord:
+        """The record. `evaluations`: by kind of mask, the first being the headline."""
+        headline = next(iter(evaluations.values()))
+        everyone = [client_accuracy(headline, counts) for counts in self.task.label_counts]
+        clients = [replace(record, accuracy=everyone[record.client]) for record in self._clients.values()]
+        used = any(record.dropped is None for record in clients)
+        stages = ("train", "encode", "decode", "evaluate", "broadcast")
+        seconds = {stage: self.clock.seconds.get(stage, 0.0) for stage in stages}
+        others = self.clock.seconds.get("clients", 0.0) + seconds["decode"]
+        seconds["aggregate"] = max(0.0, self.clock.seconds["server"] - others)
+        return RoundRecord(
+            round=self.round,
+            accuracy=headline.accuracy,
+            accuracy_threshold=_accuracy(evaluations.get("threshold")),
+            accuracy_sampled=_accuracy(evaluations.get("sampled")),
+            accuracy_worst=min(everyone),
+            accuracy_spread=float(np.std(everyone)),
+            loss=headline.loss,
+            uplink_bytes=self.ledger.uplink_bytes,
+            downlink_bytes=self.ledger.downlink_bytes,
+            bpp_up=self.ledger.bpp_up,
+            bpp_down=self.ledger.bpp_down,
+            bpp_total=self.ledger.bpp_up + self.ledger.bpp_down,
+            broadcast_bytes=self.broadcast_bytes,
+            flips=_mean([record.flips for record in clients]),
+            kept=_mean([record.kept for record in clients]),
+            false_flips=_mean([record.false_flips for record in clients]),
+            entropy_iid=_mean([iid for iid, _ in self._entropies]),
+            entropy_side=_mean([side for _, side in self._entropies]),
+            kept_by_layer=self._by_layer(),
+            theta_histogram=None if theta is None else _histogram(theta),
+            skipped=None if used else "no payload could be used: the server model stays as it was",
+            clients=clients,
+            seconds={stage: round(value, 4) for stage, value in seconds.items()},
+        )
+
+    def _by_layer(self) -> dict[str, int] | None:
+        if self._kept_by_layer is None:
+            return None
+        names = [layer.name for layer in self.task.tail.layers]
+        return dict(zip(names, self._kept_by_layer.tolist(), strict=True))
+
+
+def _accuracy(evaluation: Evaluation | None) -> float | None:
+    return None if evaluation is None else evaluation.accuracy
+
+
+def _mean(values: list[int | None] | list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _histogram(theta: Theta) -> list[int]:
+    counts: list[int] = np.histogram(theta, bins=THETA_BINS, range=(0, ONE))[0].tolist()
+    return counts

@@ -1,0 +1,1 @@
+"""Many runs: experiment files, sweeps, tables with intervals, comparisons, estimates."""

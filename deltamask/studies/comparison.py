@@ -1,0 +1,121 @@
+"""Runs side by side: those equal but for their seed, what tells configs apart, who dominates whom. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deltamask.config import RunConfig
+from deltamask.plots.palette import config_label
+from deltamask.runs.reader import Run
+
+NOT_A_SETTING = {"seed", "keep_payloads"}  # what may differ between runs of one group
+WAYS = {"up": "bpp_up", "down": "bpp_down", "total": "bpp_total"}
+# What the recorded comparisons hold still: the task, and who takes part.
+TASK_FIELDS = (
+    "backbone", "masked_blocks", "image_size", "dataset", "train_samples", "test_samples", "clients", "rho",
+    "dirichlet_alpha",
+)  # fmt: skip
+VIEWS: dict[str, tuple[str, ...]] = {
+    "DeltaMask, FedPM, DeepReduce": ("deltamask", "fedpm", "deepreduce"),
+    "DeltaMask's variants": ("deltamask",),
+    "Every method": (),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but their seed."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def config(self) -> RunConfig:
+        return self.runs[0].config
+
+    @property
+    def name(self) -> str:
+        """What legends call it."""
+        count = len(self.runs)
+        return config_label(self.config) + (f" · {count} seeds" if count > 1 else "")
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """One row a round that every run of the group has reached: `accuracy` and all bits as means over the runs, and
+        `accuracy_min`, `accuracy_max`."""
+        frames = [run.rounds for run in self.runs]
+        if not all(len(frame) for frame in frames):
+            return pd.DataFrame()
+        if len(frames) == 1:
+            return frames[0].assign(accuracy_min=frames[0]["accuracy"], accuracy_max=frames[0]["accuracy"])
+        bits = [f"{name}{kind}" for name in WAYS.values() for kind in ("", "_total", "_mean")]
+        every = pd.concat(frame[["round", "accuracy", *bits]] for frame in frames).groupby("round")
+        mean = every.mean()
+        mean["accuracy_min"], mean["accuracy_max"] = every["accuracy"].min(), every["accuracy"].max()
+        return mean[every.size() == len(frames)].reset_index()
+
+    def summary(self) -> dict[str, Any]:
+        """The runs' summaries: means, and for the accuracy the lowest and the highest. None where a run has none."""
+        summaries = [run.summary() for run in self.runs]
+        means = {name: _mean([summary[name] for summary in summaries]) for name in summaries[0] if name != "rounds"}
+        accuracies = [summary["accuracy"] for summary in summaries if summary["accuracy"] is not None]
+        return {
+            "rounds": min(summary["rounds"] for summary in summaries),
+            **means,
+            "accuracy_min": min(accuracies, default=None),
+            "accuracy_max": max(accuracies, default=None),
+        }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return None if any(value is None for value in values) else float(np.mean(np.array(values, float)))
+
+
+def group_by_seed(runs: Sequence[Run]) -> list[Group]:
+    """Groups in the order of their first run. A run whose config and seed are in a group already gets one of its own:
+    the same run twice is no second sample."""
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        setting = tuple((k, v) for k, v in run.config.model_dump().items() if k not in NOT_A_SETTING)
+        copy = 0
+        while any(run.config.seed == other.config.seed for other in groups.get((*setting, copy), [])):
+            copy += 1
+        groups.setdefault((*setting, copy), []).append(run)
+    return [Group(tuple(members)) for members in groups.values()]
+
+
+def differing(configs: Sequence[RunConfig]) -> list[str]:
+    """The fields in which the configs are not all the same, in RunConfig's order."""
+    dumps = [config.model_dump() for config in configs]
+    return [name for name in RunConfig.model_fields if len({str(dump[name]) for dump in dumps}) > 1]
+
+
+def pareto_front(bits: Sequence[float], accuracy: Sequence[float]) -> list[int]:
+    """Indices of the points that no other point beats in both (fewer bits, more accuracy), by rising bits."""
+    order = sorted(range(len(bits)), key=lambda index: (bits[index], -accuracy[index]))
+    front: list[int] = []
+    for index in order:
+        if not front or accuracy[index] > accuracy[front[-1]]:
+            front.append(index)
+    return front
+
+
+def prepared(view: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs of a prepared view: the view's methods on the default task, finished ones first by method.
+
+    A view without methods takes all. KeyError for an unknown view.
+    """
+    wanted, default = VIEWS[view], RunConfig()
+    order = list(wanted) or list(dict.fromkeys(run.config.method for run in runs))
+    chosen = [
+        run
+        for run in runs
+        if run.config.method in order
+        and all(getattr(run.config, name) == getattr(default, name) for name in TASK_FIELDS)
+    ]
+    return sorted(chosen, key=lambda run: (order.index(run.config.method), run.id))

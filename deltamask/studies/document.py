@@ -1,0 +1,76 @@
+"""docs/results.md: hand-written prose around blocks that are made from the tables.
+
+A block stands between `<!-- made: KIND EXPERIMENT … -->` and `<!-- /made -->`. Making the document again replaces what
+is between such marks and nothing else.
+
+    settings table statements     what was run; every measure of every arm; what follows from the figures
+    choices                       for arms that list values: the accuracy of each value, and the best one
+    curves tradeoff worth         figures: accuracy against megabytes, against bits; what each option is worth
+    value EXPERIMENT ARM MEASURE, difference EXPERIMENT ARM OTHER       one figure, within a sentence
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from deltamask.studies import markdown as blocks
+from deltamask.studies.tables import Results
+
+BLOCK = re.compile(r"<!-- made: (?P<what>[^\n]*?) -->(?P<made>.*?)<!-- /made -->", re.DOTALL)
+KINDS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
+    "settings": (blocks.settings, ("EXPERIMENT",)),
+    "table": (blocks.table, ("EXPERIMENT",)),
+    "statements": (blocks.statements, ("EXPERIMENT",)),
+    "choices": (blocks.choices, ("EXPERIMENT",)),
+    "curves": (blocks.curves, ("EXPERIMENT",)),
+    "tradeoff": (blocks.tradeoff, ("EXPERIMENT",)),
+    "worth": (blocks.worth, ("EXPERIMENT",)),
+    "value": (blocks.value, ("EXPERIMENT", "ARM", "MEASURE")),
+    "difference": (blocks.difference, ("EXPERIMENT", "ARM", "OTHER")),
+}
+WITHIN_A_SENTENCE = ("value", "difference")
+FIGURES = ("curves", "tradeoff", "worth")
+
+
+class DocumentError(ValueError):
+    """The document's marks are wrong; the message says which, and what there is."""
+
+
+def render(document: str, results: Results) -> str:
+    """The document with every block made anew."""
+    _check_marks(document)
+    return BLOCK.sub(
+        lambda block: f"<!-- made: {block['what']} -->{_made(block['what'], results)}<!-- /made -->", document
+    )
+
+
+def figures(document: str) -> list[tuple[str, str]]:
+    """(kind, experiment) of each figure that the document shows."""
+    marks = [block["what"].split() for block in BLOCK.finditer(document)]
+    return [(words[0], words[1]) for words in marks if words[0] in FIGURES]
+
+
+def _check_marks(document: str) -> None:
+    for block in BLOCK.finditer(document):
+        if "<!-- made:" in block["made"]:  # it would swallow the prose up to the next block's end
+            raise DocumentError(f"<!-- made: {block['what']} --> has no <!-- /made --> of its own")
+    if left := re.search(r"<!-- (made:|/made)[^\n]*", BLOCK.sub("", document)):
+        raise DocumentError(f"{left[0]} has no other half")
+
+
+def _made(what: str, results: Results) -> str:
+    kind, *words = what.split()
+    if kind not in KINDS:
+        raise DocumentError(f"<!-- made: {what} -->: no such kind; kinds: {', '.join(KINDS)}")
+    make, wanted = KINDS[kind]
+    if len(words) != len(wanted):
+        raise DocumentError(f"<!-- made: {what} -->: {kind} takes {' '.join(wanted)}")
+    names = {experiment.name: experiment for experiment in results.experiments}
+    if words[0] not in names:
+        raise DocumentError(f"<!-- made: {what} -->: no experiment {words[0]!r}; there are: {', '.join(names)}")
+    try:
+        text = make(results, names[words[0]], *words[1:])
+    except KeyError as error:
+        raise DocumentError(f"<!-- made: {what} -->: {error.args[0]}") from None
+    return text if kind in WITHIN_A_SENTENCE else f"\n\n{text}\n\n"

@@ -1,0 +1,228 @@
+"""What docs/results.md says of the tables, in Markdown: one function a kind of block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import geometric_mean
+
+from deltamask.config import RunConfig
+from deltamask.studies.experiments import Arm, Experiment
+from deltamask.studies.tables import MEASURES, Results, Row, option_effects, paired_difference
+
+UP_BUDGETS = (0.03, 0.1, 1.0)  # bpp uplink, for which the best arm is named
+TOTAL_BUDGETS = (0.15, 1.0)  # bpp up + down
+COLUMNS = {
+    "accuracy": "accuracy",
+    "accuracy_worst": "worst client",
+    "accuracy_spread": "spread",
+    "bpp_up": "up, bpp",
+    "bpp_down": "down, bpp",
+    "bpp_total": "up + down, bpp",
+    "megabytes": "MB a client",
+}
+COUNTS = {"kept": "flips sent", "false_flips": "false flips"}
+ALWAYS_SAID = ("clients", "rho", "dirichlet_alpha", "rounds")
+
+
+def figure_file(kind: str, experiment: str) -> Path:
+    """Where a figure lies, relative to the document."""
+    return Path("results") / f"{experiment}-{kind}.svg"
+
+
+def number(value: float, width: float, name: str) -> str:
+    """A measure with its interval: `0.8931 ± 0.0024`; `–` where it is not defined."""
+    if not math.isfinite(value):
+        return "–"
+    digits = 0 if name in COUNTS else 2 if name.startswith("megabytes") or value >= 10 else 4
+    interval = f" ± {width:,.{digits}f}" if math.isfinite(width) else ""
+    return f"{value:,.{digits}f}{interval}"
+
+
+def points(gap: float, width: float, pairs: int) -> str:
+    """A difference in accuracy, in points: `+0.31 ± 0.20 points`."""
+    if not pairs:
+        return "no seed in common"
+    interval = f" ± {100 * width:.2f}" if math.isfinite(width) else ""
+    return f"{100 * gap:+.2f}{interval} points"
+
+
+def table(results: Results, experiment: Experiment) -> str:
+    """Every measure of every arm, and which runs are missing."""
+    rows = results.rows(experiment)
+    if not rows:
+        return _none(experiment)
+    columns = COLUMNS | (COUNTS if any(row["false_flips"] > 0 for row in rows) else {})
+    cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
+    parts = [_markdown(["", "seeds", *columns.values()], cells)]
+    missing = [
+        f"`{trial.folder.name}` ({why})"
+        for trial, why in results.missing.items()
+        if trial.experiment == experiment.name
+    ]
+    if missing:
+        parts.append(f"{len(missing)} of {len(experiment.trials)} runs are missing: {', '.join(missing)}.")
+    parts += [
+        f"{row['label']}: {row['dropped']:.1f} client updates a run were lost or could not be used."
+        for row in rows
+        if row["dropped"] > 0
+    ]
+    return "\n\n".join(parts)
+
+
+def settings(results: Results, experiment: Experiment) -> str:
+    """The question, what all arms share, and in which fields each differs."""
+    dumps = [arm.config.model_dump(exclude={"seed"}) for arm in experiment.arms]
+    default = {name: field.default for name, field in RunConfig.model_fields.items()}
+    differing = [name for name in dumps[0] if any(dump[name] != dumps[0][name] for dump in dumps)]
+    shared = [
+        f"`{name}` {value}"
+        for name, value in dumps[0].items()
+        if name not in differing and (value != default[name] or name in ALWAYS_SAID)
+    ]
+    cells = [
+        [
+            arm.label,
+            *("" if name != "method" and dump[name] == default[name] else str(dump[name]) for name in differing),
+        ]
+        for arm, dump in zip(experiment.arms, dumps, strict=True)
+    ]
+    return (
+        f"{experiment.question}\n\nAll arms: {', '.join(shared)}; seeds {', '.join(map(str, experiment.seeds))}. "
+        f"`deltamask sweep experiments/{experiment.name}.toml`\n\n"
+        "<details><summary>Settings of each arm (empty: the default)</summary>\n\n"
+        f"{_markdown(['', *(f'`{name}`' for name in differing)], cells)}\n\n</details>"
+    )
+
+
+def statements(results: Results, experiment: Experiment) -> str:
+    """What follows from the figures: the most accurate arm, and the most accurate within each budget of bits."""
+    rows = results.rows(experiment)
+    if not rows:
+        return _none(experiment)
+    best = max(rows, key=lambda row: row["accuracy"])
+    lines = [f"Most accurate: {_named(best)}."]
+    for name, budgets, words in (("bpp_up", UP_BUDGETS, "up"), ("bpp_total", TOTAL_BUDGETS, "up + down")):
+        for budget in budgets:
+            lines += _within(results, rows, best, name, budget, words)
+    with_clients = [row for row in rows if math.isfinite(row["accuracy_worst"])]
+    if with_clients:
+        kindest = max(with_clients, key=lambda row: row["accuracy_worst"])
+        lines.append(f"Best for its worst client: **{kindest['label']}**, {_cell(kindest, 'accuracy_worst')}.")
+    if all(row["seeds"] == 1 for row in rows):
+        lines.append("One seed: no interval.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _within(results: Results, rows: list[Row], best: Row, name: str, budget: float, words: str) -> Iterator[str]:
+    """The most accurate arm within a budget that some arms keep and others do not."""
+    inside = [row for row in rows if row[name] <= budget]
+    if not inside:
+        yield f"At ≤ {budget:g} bpp {words}: none."
+    elif len(inside) < len(rows):
+        first = max(inside, key=lambda row: row["accuracy"])
+        gap = ""
+        if first["arm"] != best["arm"]:
+            pair = paired_difference(results.rounds, first["experiment"], first["arm"], best["arm"], "accuracy")
+            gap = f" ({points(*pair)} against the most accurate)"
+        yield f"At ≤ {budget:g} bpp {words}: {_named(first)}{gap}."
+
+
+def _named(row: Row) -> str:
+    up, total = (number(row[name], math.nan, name) for name in ("bpp_up", "bpp_total"))
+    return f"**{row['label']}**, {_cell(row, 'accuracy')} at {up} bpp up, {total} up + down"
+
+
+def choices(results: Results, experiment: Experiment) -> str:
+    """For each arm that lists values: the accuracy of each value, and the best one."""
+    rows = {row["arm"]: row for row in results.rows(experiment)}
+    if not rows:
+        return _none(experiment)
+    lines = []
+    for name in dict.fromkeys(arm.table for arm in experiment.arms):
+        tried = [arm for arm in experiment.arms if arm.table == name and arm.name in rows]
+        if tried:
+            best = max(tried, key=lambda arm: float(rows[arm.name]["accuracy"]))
+            said = [f"{_values(arm)}: {_cell(rows[arm.name], 'accuracy')}" for arm in tried]
+            label = best.label.removesuffix("".join(f", {value}" for value in best.values))
+            lines.append([label, "; ".join(said), f"**{_values(best)}**{_edge(best, tried)}"])
+    return _markdown(["", "tried", "best"], lines)
+
+
+def _values(arm: Arm) -> str:
+    return ", ".join(arm.values) or "as it is"
+
+
+def _edge(best: Arm, tried: list[Arm]) -> str:
+    """A remark where the best of several numbers is the smallest or largest: a better one may lie beyond."""
+    numbers = [arm.chosen[0][1] for arm in tried if len(arm.chosen) == 1 and not isinstance(arm.chosen[0][1], str)]
+    outermost = len(numbers) > 1 and best.chosen[0][1] in (min(numbers), max(numbers))
+    return ", at the edge of what was tried" if outermost else ""
+
+
+def curves(results: Results, experiment: Experiment) -> str:
+    """The figure of accuracy against megabytes sent."""
+    return _image(results, experiment, "curves", "accuracy against megabytes a client has sent and received")
+
+
+def tradeoff(results: Results, experiment: Experiment) -> str:
+    """The figure of accuracy against bits."""
+    return _image(results, experiment, "tradeoff", "accuracy against bits per parameter")
+
+
+def worth(results: Results, experiment: Experiment) -> str:
+    """The figure, and in numbers what each option changes, over all settings of the others."""
+    effects = option_effects(results, experiment)
+    if not len(effects):
+        return _none(experiment)
+    lines = []
+    for (field, old, new), pairs in effects.groupby(["field", "old", "new"], sort=False):
+        gained, factors = pairs["points"], []
+        for factor in (pairs["up"], pairs["total"]):
+            factors.append(f"× {geometric_mean(factor):.2f} ({factor.min():.2f} to {factor.max():.2f})")
+        spread = f"{gained.mean():+.2f} ({gained.min():+.2f} to {gained.max():+.2f})"
+        lines.append([f"`{field}`", f"{old} → {new}", str(len(pairs)), spread, *factors])
+    head = ["option", "change", "pairs", "accuracy, points", "up, bpp", "up + down, bpp"]
+    return f"{_image(results, experiment, 'worth', 'what each option is worth')}\n\n{_markdown(head, lines)}"
+
+
+def value(results: Results, experiment: Experiment, arm: str, name: str) -> str:
+    """One figure of the summary, with its interval. KeyError for an arm or a measure that is not there."""
+    if name not in MEASURES:
+        raise KeyError(f"no measure {name!r}; measures: {', '.join(MEASURES)}")
+    row = _row(results, experiment, arm)
+    return _cell(row, name) if row else "–"
+
+
+def difference(results: Results, experiment: Experiment, arm: str, other: str) -> str:
+    """One arm's accuracy less another's, paired by seed, in points. KeyError for an arm that is not there."""
+    if not (_row(results, experiment, arm) and _row(results, experiment, other)):
+        return "–"
+    return points(*paired_difference(results.rounds, experiment.name, arm, other, "accuracy"))
+
+
+def _row(results: Results, experiment: Experiment, arm: str) -> Row | None:
+    names = [each.name for each in experiment.arms]
+    if arm not in names:
+        raise KeyError(f"no arm {arm!r}; arms: {', '.join(names)}")
+    return next((row for row in results.rows(experiment) if row["arm"] == arm), None)
+
+
+def _cell(row: Row, name: str) -> str:
+    return number(row[name], row[f"{name}_ci95"], name)
+
+
+def _image(results: Results, experiment: Experiment, kind: str, words: str) -> str:
+    if not results.rows(experiment):
+        return _none(experiment)
+    return f"![{experiment.title}: {words}]({figure_file(kind, experiment.name).as_posix()})"
+
+
+def _none(experiment: Experiment) -> str:
+    return f"No finished runs yet: `deltamask sweep experiments/{experiment.name}.toml`."
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

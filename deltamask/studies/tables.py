@@ -1,0 +1,242 @@
+"""From the run folders of experiments to tidy tables: data/results/. Needs no torch.
+
+runs.jsonl     a line a run: experiment, arm, seed, its whole config, and what made it
+rounds.csv     a row a round of each run: accuracies, bits, bytes, flips
+summary.csv    a row an arm: the mean over its seeds of every measure, and the half width of its 95 % interval
+
+The tables alone are enough to make docs/results.md again: run folders are too large to ship.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+from scipy.special import stdtrit
+
+from deltamask.base.files import write_atomic
+from deltamask.config import RunConfig
+from deltamask.datasets import data_dir
+from deltamask.runs.reader import Run, StoreError, load_run
+from deltamask.studies.experiments import Experiment, Trial
+from deltamask.studies.sweep import Standing, standing
+
+Row = dict[str, Any]  # of the summary
+
+LAST = 10  # accuracies are means over this many last rounds
+KEY = ["experiment", "arm", "seed"]
+RECORDED = [
+    "round", "accuracy", "accuracy_threshold", "accuracy_sampled", "accuracy_worst", "accuracy_spread", "loss",
+    "bpp_up", "bpp_down", "uplink_bytes", "downlink_bytes", "flips", "kept", "false_flips",
+]  # fmt: skip
+
+WHY: dict[Standing, str] = {"new": "not run yet", "begun": "cut short", "running": "still running"}
+
+# A run's measures, from its rounds after the head's round 0 and from all its rounds.
+MEASURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], float]] = {
+    "accuracy": lambda after, rounds: after["accuracy"].tail(LAST).mean(),
+    "accuracy_threshold": lambda after, rounds: after["accuracy_threshold"].tail(LAST).mean(),
+    "accuracy_worst": lambda after, rounds: after["accuracy_worst"].tail(LAST).mean(),
+    "accuracy_spread": lambda after, rounds: after["accuracy_spread"].tail(LAST).mean(),
+    "bpp_up": lambda after, rounds: after["bpp_up"].mean(),
+    "bpp_down": lambda after, rounds: after["bpp_down"].mean(),
+    "bpp_total": lambda after, rounds: after["bpp_total"].mean(),
+    "megabytes_up": lambda after, rounds: (rounds["uplink_bytes"] / rounds["clients"]).sum() / 1e6,
+    "megabytes_down": lambda after, rounds: (rounds["downlink_bytes"] / rounds["clients"]).sum() / 1e6,
+    "megabytes": lambda after, rounds: (
+        ((rounds["uplink_bytes"] + rounds["downlink_bytes"]) / rounds["clients"]).sum() / 1e6
+    ),
+    "kept": lambda after, rounds: after["kept"].mean(),
+    "false_flips": lambda after, rounds: after["false_flips"].mean(),
+    "dropped": lambda after, rounds: float(rounds["dropped"].sum()),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables, in the experiments' order. missing: trials without a finished run, and why."""
+
+    experiments: list[Experiment]
+    runs: list[dict[str, Any]]
+    rounds: pd.DataFrame
+    summary: pd.DataFrame
+    missing: dict[Trial, str]
+
+    def rows(self, experiment: Experiment) -> list[Row]:
+        """An experiment's rows of the summary, in its own order."""
+        rows: Any = self.summary[self.summary["experiment"] == experiment.name].to_dict("records")
+        return list(rows)
+
+
+def results_dir() -> Path:
+    """Where the tables lie in the repository."""
+    return data_dir() / "results"
+
+
+def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Results:
+    """The tables of all finished runs: from the run folders below `sweeps`, else from the tables in `data`.
+
+    Rows in `data` of a trial that the experiments no longer have, or have with another config, are left out. StoreError
+    if a run folder holds another config than its experiment says.
+    """
+    stored_runs, stored_rounds = _read(data)
+    known = {(run["experiment"], run["arm"], run["seed"]): run for run in stored_runs}
+    runs, parts, missing = list[dict[str, Any]](), list[pd.DataFrame](), dict[Trial, str]()
+    for trial in (trial for experiment in experiments for trial in _by_arm(experiment)):
+        path, key = sweeps / trial.folder, (trial.experiment, trial.arm, trial.seed)
+        state = standing(trial, path)
+        if state == "finished":
+            run = load_run(path)
+            runs.append(describe(trial, run))
+            parts.append(tidy_rounds(trial, run))
+        elif key in known and _config(known[key]) == trial.config:
+            runs.append(known[key])
+            rows = (stored_rounds[KEY] == list(key)).all(axis=1)
+            parts.append(stored_rounds[rows])
+        else:
+            stale = key in known and state == "new"
+            missing[trial] = "the tables hold it with another config" if stale else WHY[state]
+    rounds = _from_csv(_to_csv(pd.concat(parts, ignore_index=True))) if parts else stored_rounds.iloc[:0]
+    labels = {(e.name, arm.name): arm.label for e in experiments for arm in e.arms}
+    return Results(list(experiments), runs, rounds, _from_csv(_to_csv(summarise(rounds, labels))), missing)
+
+
+def write(results: Results, data: Path) -> list[Path]:
+    """Write the tables into `data`; returns their paths."""
+    data.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "runs.jsonl": "".join(json.dumps(run) + "\n" for run in results.runs),
+        "rounds.csv": _to_csv(results.rounds),
+        "summary.csv": _to_csv(results.summary),
+    }
+    for name, text in texts.items():
+        with write_atomic(data / name) as file:
+            file.write(text.encode())
+    return [data / name for name in texts]
+
+
+def describe(trial: Trial, run: Run) -> dict[str, Any]:
+    """A run's line in runs.jsonl: what was asked, and what made it."""
+    made = {name: run.provenance.get(name) for name in ("deltamask", "git_revision", "created")}
+    task = {name: run.task.get(name) for name in ("d", "head_size", "torch", "threads")}
+    return {**_key(trial), **made, **task, "config": run.config.model_dump()}
+
+
+def tidy_rounds(trial: Trial, run: Run) -> pd.DataFrame:
+    """One row a round, round 0 included.
+
+    uplink_bytes, downlink_bytes: sums over the `sampled` clients; `clients` is N. dropped: clients whose payload was
+    lost or could not be used. What a run does not record (a mask's threshold, flips of a dense update) is NaN.
+    """
+    frame = pd.DataFrame(run.records).reindex(columns=RECORDED).apply(pd.to_numeric)
+    frame["bpp_total"] = frame["bpp_up"] + frame["bpp_down"]
+    frame["sampled"] = [len(record["clients"]) for record in run.records]
+    frame["clients"] = run.config.clients
+    frame["dropped"] = [sum(c["dropped"] is not None for c in record["clients"]) for record in run.records]
+    for column, value in reversed(_key(trial).items()):
+        frame.insert(0, column, value)
+    return frame
+
+
+def measure(rounds: pd.DataFrame) -> pd.DataFrame:
+    """One row a run with all MEASURES: accuracies over the last ten rounds, bits a round, megabytes a client in all."""
+    rows = []
+    for key, run in rounds.groupby(KEY, sort=False):
+        run = run.sort_values("round")
+        after = run[run["round"] > 0]
+        rows.append({**dict(zip(KEY, key, strict=True)), "rounds": int(run["round"].max())})
+        rows[-1] |= {name: float(of(after, run)) for name, of in MEASURES.items()}
+    return pd.DataFrame(rows, columns=[*KEY, "rounds", *MEASURES])
+
+
+def summarise(rounds: pd.DataFrame, labels: dict[tuple[str, str], str]) -> pd.DataFrame:
+    """One row an arm: seeds (how many), and of each measure its mean and `_ci95`, the half width of its interval."""
+    rows = []
+    for (experiment, arm), runs in measure(rounds).groupby(["experiment", "arm"], sort=False):
+        row = {"experiment": experiment, "arm": arm, "label": labels[str(experiment), str(arm)], "seeds": len(runs)}
+        row["rounds"] = int(runs["rounds"].max())
+        for name in MEASURES:
+            row[name], row[f"{name}_ci95"] = float(runs[name].mean()), half_width(runs[name].to_numpy(np.float64))
+        rows.append(row)
+    columns = [column for name in MEASURES for column in (name, f"{name}_ci95")]
+    return pd.DataFrame(rows, columns=["experiment", "arm", "label", "seeds", "rounds", *columns])
+
+
+def half_width(values: np.ndarray) -> float:
+    """Half the 95 % interval of a mean, t₀.₉₇₅(n − 1) · s / √n (Student's t); NaN for fewer than two values."""
+    n = len(values)
+    return float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+
+
+def paired_difference(rounds: pd.DataFrame, experiment: str, arm: str, other: str, of: str) -> tuple[float, float, int]:
+    """(mean, half width, n) of arm − other over the n seeds that both have: a pair shares its split and its draws."""
+    runs = measure(rounds[(rounds["experiment"] == experiment) & rounds["arm"].isin([arm, other])])
+    table = runs.pivot(index="seed", columns="arm", values=of).dropna()
+    gaps = (table[arm] - table[other]).to_numpy(np.float64)
+    return float(gaps.mean()) if len(gaps) else float("nan"), half_width(gaps), len(gaps)
+
+
+def option_effects(results: Results, experiment: Experiment) -> pd.DataFrame:
+    """What each option is worth: one row for each two arms that differ in a single field.
+
+    field, old, new: what changes, old being the first arm's value. points: accuracy gained, in points, paired by
+    seed. up, total: factor on bpp up and on bpp up + down.
+    """
+    rows = {row["arm"]: row for row in results.rows(experiment)}
+    arms = [arm for arm in experiment.arms if arm.name in rows]
+    dumps = {arm.name: arm.config.model_dump() for arm in arms}
+    found = []
+    for arm, other in itertools.permutations(arms, 2):
+        differing = [name for name, value in dumps[arm.name].items() if value != dumps[other.name][name]]
+        if len(differing) != 1 or dumps[arm.name][differing[0]] != dumps[arms[0].name][differing[0]]:
+            continue
+        points, _, pairs = paired_difference(results.rounds, experiment.name, other.name, arm.name, "accuracy")
+        if pairs:
+            up, total = (rows[other.name][name] / rows[arm.name][name] for name in ("bpp_up", "bpp_total"))
+            field, old, new = differing[0], dumps[arm.name][differing[0]], dumps[other.name][differing[0]]
+            found.append((field, str(old), str(new), arm.name, other.name, 100 * points, up, total))
+    return pd.DataFrame(found, columns=["field", "old", "new", "arm", "other", "points", "up", "total"])
+
+
+def _by_arm(experiment: Experiment) -> list[Trial]:
+    order = [arm.name for arm in experiment.arms]
+    return sorted(experiment.trials, key=lambda trial: order.index(trial.arm))
+
+
+def _key(trial: Trial) -> dict[str, Any]:
+    return {"experiment": trial.experiment, "arm": trial.arm, "seed": trial.seed}
+
+
+def _config(run: dict[str, Any]) -> RunConfig | None:
+    try:
+        return RunConfig(**run["config"])
+    except ValidationError:
+        return None
+
+
+def _to_csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+
+
+def _from_csv(text: str) -> pd.DataFrame:
+    names = dict.fromkeys(["experiment", "arm", "label"], str)
+    return pd.read_csv(io.StringIO(text), dtype=names, keep_default_na=False, na_values=[""])
+
+
+def _read(data: Path) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """The stored runs and rounds; none where there are no tables yet. StoreError if they are damaged."""
+    if not (data / "runs.jsonl").exists():
+        return [], pd.DataFrame(columns=[*KEY, *RECORDED, "bpp_total", "sampled", "clients", "dropped"])
+    try:
+        runs = [json.loads(line) for line in (data / "runs.jsonl").read_text().splitlines()]
+        return runs, _from_csv((data / "rounds.csv").read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{data}: the tables cannot be read ({error}); restore them or delete the folder") from error

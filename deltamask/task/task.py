@@ -1,0 +1,148 @@
+"""A Task: what is learnt and who holds it, ready for training. Built once from a config; methods only read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from deltamask import backbones, datasets
+from deltamask.backbones import BackboneError
+from deltamask.backbones.split import Tail
+from deltamask.config import RunConfig
+from deltamask.datasets.partition import Shards, dirichlet_split, label_counts
+from deltamask.task import device as devices
+from deltamask.task.feature_cache import human
+from deltamask.task.features import Progress, feature_key, load_features, padded
+
+EVALUATION_BATCH = 500
+EVALUATION_NUMBERS = 2**22  # in a batch's features: fewer samples at a time where a network is wide
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Ignore progress."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Cached trunk features (n, …), labels (n,), the tail that is masked, and each client's sample indices.
+
+    test_x, test_y: what accuracy is measured on; held-out training images with `evaluate_on = "validation"`. The tail
+    is on a device; features and labels stay in main memory, and go there batch by batch. skipped: image files that
+    could not be read and were left out.
+    """
+
+    tail: Tail
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+    shards: Shards
+    classes: tuple[str, ...]
+    num_features: int
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tail computes."""
+        return self.tail.weights.device
+
+    @property
+    def d(self) -> int:
+        """Number of maskable weights."""
+        return self.tail.d
+
+    @property
+    def head_size(self) -> int:
+        """Parameters of the classifier head: weights and biases."""
+        return len(self.classes) * (self.num_features + 1)
+
+    @cached_property
+    def label_counts(self) -> npt.NDArray[np.int64]:
+        """(clients, classes) training samples."""
+        return label_counts(self.train_y.numpy(), self.shards, len(self.classes))
+
+    @cached_property
+    def pooled_train(self) -> Tensor:
+        """(n, num_features): the unmasked network's output, on which the head is probed."""
+        return self.pooled(self.train_x, self.tail.weights)
+
+    @torch.inference_mode()
+    def pooled(self, features: Tensor, effective: Tensor) -> Tensor:
+        """The tail's output for `features` with the weights `effective` (d,), in main memory."""
+        self.tail.effective.copy_(effective)
+        size = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // features[0].numel()))
+        parts = features.split(size)
+        return torch.cat([self.tail(padded(part, size).to(self.device))[: len(part)].cpu() for part in parts])
+
+
+class _At(nn.Module):
+    """A trunk that computes on `device`, from and to main memory; always in full precision, as its output is kept."""
+
+    def __init__(self, trunk: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.trunk, self.device = trunk.to(device), device
+
+    def forward(self, samples: Tensor) -> Tensor:
+        features: Tensor = self.trunk(samples.to(self.device)).cpu()
+        return features
+
+
+def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
+    """Read the data, cut the backbone, compute or load trunk features, split the labels.
+
+    Raises KeyError (unknown names), DatasetError, BackboneError, DeviceError, CacheError, OSError (cache not writable).
+    """
+    data = datasets.load(config.dataset)
+    count, tested = config.train_samples, config.test_samples
+    held_out = config.evaluate_on == "validation"  # what follows the training samples in the fixed order
+    task = unshared_task(config, data, (count + tested, 0) if held_out else (count, tested), progress)
+    if held_out:
+        if len(task.train_x) <= count:
+            raise datasets.DatasetError(
+                f"evaluate_on = 'validation' needs training images beyond train_samples = {count}, and "
+                f"{data.name} has {len(task.train_x)} in all: lower train_samples"
+            )
+        task = replace(
+            task, train_x=task.train_x[:count], test_x=task.train_x[count:],
+            train_y=task.train_y[:count], test_y=task.train_y[count:],
+        )  # fmt: skip
+    labels = task.train_y.numpy()
+    shards = dirichlet_split(
+        labels, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
+    )
+    return replace(task, shards=shards)
+
+
+def unshared_task(
+    config: RunConfig, data: datasets.ImageDataset, counts: tuple[int, int], progress: Progress = no_progress
+) -> Task:
+    """A Task of the first `counts` training and test samples of `data`, which no client holds yet. Errors as above."""
+    device = devices.pick(config.device)
+    spec = backbones.get(config.backbone)
+    if spec.host and spec.lacks(config.weights):
+        size = f", {human(spec.size_bytes)}" if spec.size_bytes else ""
+        progress(f"fetching the weights of {config.backbone} from {spec.host}{size}", 0, 1)
+    backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
+    texts = isinstance(data.train_x, np.ndarray) and data.train_x.dtype.kind == "U"
+    if texts != (backbone.tokenize is not None):
+        reads, holds = ("images", "texts") if texts else ("texts", "images")
+        raise BackboneError(f"backbone {backbone.name} reads {reads}, and dataset {data.name} holds {holds}")
+    backbone = replace(backbone, trunk=_At(backbone.trunk, device))
+    key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
+    train, test = load_features(data, counts, key, backbone, progress, config.bad_images)
+    return Task(
+        tail=Tail(backbone.tail, device),
+        train_x=train.x,
+        train_y=torch.from_numpy(data.train_y[train.kept]),
+        test_x=test.x,
+        test_y=torch.from_numpy(data.test_y[test.kept]),
+        shards=[],
+        classes=data.classes,
+        num_features=backbone.num_features,
+        skipped=train.skipped + test.skipped,
+    )

@@ -1,0 +1,108 @@
+"""The Compare page, used as a visitor would, over recorded runs, seeds of one setting, and runs that went wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from deltamask.config import RunConfig
+from deltamask.plots.run_charts import group_names
+from deltamask.runs.reader import RunFolder, list_runs, load_run, recorded_dir, write_json
+from deltamask.studies.comparison import VIEWS, group_by_seed, prepared
+from tests.support.browsing import Server, button, new_visitor, open_page, points, settle
+
+pytestmark = pytest.mark.browser
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def stored(server: Server) -> Iterator[Path]:
+    """A second seed of `fashion` (its records, shifted), one run that failed after four rounds, one without records."""
+    original = load_run(recorded_dir() / "fashion")
+    seed = RunFolder.create(server.runs / "second-seed", original.config.replace(seed=1))
+    for record in original.records:
+        seed.append({**record, "accuracy": record["accuracy"] - 0.01})
+    seed.write_status(state="finished")
+    failed = RunFolder.create(server.runs / EVIL, original.config.replace(kappa=0.5))
+    for record in original.records[:5]:
+        failed.append(record)
+    failed.write_status(state="failed", message="RuntimeError: out of <b>memory</b>")
+    empty = RunFolder.create(server.runs / "hardly-begun", RunConfig(seed=7))
+    write_json(empty.path / "status.json", {"state": "stopped"})
+    yield server.runs
+    for name in ("second-seed", EVIL, "hardly-begun"):
+        shutil.rmtree(server.runs / name)
+
+
+def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -> None:
+    open_page(page, server.url)
+    page.get_by_role("slider", name="Round").press("End")  # the end of this run is not the end of those
+    expect(page.get_by_text("Round 40: what the clients sent")).to_be_visible()
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_text("Round 17: what one client sends")).to_be_visible()  # near the middle, and kept by all
+    expect(page.get_by_text("No payload of this round was kept")).to_have_count(0)
+    settle(page)
+    runs = prepared(next(iter(VIEWS)), list_runs(recorded_dir()))
+    groups = group_by_seed(runs)
+    curves = {curve["name"]: curve for curve in reversed(points(page, "rounds_curve"))}
+    for group, name in zip(groups, group_names(groups), strict=True):
+        assert curves[name]["y"] == pytest.approx(group.rounds["accuracy"].tolist())
+    button(page, "Play")
+    expect(page.get_by_text(re.compile(r"^Round ([2-9]|1\d): what one"))).to_be_visible()
+    button(page, "Halt")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    settle(page)
+    at = int(page.get_by_role("slider", name="Round").input_value())
+    expect(page.get_by_text(f"Round {at}: what one client sends")).to_be_visible()
+    for group in groups:  # curves, pictures and table stand at the same round
+        kept = group.runs[0].payloads(at)
+        if kept:
+            expect(page.locator(".film").get_by_text(f"{kept[0].path.stat().st_size:,} bytes")).not_to_have_count(0)
+    page.get_by_role("radio", name="Every method").click()
+    every = prepared("Every method", list_runs(recorded_dir()))
+    expect(page.locator(".legend > span")).to_have_count(len(group_by_seed(every)))
+
+
+def test_seeds_marks_and_links(server: Server, browser: Browser, page: Page, stored: Path, tmp_path: Path) -> None:
+    names = f"fashion,second-seed,fashion-fedpm,{EVIL},hardly-begun,gone"
+    open_page(page, f"{server.url}/compare?runs={names}&way=down&per=a round&round=3")
+    expect(page.get_by_text("runs: there is no run 'gone' here")).to_be_visible()
+    legend = page.locator(".legend")
+    expect(legend.get_by_text("2 seeds")).to_be_visible()
+    expect(legend.get_by_text("(failed)")).to_be_visible()
+    expect(page.get_by_text("Without a finished round yet: hardly-begun.")).to_be_visible()
+    assert page.locator("img[src=x]").count() == 0
+
+    groups = group_by_seed([load_run(recorded_dir() / "fashion"), load_run(stored / "second-seed")])
+    drawn = points(page, "pareto")
+    bpp, accuracy = groups[0].summary()["bpp_down"], groups[0].summary()["accuracy"]
+    assert any(curve["x"] == [bpp] and curve["y"] == [accuracy] for curve in drawn)
+    expect(page.get_by_text("Round 3: what one client sends")).to_be_visible()
+
+    page.locator(".st-key-export_comparison button").click()
+    with page.expect_download() as waiting:
+        button(page, "Everything (JSON)")
+    told = json.loads(Path(waiting.value.path()).read_text())
+    assert [run["run"] for run in told] == ["fashion", "second-seed", "fashion-fedpm", EVIL]
+    assert told[0]["rounds"] == load_run(recorded_dir() / "fashion").records
+    with page.expect_download() as waiting:
+        button(page, "Report (one HTML file, works offline)")
+    report = tmp_path / "comparison.html"
+    shutil.copy(waiting.value.path(), report)
+    reader = new_visitor(browser, offline=True)
+    offline = reader.new_page()
+    asked: list[str] = []
+    offline.on("request", lambda request: asked.append(request.url))
+    offline.goto(report.as_uri())
+    expect(offline.locator(".main-svg").first).to_be_visible()
+    assert offline.locator(".js-plotly-plot").count() == 3
+    assert offline.get_by_role("button", name="Save as SVG").count() == 3
+    assert offline.locator("img[src=x]").count() == 0
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    reader.close()

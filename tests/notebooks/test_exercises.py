@@ -1,0 +1,94 @@
+"""Exercises: the check refuses what the notebook holds before it is solved, and accepts the solution."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import numpy as np
+import pytest
+
+from deltamask.teaching import exercises, judge
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+STEMS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
+
+
+def unsolved() -> dict[str, tuple[str, Any]]:
+    """name → (notebook, what its exercise cell defines before anybody has worked on it)."""
+    found = {}
+    for stem in STEMS:
+        for cell in jupytext.read(NOTEBOOKS / f"{stem}.py").cells:
+            if "exercise" in cell.metadata.get("tags", ()):
+                call = re.search(r"^check\((\w+)\)$", cell.source, re.M)
+                assert call, f"{stem}: an exercise cell ends in check(...)"
+                scope: dict[str, Any] = {"check": lambda answer: None}
+                exec(cell.source, scope)
+                found[call[1]] = (stem, scope[call[1]])
+    return found
+
+
+UNSOLVED = unsolved()
+
+
+def test_every_exercise_has_a_check_and_every_check_an_exercise() -> None:
+    assert set(UNSOLVED) == set(exercises)
+    assert {stem for stem, _ in UNSOLVED.values()} == set(STEMS), "every notebook has an exercise"
+    assert {path.stem for path in (NOTEBOOKS / "solutions").glob("*.py")} == set(STEMS)
+
+
+@pytest.mark.parametrize("name", UNSOLVED)
+def test_check_refuses_the_unsolved_exercise_and_accepts_the_solution(name: str) -> None:
+    stem, empty = UNSOLVED[name]
+    verdict = judge(empty)
+    assert not verdict.passed
+    assert "Replace the three dots" in verdict.message
+    solution = runpy.run_path(str(NOTEBOOKS / "solutions" / f"{stem}.py"))[name]
+    verdict = judge(solution)
+    assert verdict.passed, verdict.message
+
+
+def named(name: str, answer: Any) -> Any:
+    answer.__name__ = name
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "hint"),
+    [
+        ("fedavg_bytes", lambda p, c, r: 4 * p * c * r, "one direction"),
+        ("fedavg_bytes", lambda p, c, r: 64 * p * c * r, "bits"),
+        ("bpp", lambda sizes, d: 8 * sum(sizes) / d, "grows with the number of clients"),
+        ("rounds_within", lambda budget, head, size: budget // size, "probing round"),
+        ("rounds_within", lambda budget, head, size: (budget - head) // size, "Never below zero"),
+        ("expected_ones", lambda scores: (scores > 0).sum(), "half of the time"),
+        ("score_gradient", lambda g, w, t: g * t * (1 - t), "multiplies a weight"),
+        ("find_flips", lambda k, g, u: np.flatnonzero(k != g), "Which \\*masks\\* differ"),
+        ("find_flips", lambda k, g, u: (u < k) != (u < g), "shape|positions"),
+        ("flip_probability", lambda k, g: k - g, "either direction"),
+        ("flip_probability", lambda k, g: k * (1 - g) + g * (1 - k), "independent draws"),
+        ("keep_strongest", lambda f, g, k: np.sort(f[np.argsort(g)[: int(np.ceil(k * len(f)))]]), "smallest"),
+        ("keep_strongest", lambda f, g, k: f[np.argsort(-g)[: int(np.ceil(k * len(f)))]], "sorted by position"),
+        ("fill_filter", lambda slots, own, wanted, total: np.zeros(total), "None of the keys|forgets"),
+        ("expected_false", lambda d, n, bits: d / 2**bits, "\\*false\\* positives"),
+        ("bloom_bits", lambda n, f: n * np.log2(1 / f), "44 % more"),
+        ("picture_shape", lambda n: (int(np.ceil(n**0.5)), int(-(-n // np.ceil(n**0.5)))), "swapped"),
+        ("sender", lambda m: (int.from_bytes(m[4:8], "big"), int.from_bytes(m[8:12], "big")), "least significant"),
+        ("posterior_mode", lambda ones, seen: (1 + ones) / (2 + seen), "mean"),
+        ("unbiased_step", lambda theta, before, after: after.mean(0), "Beta"),
+        ("mean_decoded_mask", lambda theta, rate: theta + rate, "1 into a 0"),
+        ("clients_per_round", lambda rho, n: int(np.ceil(rho * n)), "forgive"),
+        ("accuracy_for_client", lambda by_class, counts: by_class.mean(), "same number|as many samples"),
+        ("worst_client", lambda t, r: t.loc[t["accuracy"].idxmin(), "client"], "round 1"),
+        ("interval", lambda v: 1.96 * np.std(v, ddof=1) / len(v) ** 0.5, "Student"),
+        ("interval", lambda v: "wide", "cannot be compared"),
+        ("interval", lambda v: 1 / 0, "ZeroDivisionError"),
+    ],
+)  # fmt: skip
+def test_a_known_slip_gets_its_own_hint(name: str, wrong: Any, hint: str) -> None:
+    verdict = judge(named(name, wrong))
+    assert not verdict.passed
+    assert re.search(hint, verdict.message), verdict.message

@@ -1,0 +1,97 @@
+"""The recorded runs and what README and charts say of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deltamask import codecs
+from deltamask.codecs import CodecContext
+from deltamask.config.presets import PRESETS
+from deltamask.inspection.replay import theta_before
+from deltamask.masking.masks import ONE
+from deltamask.methods import deltamask as method
+from deltamask.plots import run_charts
+from deltamask.runs.reader import list_runs, load_run, recorded_dir
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDED = [name for name in PRESETS if name.startswith("fashion")]
+PICTURED = [name for name in RECORDED if PRESETS[name].keep_payloads == "few"]
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_run_is_finished_and_is_its_preset(name: str) -> None:
+    run = load_run(recorded_dir() / name)
+    assert run.config == PRESETS[name]
+    assert run.state == "finished"
+    assert [record["round"] for record in run.records] == list(range(run.config.rounds + 1))
+    for record in run.records:
+        assert record["uplink_bytes"] == sum(client["uplink_bytes"] for client in record["clients"])
+        assert record["bpp_up"] == pytest.approx(8 * record["uplink_bytes"] / (run.task["d"] * len(record["clients"])))
+
+
+@pytest.mark.parametrize("name", PICTURED)
+def test_kept_payloads_are_the_bytes_that_were_counted(name: str) -> None:
+    run = load_run(recorded_dir() / name)
+    kept = run.payloads()
+    rounds = [round for round in range(run.config.rounds + 1) if name != "fashion-fedpm" or round % 8 <= 1]
+    assert sorted({payload.round for payload in kept}) == rounds  # FedPM's are large: one in eight comes along
+    for payload in kept:
+        client = run.records[payload.round]["clients"][payload.client]
+        assert payload.path.stat().st_size == client["uplink_bytes"]
+
+
+def test_recorded_payloads_decode_to_the_recorded_counts() -> None:
+    run = load_run(recorded_dir() / "fashion")
+    theta = np.zeros(run.task["d"], np.uint16)  # bfuse8 reads nothing but d from it
+    for payload in run.payloads()[2::24]:
+        context: CodecContext = method.context(run.config, theta, (), payload.round, payload.client)
+        flips = codecs.get("bfuse8").decode(payload.path.read_bytes(), context)
+        client = run.records[payload.round]["clients"][payload.client]
+        assert len(flips) == client["kept"] + client["false_flips"]
+
+
+@pytest.mark.parametrize("name", ["fashion", "fashion-paper", "fashion-recipe", "fashion-deepreduce"])
+def test_recorded_broadcasts_still_bring_a_client_what_the_server_had(name: str) -> None:
+    """Messages that an older version wrote: who changes their code by a bit finds out here."""
+    run = load_run(recorded_dir() / name)
+    for round in (1, 5):
+        theta = theta_before(run, round + 1)
+        assert np.histogram(theta, 20, (0, ONE))[0].tolist() == run.records[round]["theta_histogram"]
+
+
+def test_recorded_runs_stay_small() -> None:
+    shipped = [path for path in recorded_dir().rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+    assert sum(path.stat().st_size for path in shipped) < 30e6
+
+
+def test_readme_table_says_what_the_runs_say() -> None:
+    rows = re.findall(
+        r"^\| .*? \| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", (ROOT / "README.md").read_text(), re.M
+    )
+    assert {name for name, *_ in rows} == set(RECORDED)
+    for name, accuracy, up, both in rows:
+        summary = load_run(recorded_dir() / name).summary()
+        assert accuracy == f"{summary['accuracy']:.4f}"
+        assert (up, both) == tuple(f"{summary[key]:.4g}" for key in ("bpp_up", "bpp_total"))
+
+
+def test_curves_draw_the_records() -> None:
+    run = load_run(recorded_dir() / "fashion")
+    curve, passed, mark = run_charts.accuracy_curves([run], against="bits", at_round=12).data
+    assert list(curve.y) == [record["accuracy"] for record in run.records]
+    assert list(curve.x) == pytest.approx(np.cumsum([record["bpp_up"] for record in run.records]))
+    assert list(passed.x) == list(curve.x[:13])
+    assert (mark.x[0], mark.y[0]) == (curve.x[12], curve.y[12])
+    table = run_charts.as_table(run_charts.accuracy_curves([run], against="bits", at_round=12))
+    assert table["test accuracy"].tolist() == list(curve.y)  # what is drawn twice is in the table once
+
+
+def test_legend_names_are_unique() -> None:
+    runs = list_runs(recorded_dir())
+    names = run_charts.curve_names([*runs, runs[0]])
+    assert len(set(names[:-1])) == len(runs)
+    assert names[0] == names[-1] == f"{run_charts.label(runs[0])} · {runs[0].id}"

@@ -1,0 +1,164 @@
+"""Runs side by side: groups of seeds, fronts, differences, estimates, and the report."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deltamask.config import RunConfig
+from deltamask.plots import report, run_charts
+from deltamask.runs.reader import Run, RunFolder, list_runs, load_run, recorded_dir, write_json
+from deltamask.studies.comparison import VIEWS, Group, differing, group_by_seed, pareto_front, prepared
+from deltamask.studies.estimate import estimate_bytes, estimate_time
+from tests.runs.test_store import record
+
+
+def make(root: Path, name: str, accuracies: list[float], **changes: Any) -> Run:
+    """A finished run with these accuracies; every round sends 0.25 bpp up and 1 down."""
+    folder = RunFolder.create(root / name, RunConfig(rounds=len(accuracies) - 1, **changes))
+    for round, accuracy in enumerate(accuracies):
+        seconds = {"train": 3.0, "encode": 0.5, "decode": 0.25, "aggregate": 0.25, "evaluate": 2.0}
+        folder.append(record(round, accuracy=accuracy, seconds=seconds))
+    write_json(folder.path / "task.json", {"d": 1600})
+    folder.write_status(state="finished")
+    return load_run(folder.path)
+
+
+def test_runs_that_differ_in_their_seed_alone_are_a_group(tmp_path: Path) -> None:
+    a, b = make(tmp_path, "a", [0.1, 0.4]), make(tmp_path, "b", [0.3, 0.8], seed=1, keep_payloads="all")
+    other, again = make(tmp_path, "c", [0.2, 0.2], kappa=0.5), make(tmp_path, "d", [0.1, 0.4])
+    groups = group_by_seed([a, other, b, again])
+    assert [[run.id for run in group.runs] for group in groups] == [["a", "b"], ["c"], ["d"]]  # no seed counts twice
+    frame = groups[0].rounds
+    assert frame["accuracy"].tolist() == pytest.approx([0.2, 0.6])
+    assert frame["accuracy_min"].tolist() == [0.1, 0.4]
+    assert frame["accuracy_max"].tolist() == [0.3, 0.8]
+    assert frame["bpp_up_total"].tolist() == [0.25, 0.5]
+    assert groups[0].name.endswith("2 seeds")
+
+
+def test_a_band_ends_where_the_first_run_ends(tmp_path: Path) -> None:
+    long, short = make(tmp_path, "a", [0.1, 0.4, 0.5], seed=1), make(tmp_path, "b", [0.3, 0.8])
+    short_config = {**short.config.model_dump(), "rounds": 2}
+    write_json(short.path / "config.json", {"config": short_config})
+    (group,) = group_by_seed([long, load_run(short.path)])
+    assert group.rounds["round"].tolist() == [0, 1]
+    assert group.summary()["rounds"] == 1
+
+
+def test_summary_of_a_group_by_hand(tmp_path: Path) -> None:
+    group = Group((make(tmp_path, "a", [0.0, 0.4]), make(tmp_path, "b", [0.0, 0.8], seed=1)))
+    summary = group.summary()
+    assert (summary["accuracy"], summary["accuracy_min"], summary["accuracy_max"]) == (pytest.approx(0.6), 0.4, 0.8)
+    assert summary["bpp_total"] == 1.25
+
+
+def test_pareto_front_by_hand() -> None:
+    bits, accuracy = [4, 1, 2, 3, 1], [0.9, 0.5, 0.7, 0.6, 0.4]
+    assert pareto_front(bits, accuracy) == [1, 2, 0]  # 3 costs more than 2 and gives less; 4 is 1, but worse
+    assert pareto_front([], []) == []
+    for index in range(5):  # the law: a point is on the front exactly if nobody beats it
+        beaten = any(
+            bits[other] <= bits[index] and accuracy[other] >= accuracy[index] and other != index for other in range(5)
+        )
+        assert beaten != (index in pareto_front(bits, accuracy))
+
+
+def test_only_differing_fields_are_named() -> None:
+    configs = [RunConfig(), RunConfig(kappa=0.5), RunConfig(kappa=0.5, seed=3)]
+    assert differing(configs) == ["kappa", "seed"]
+    assert differing(configs[:1]) == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_prepared_views_hold_recorded_runs_of_their_methods(view: str) -> None:
+    runs = prepared(view, list_runs(recorded_dir()))
+    assert runs
+    assert not VIEWS[view] or {run.config.method for run in runs} <= set(VIEWS[view])
+    assert {run.config.dirichlet_alpha for run in runs} == {10.0}
+
+
+def test_pareto_chart_draws_summaries_and_the_front() -> None:
+    groups = group_by_seed(list_runs(recorded_dir()))
+    figure = run_charts.pareto(groups, way="total", per="so far")
+    table = run_charts.as_table(figure)
+    said = {name: group.summary() for group, name in zip(groups, run_charts.numbered_names(groups), strict=True)}
+    assert set(table["curve"]) == set(said)
+    for row in table.itertuples(index=False):
+        assert row[1] == pytest.approx(said[row[0]]["bpp_up_total"] + said[row[0]]["bpp_down_total"])
+        assert row[2] == said[row[0]]["accuracy"]
+
+
+# Estimates
+
+
+def test_time_is_estimated_from_seconds_per_image(tmp_path: Path) -> None:
+    """By hand: 20 images a round took 4 s and 2,000 test images 2 s; the head took 3 s for 20 images and 40 epochs."""
+    run = make(tmp_path / "runs", "a", [0.1, 0.2, 0.3])
+    config = RunConfig(rounds=10, train_samples=100, test_samples=1000, probe_epochs=20, local_epochs=2)
+    time = estimate_time(config, [run], here=tmp_path / "runs")
+    assert time is not None
+    assert time.seconds == pytest.approx(10 * (100 * 2 * 4 / 20 + 1) + 3 / (20 * 40) * 100 * 20)
+    assert time.here
+    elsewhere = estimate_time(config, [run], here=tmp_path)
+    assert elsewhere is not None
+    assert not elsewhere.here
+    for change in ({"image_size": 64}, {"masked_blocks": 2}, {"method": "linear-probe"}):
+        assert estimate_time(config.replace(**change), [run], here=tmp_path) is None, change
+
+
+def test_bytes_are_estimated_from_the_most_similar_run(tmp_path: Path) -> None:
+    run = make(tmp_path, "a", [0.1, 0.2], clients=2, train_samples=100)
+    make(tmp_path, "b", [0.1, 0.2], clients=4, train_samples=3000)
+    config = RunConfig(rounds=10, train_samples=100, clients=2)
+    sent = estimate_bytes(config, list_runs(tmp_path))
+    assert sent is not None
+    assert sent.like.id == run.id
+    assert sent.uplink == 0.25 * 1600 / 8 * 2 * 11
+    assert sent.downlink == 1600 / 8 * 2 * 11
+    assert estimate_bytes(config.replace(codec="gap"), list_runs(tmp_path)) is None
+    assert estimate_bytes(config.replace(lr=0.2), list_runs(tmp_path)) is None
+
+
+def test_an_estimate_of_a_recorded_run_comes_near_to_it() -> None:
+    """From its own folder: what is left out must not matter."""
+    run = load_run(recorded_dir() / "fashion")
+    sent = estimate_bytes(run.config, [run])
+    assert sent is not None
+    assert sent.uplink == pytest.approx(run.summary()["uplink_bytes"], rel=0.01)
+    time = estimate_time(run.config, [run], here=recorded_dir())
+    assert time is not None
+    assert time.seconds == pytest.approx(sum(sum(record["seconds"].values()) for record in run.records), rel=0.1)
+
+
+# The report
+
+
+def test_report_needs_no_network_and_escapes_names(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    run = make(tmp_path, name, [0.1, 0.25])
+    page = report.comparison_report([run, load_run(recorded_dir() / "fashion")])
+    assert name not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert page.count("plotly.js v") == 1  # the library once
+    outside = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?(?!data:)([^\"' >]+)", page)
+    assert not outside
+    assert "deltamask run --rounds 1" in page
+
+
+def test_report_says_what_the_folders_say() -> None:
+    runs = [load_run(recorded_dir() / name) for name in ("fashion", "fashion-fedpm")]
+    rows = report.comparison_rows(runs)
+    assert [row["run"] for row in rows] == ["fashion", "fashion-fedpm"]
+    assert [row["method"] for row in rows] == ["deltamask", "fedpm"]
+    assert "seed" not in rows[0]
+    for row, run in zip(rows, runs, strict=True):
+        assert row["accuracy, last ten"] == run.summary()["accuracy"]
+        assert row["bytes up in all"] == sum(record["uplink_bytes"] for record in run.records)
+    assert json.dumps(rows)
+    assert all(np.isfinite(row["bpp up in all"]) for row in rows)

@@ -1,0 +1,1 @@
+"""What tests share: tiny backbones, real formats in small, hostile payloads, a browser, failures on purpose."""

@@ -1,0 +1,77 @@
+"""The Flower app of the tests: ours, with the tiny backbone, on nodes that fail when their folder's chaos.json says so.
+
+chaos.json: {"<round>": "die" | "sleep" | "garble" | "repeat"}; each fault happens once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from deltamask_flower import client_app as ours
+from deltamask_flower import server_app, wire
+from deltamask_flower.loopback import APP
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+import tests.support.tiny  # noqa: F401 - registers the backbone
+from deltamask.runs.reader import read_records
+
+client, server = ClientApp(), server_app.app
+client.query("hello")(ours.hello)
+
+
+@client.train()
+def train(message: Message, context: Context) -> Message:
+    """A round, with the fault that is planned for it."""
+    folder = Path(str(context.node_config.get("folder", "/nowhere")))
+    round = int(message.content.config_records[wire.SETTINGS]["round"])  # type: ignore[arg-type]
+    fault = _take(folder / "chaos.json", round)
+    if fault == "die":
+        os.killpg(0, signal.SIGKILL)  # the SuperNode, its helpers and ourselves, as a power cut does
+    if fault == "sleep":
+        out = Path(str(context.run_config["out"]))
+        while not any(record["round"] == round for record in read_records(out)):  # until the server has gone on
+            time.sleep(0.2)
+    reply = ours.train(message, context)
+    if wire.PAYLOAD not in reply.content:
+        return reply
+    (payload,) = wire.unpack(reply.content)
+    kept = folder / "last-payload"
+    if fault == "garble":
+        middle = len(payload) // 2
+        reply.content[wire.PAYLOAD] = wire.pack([payload[:middle] + bytes(64) + payload[middle + 64 :]])
+    if fault == "repeat":
+        reply.content[wire.PAYLOAD] = wire.pack([kept.read_bytes()])
+    if folder.is_dir():
+        kept.write_bytes(payload)
+    return reply
+
+
+def _take(plan: Path, round: int) -> str | None:
+    if not plan.exists():
+        return None
+    faults: dict[str, str] = json.loads(plan.read_text())
+    fault = faults.pop(str(round), None)
+    plan.write_text(json.dumps(faults))
+    return fault
+
+
+def write_app(folder: Path) -> Path:
+    """A copy of the app whose components are those of this file."""
+    shutil.copytree(APP, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    components = (
+        "from tests import chaos\n\nserver = chaos.server\nclient = chaos.client\n"  # Flower looks for assignments
+    )
+    (folder / "deltamask_flower" / "components.py").write_text(components)
+    project = folder / "pyproject.toml"
+    text = project.read_text()
+    for name, ours_is in (("server", "server_app:app"), ("client", "client_app:app")):
+        assert ours_is in text
+        text = text.replace(ours_is, f"components:{name}")
+    project.write_text(text)
+    return folder

@@ -1,0 +1,207 @@
+"""Contexts, golden payloads and mutations that the wire's tests and `benchmarks/soak.py` share.
+
+python -m tests.support.wire_cases    # writes golden payloads that are missing, and never touches one that exists
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from deltamask import downlink
+from deltamask.codecs import CodecContext, codecs, conformance
+from deltamask.codecs.base import HEADER, HEADER_BYTES, seal, unseal
+from deltamask.codecs.conformance import CLIENT, ROUND, SEED
+from deltamask.codecs.updates import UpdateContext, updates
+from deltamask.codecs.wire import dense, png
+from deltamask.config import RunConfig
+from deltamask.downlink import Change, Memory, counts
+from deltamask.masking.masks import THETA_MAX, THETA_MIN, Positions, flips
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+D = 512
+LAYERS = (0, 200, 512)
+
+Decode = Callable[[bytes], object]
+
+
+def context(d: int = D) -> CodecContext:
+    """A context that any language can rebuild; at the golden payloads' d with their layers."""
+    return conformance.context(d, LAYERS if d == D else None)
+
+
+def golden_positions() -> Positions:
+    """Every seventeenth position or so, uneven on purpose."""
+    return np.array([i for i in range(D) if (i * i + 3 * i) % 17 == 4 and i % 3], np.int64)
+
+
+MANY = 60_000  # positions of the second golden payload of `gap`: several chunks, so that its model has learnt
+
+
+def many_flips() -> tuple[Positions, CodecContext]:
+    """Flips of a θ_k that is θ_g moved by up to 1,500/65,536, by a formula."""
+    of = context(MANY)
+    move = (np.arange(MANY) * 40503 % 3001) - 1500
+    client = np.clip(of.theta.astype(np.int64) + move, THETA_MIN, THETA_MAX).astype(np.uint16)
+    return flips(client, of.theta, of.noise.words(0, MANY)), of
+
+
+DOWN = RunConfig(seed=SEED, clients=5)
+
+
+def golden_memory() -> Memory:
+    return downlink.Memory(context().theta, np.zeros(D, np.int32), 0, golden_head())
+
+
+def golden_change() -> Change:
+    """Three masks of five: mostly as expected, here and there one or two bits off."""
+    i = np.arange(D)
+    values = ((i * 7 % 31 == 3) * 1 - (i * 5 % 29 == 4) * 2).astype(np.int32)
+    return downlink.Change(values, np.array([0, 2, 3], np.uint32))
+
+
+def golden_head() -> np.ndarray:
+    return (np.arange(40, dtype=np.float32) - 20) / 8
+
+
+UPDATE_LENGTH = 600  # two buckets of QSGD, two blocks of a rotation
+
+
+def golden_update() -> np.ndarray:
+    """Values of both signs over three orders of magnitude, by a formula."""
+    i = np.arange(UPDATE_LENGTH)
+    return ((i * 40503 % 2001 - 1000) / 2.0 ** (10 + i % 10)).astype(np.float32)
+
+
+def digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
+    """name → (suffix, encode the golden content, decode any payload) of every message there is."""
+    of = context()
+    table: dict[str, tuple[str, Callable[[], bytes], Decode]] = {
+        "dense32": (
+            ".png",
+            lambda: dense.encode_dense32(golden_head(), ROUND, CLIENT),
+            lambda payload: dense.decode_dense32(payload, 40, ROUND, CLIENT),
+        ),
+        "counts": (
+            ".bin",
+            lambda: downlink.encode_change(DOWN, golden_memory(), ROUND, golden_change()),
+            lambda payload: downlink.decode_change(DOWN, golden_memory(), ROUND, payload).values,
+        ),
+        "theta": (
+            ".bin",
+            lambda: seal("theta", ROUND, dense.SERVER, D, counts.encode_tabled(of.theta >> 12)),
+            lambda payload: counts.decode_tabled(unseal(payload, "theta", ROUND, dense.SERVER, D), D),
+        ),
+    }
+    for name in codecs:
+        codec = codecs[name]
+        table[name] = (
+            codec.suffix,
+            lambda codec=codec: codec.encode(golden_positions(), of),  # type: ignore[misc]
+            lambda payload, codec=codec: codec.decode(payload, of),  # type: ignore[misc]
+        )
+    at = UpdateContext(SEED, ROUND, CLIENT)
+    for name in updates:
+        update = updates[name]
+        table[name] = (
+            update.suffix,
+            lambda update=update: update.encode(golden_update(), at),  # type: ignore[misc]
+            lambda payload, update=update: update.decode(payload, UPDATE_LENGTH, at),  # type: ignore[misc]
+        )
+    return table
+
+
+def golden_payloads() -> dict[str, bytes]:
+    return {name: (GOLDEN / f"{name}{suffix}").read_bytes() for name, (suffix, _, _) in decoders().items()}
+
+
+def write_missing() -> None:
+    """Golden payloads for whatever has none yet, and what they decode to."""
+    GOLDEN.mkdir(exist_ok=True)
+    index_path = GOLDEN / "index.json"
+    index = json.loads(index_path.read_text()) if index_path.exists() else {}
+    about = {"seed": SEED, "round": ROUND, "client": CLIENT, "d": D, "layers": list(LAYERS)}
+    about |= {
+        "theta": "max(162, min(65374, (i · 2654435761 mod 2^32) >> 16))",
+        "positions": golden_positions().tolist(),
+    }
+    index.setdefault("context", about)
+    for name, (suffix, encode, decode) in decoders().items():
+        path = GOLDEN / f"{name}{suffix}"
+        if not path.exists():
+            path.write_bytes(encode())
+            index[name] = {"sha256_of_decoded": digest(np.asarray(decode(path.read_bytes())))}
+    path = GOLDEN / "gap-60000.bin"
+    if not path.exists():
+        path.write_bytes(codecs["gap"].encode(*many_flips()))
+    index_path.write_text(json.dumps(index, indent=1) + "\n")
+
+
+# Mutations. A picture is taken apart to its pixels, so that changes reach the fields behind two checksums.
+
+
+def is_picture(payload: bytes) -> bool:
+    return payload.startswith(png.SIGNATURE)
+
+
+def message_of(payload: bytes) -> bytes:
+    """Header and body, with the picture's padding if it is one."""
+    return png.read(payload, 1 << 30)[0] if is_picture(payload) else payload
+
+
+def wrap(message: bytes, like: bytes, *, fix: bool = True, length: int | None = None) -> bytes:
+    """`message` as a payload of the same container as `like`; `fix` makes its checksum right for `length` bytes."""
+    if fix and len(message) >= HEADER_BYTES:
+        body = message[HEADER_BYTES:length]
+        head = message[: HEADER_BYTES - 4]
+        message = head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + message[HEADER_BYTES:]
+    return png.write(message) if is_picture(like) else message
+
+
+def true_length(payload: bytes, name: str) -> int:
+    """Bytes of the message inside a golden picture, without padding: the length whose checksum matches."""
+    message = message_of(payload)
+    crc = HEADER.unpack_from(message)[-1]
+    head = message[: HEADER_BYTES - 4]
+    for length in range(len(message), HEADER_BYTES - 1, -1):
+        if zlib.crc32(message[HEADER_BYTES:length], zlib.crc32(head)) == crc:
+            return length
+    raise ValueError(f"golden payload of {name} has no valid length")
+
+
+def every_byte_change(payload: bytes) -> Iterator[bytes]:
+    """All 255 other values of every byte."""
+    for at in range(len(payload)):
+        for value in range(256):
+            if value != payload[at]:
+                yield payload[:at] + bytes([value]) + payload[at + 1 :]
+
+
+def every_field_change(payload: bytes, name: str) -> Iterator[bytes]:
+    """Each single bit of the message, and each byte set to 0 and 255, with all checksums made right again."""
+    length = true_length(payload, name)
+    message = message_of(payload)[:length]
+    for at in range(length):
+        for value in {message[at] ^ (1 << bit) for bit in range(8)} | {0, 255}:
+            yield wrap(message[:at] + bytes([value]) + message[at + 1 :], payload)
+
+
+def every_truncation(payload: bytes, name: str) -> Iterator[bytes]:
+    """The payload cut anywhere, and its message cut anywhere with the checksums made right again."""
+    yield from (payload[:length] for length in range(len(payload)))
+    message = message_of(payload)[: true_length(payload, name)]
+    yield from (wrap(message[:length], payload) for length in range(len(message)))
+
+
+if __name__ == "__main__":
+    write_missing()
