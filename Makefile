@@ -43,6 +43,7 @@ lint: .venv/installed  ## Linters and type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/installed  ## Put the code into shape
 	$(BIN)/ruff check --fix .

@@ -26,7 +26,8 @@ from typing import Any
 import psutil
 from playwright.sync_api import Page, sync_playwright
 
-from deltamask.runs.reader import RunFolder, list_runs, load_run, recorded_dir, write_json
+from deltamask.base.paths import recorded_dir
+from deltamask.runs.reader import RunFolder, list_runs, load_run, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, ROUNDS, TRIES = 200, 100, 9

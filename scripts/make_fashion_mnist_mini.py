@@ -11,7 +11,8 @@ import hashlib
 
 import numpy as np
 
-from deltamask.datasets import data_dir, load, write_idx
+from deltamask.base.paths import data_dir
+from deltamask.datasets import load, write_idx
 
 PER_CLASS = {"train": 1000, "t10k": 200}
 

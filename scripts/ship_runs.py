@@ -10,7 +10,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from deltamask.runs.reader import load_run, recorded_dir, runs_dir
+from deltamask.base.paths import recorded_dir, runs_dir
+from deltamask.runs.reader import load_run
 from deltamask.studies.experiments import read_experiment
 
 FILES = ("config.json", "task.json", "rounds.jsonl", "status.json")

@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 
 from deltamask import datasets
+from deltamask.base.paths import download_dir
 from deltamask.datasets import DatasetError
 from deltamask.datasets.download import download
 
@@ -65,7 +66,7 @@ def _work(fetch: Fetch) -> None:
     what = datasets.get(fetch.name).download
     assert what is not None
     try:
-        download(fetch.name, what, datasets.download_dir(), fetch.progress)
+        download(fetch.name, what, download_dir(), fetch.progress)
     except Cancelled:
         fetch.fault = f"Cancelled after {fetch.done:,} of {fetch.total:,} bytes; Download goes on from there."
     except (DatasetError, OSError) as error:

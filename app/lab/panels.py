@@ -8,9 +8,11 @@ import streamlit as st
 from ui import exports, links, processes, rounds, scrubber, style, waiting
 from ui.figures import chart
 
+from deltamask.base.units import byte_size
 from deltamask.plots import run_charts
 from deltamask.runs.reader import ACTIVE, Run
 from deltamask.studies.comparison import Group
+from deltamask.studies.labels import label
 
 WAYS = {"up": "Uplink", "down": "Downlink", "total": "Both"}
 PERS = {"so far": "In all", "a round": "A round"}
@@ -163,8 +165,8 @@ def _draw_figures(run: Run) -> None:
         help="All a client has sent so far, the head of round 0 included. Full fine-tuning sends 32 bpp a round.",
     )  # fmt: skip
     cells.metric(
-        "Sent in all", style.size(summary["uplink_bytes"]), width=style.METRIC_WIDTH,
-        delta=f"down {style.size(summary['downlink_bytes'])}", delta_color="off", delta_arrow="off",
+        "Sent in all", byte_size(summary["uplink_bytes"]), width=style.METRIC_WIDTH,
+        delta=f"down {byte_size(summary['downlink_bytes'])}", delta_color="off", delta_arrow="off",
         help="Sum of all clients' uplink payloads so far, and below of the server's messages to them.",
     )  # fmt: skip
 
@@ -211,6 +213,4 @@ def draw_curves(groups: list[Group], round: int, *, numbered: bool = False) -> t
 
 def run_table(runs: list[Run]) -> pd.DataFrame:
     """Headline figures of runs, with names and states."""
-    return pd.DataFrame(
-        [{"run": run.id, "method": run_charts.label(run), "state": run.state, **run.summary()} for run in runs]
-    )
+    return pd.DataFrame([{"run": run.id, "method": label(run), "state": run.state, **run.summary()} for run in runs])

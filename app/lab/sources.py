@@ -8,9 +8,10 @@ from ui.style import markdown
 
 from deltamask import backbones, datasets
 from deltamask.backbones import BackboneSpec
+from deltamask.base.paths import download_dir
+from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetSpec
-from deltamask.task.feature_cache import human
 
 TO_FETCH, MISSING = ":material/cloud_download:", ":material/cloud_off:"
 
@@ -65,11 +66,11 @@ def draw_backbone() -> None:
     elif weights != "pretrained":
         st.caption(f"Weights from {markdown(weights)}.")
     elif spec and spec.where():
-        st.caption(f"{human(spec.size_bytes)}, {spec.license}.")
+        st.caption(f"{byte_size(spec.size_bytes)}, {spec.license}.")
     elif spec and not spec.host:
         st.caption(f"{MISSING} Not on this machine: {spec.how_to_get}.")
     else:
-        what = f"{human(spec.size_bytes)}. Licence: {spec.license}" if spec else "size and licence stand there"
+        what = f"{byte_size(spec.size_bytes)}. Licence: {spec.license}" if spec else "size and licence stand there"
         st.caption(f"{TO_FETCH} Not on this machine; {spec.host if spec else backbones.HUB} has it: {what}.")
         st.checkbox(
             "Fetch it when the run starts", key=f"fetch_{name}",
@@ -91,7 +92,7 @@ def draw_dataset() -> None:
         return
     fault = spec.fault()
     if fault is None:
-        st.caption(f"{human(spec.size_bytes)}, {spec.license}." if spec.size_bytes else f"Licence: {spec.license}.")
+        st.caption(f"{byte_size(spec.size_bytes)}, {spec.license}." if spec.size_bytes else f"Licence: {spec.license}.")
         return
     _draw_missing(name, spec, fault)
     if fetch is not None and fetch.fault:
@@ -102,12 +103,12 @@ def _draw_missing(name: str, spec: DatasetSpec, fault: str) -> None:
     if spec.download is None:
         st.caption(f"{MISSING} {markdown(fault)}")
         return
-    size, hosts = human(spec.download.size), markdown(spec.download.hosts)
+    size, hosts = byte_size(spec.download.size), markdown(spec.download.hosts)
     st.caption(f"{TO_FETCH} Not on this machine; {hosts} has it: {size}. Licence: {spec.license}.")
     st.button(
         "Download", icon=":material/download:", key="download_dataset", width="stretch",
         on_click=fetching.start, args=(name,),
-        help=f"Into {datasets.download_dir()}. It goes on when you close this tab, and from where it broke off.",
+        help=f"Into {download_dir()}. It goes on when you close this tab, and from where it broke off.",
     )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def _draw_progress(name: str) -> None:
     if fetch is None or not fetch.running:
         st.rerun()
     share = min(1.0, fetch.done / max(1, fetch.total))
-    st.progress(share, text=f"{fetch.what}: {human(fetch.done)} of {human(fetch.total)}")
+    st.progress(share, text=f"{fetch.what}: {byte_size(fetch.done)} of {byte_size(fetch.total)}")
     st.button(
         "Cancel", icon=":material/close:", key="cancel_download", width="stretch",
         disabled=fetch.cancelled, on_click=fetching.cancel, args=(name,),

@@ -8,12 +8,14 @@ from lab import controls, panels, sources
 from ui import exports, links, processes, scrubber, style, waiting
 
 from deltamask import datasets
+from deltamask.base.paths import runs_dir
+from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError
 from deltamask.datasets.partition import dirichlet_split, label_counts
-from deltamask.plots import run_charts
-from deltamask.runs.reader import ACTIVE, Run, list_runs, runs_dir
+from deltamask.runs.reader import ACTIVE, Run, list_runs
 from deltamask.studies.estimate import estimate_bytes, estimate_time
+from deltamask.studies.labels import config_label, label
 
 SPLIT_FIELDS = ("dataset", "train_samples", "clients", "dirichlet_alpha", "min_client_samples", "seed")
 RECORDED_FIRST = (
@@ -93,7 +95,7 @@ def draw_estimate(config: RunConfig) -> None:
     time = "time: no measurement yet" if seconds is None else f"≈ {style.duration(seconds.seconds)}"
     size = "bytes: no measurement yet"
     if sent is not None:
-        size = f"≈ {style.size(sent.uplink)} up, {style.size(sent.downlink)} down"
+        size = f"≈ {byte_size(sent.uplink)} up, {byte_size(sent.downlink)} down"
     sources = []
     if seconds is not None:
         where = "this machine" if seconds.here else "the machine that recorded it"
@@ -134,8 +136,8 @@ def choose_runs(runs: dict[str, Run], queue: list[waiting.Waiting]) -> tuple[str
 
     def title(name: str) -> str:
         if name in queued:
-            return f"{run_charts.config_label(queued[name].config)} · {name} (waiting)"
-        return f"{run_charts.label(runs[name])} · {name}" if name in runs else f"{name} (starting)"
+            return f"{config_label(queued[name].config)} · {name} (waiting)"
+        return f"{label(runs[name])} · {name}" if name in runs else f"{name} (starting)"
 
     left, right = st.columns([2, 3])
     chosen = left.selectbox("Run in focus", names, key="focus", format_func=title)

@@ -13,10 +13,11 @@ import streamlit as st
 from ui.figures import csv, download
 from ui.style import markdown
 
+from deltamask.base.paths import runs_dir
 from deltamask.plots import report
 from deltamask.runs import export
 from deltamask.runs.import_zip import UnpackError, unpack_run
-from deltamask.runs.reader import Run, runs_dir
+from deltamask.runs.reader import Run
 
 
 def draw_run_exports(run: Run) -> None:

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deltamask.base.paths import runs_dir
 from deltamask.config import RunConfig
 from deltamask.runs import export
-from deltamask.runs.reader import Run, RunFolder, StoreError, is_alive, load_run, read_json, runs_dir
+from deltamask.runs.reader import Run, RunFolder, StoreError, is_alive, load_run, read_json
 
 LOG = "run.log"
 _children: list[subprocess.Popen[bytes]] = []  # started by this server, so that finished ones can be reaped

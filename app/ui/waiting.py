@@ -16,8 +16,9 @@ from typing import Any
 import filelock
 from ui import processes
 
+from deltamask.base.paths import runs_dir
 from deltamask.config import RunConfig
-from deltamask.runs.reader import ACTIVE, Run, is_alive, new_folder, read_json, runs_dir, write_json
+from deltamask.runs.reader import ACTIVE, Run, is_alive, new_folder, read_json, write_json
 
 QUEUED = "queued.json"
 PATIENCE = 1.0  # seconds between two looks whether the place is free

@@ -1,21 +1,7 @@
 """Backbones by name, cut at a block boundary into a frozen trunk and a masked tail. Listing them needs no torch."""
 
-from deltamask.backbones.catalogue import (
-    HUB,
-    HUB_FILE,
-    TIMM,
-    BackboneError,
-    BackboneSpec,
-    backbones,
-    build,
-    get,
-    hub_address,
-    hub_file,
-    names,
-    packaged,
-)
+from deltamask.backbones.catalogue import TIMM, build, get, names
+from deltamask.backbones.hub import HUB
+from deltamask.backbones.spec import BackboneError, BackboneSpec, backbones
 
-__all__ = [
-    "HUB", "HUB_FILE", "TIMM", "BackboneError", "BackboneSpec", "backbones", "build", "get", "hub_address", "hub_file",
-    "names", "packaged",
-]  # fmt: skip
+__all__ = ["HUB", "TIMM", "BackboneError", "BackboneSpec", "backbones", "build", "get", "names"]

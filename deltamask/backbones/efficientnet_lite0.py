@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deltamask.backbones import BackboneError, timm_families
+from deltamask.backbones import timm_families
 from deltamask.backbones import weights as sources
+from deltamask.backbones.spec import BackboneError
 from deltamask.backbones.split import Backbone
 
 TIMM_NAME = "tf_efficientnet_lite0.in1k"

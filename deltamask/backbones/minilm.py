@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from deltamask.backbones import BackboneError
 from deltamask.backbones import weights as sources
+from deltamask.backbones.spec import BackboneError
 from deltamask.backbones.split import Backbone, cut, freeze
 
 NAME = "minilm-l6"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from deltamask.backbones import BackboneError
+from deltamask.backbones.spec import BackboneError
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from deltamask.backbones import BackboneError
 from deltamask.backbones import weights as sources
 from deltamask.backbones.batch_norm import fold_batch_norms
+from deltamask.backbones.spec import BackboneError
 from deltamask.backbones.split import Backbone, cut, freeze
 
 

@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from deltamask.backbones import HUB_FILE, BackboneError, hub_address
+from deltamask.backbones.hub import HUB_FILE, hub_address
+from deltamask.backbones.spec import BackboneError
 
 Tensors = Mapping[str, Tensor]
 

@@ -17,13 +17,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deltamask import backbones, datasets
+from deltamask.base.paths import download_dir
+from deltamask.base.units import byte_size
 from deltamask.cli.study import results, sweep
 from deltamask.config import RunConfig, explain_errors, field_bounds, field_range
 from deltamask.config.presets import PRESETS, preset
 from deltamask.runs import export as exporting
 from deltamask.runs.reader import Run, RunFolder, StoreError, list_runs, load_run, new_folder
 from deltamask.task import feature_cache as caching
-from deltamask.task.feature_cache import human
 
 RunName = Annotated[str, tyro.conf.Positional]
 Out = Annotated[Path | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
@@ -164,9 +165,9 @@ def download(
         return 0
     if spec.download is None:
         return _complain(1, f"{name} cannot be downloaded: {spec.how_to_get}")
-    root = datasets.download_dir()
+    root = download_dir()
     _people.print(
-        f"{name}: {human(spec.download.size)} from {spec.download.hosts} into {root}\nlicence: {spec.license}",
+        f"{name}: {byte_size(spec.download.size)} from {spec.download.hosts} into {root}\nlicence: {spec.license}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     if not yes:
@@ -200,10 +201,10 @@ def cache(
     for entry in chosen:
         told = (entry["name"], str(entry["masked_blocks"] or ""), entry["precision"] or "")
         samples = (f"{entry['samples'][split]:,}" for split in ("train", "test"))
-        table.add_row(*told, *samples, human(entry["bytes"]), f"{entry['days_unused']:.1f} days")
+        table.add_row(*told, *samples, byte_size(entry["bytes"]), f"{entry['days_unused']:.1f} days")
     Console().print(table)
-    removed = "removed" if what == "clear" else f"of {human(caching.cache_limit())} (DELTAMASK_CACHE_LIMIT)"
-    Console().print(f"{caching.features_dir()}: {human(total)} {removed}", soft_wrap=True)
+    removed = "removed" if what == "clear" else f"of {byte_size(caching.cache_limit())} (DELTAMASK_CACHE_LIMIT)"
+    Console().print(f"{caching.features_dir()}: {byte_size(total)} {removed}", soft_wrap=True)
     return 0
 
 

@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from deltamask.backbones import BackboneSpec, backbones
+from deltamask.base.paths import cache_dir
+from deltamask.base.units import byte_size
 from deltamask.datasets import DatasetSpec, datasets, roots
 from deltamask.runs.reader import provenance
-from deltamask.task.feature_cache import cache_dir, cache_limit, human
+from deltamask.task.feature_cache import cache_limit
 
 PACKAGES = (
     "torch",
@@ -87,8 +89,8 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     cache = report["cache"]
     writable = "" if cache["writable"] else ", NOT WRITABLE: set DELTAMASK_CACHE to a folder that is"
     console.print(
-        f"feature cache {cache['path']}: {human(cache['bytes'])} in {cache['files']} files, at most "
-        f"{human(cache_limit())} (DELTAMASK_CACHE_LIMIT){writable}",
+        f"feature cache {cache['path']}: {byte_size(cache['bytes'])} in {cache['files']} files, at most "
+        f"{byte_size(cache_limit())} (DELTAMASK_CACHE_LIMIT){writable}",
         soft_wrap=True,
     )
     console.print(
@@ -102,5 +104,5 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         for entry in report[kind]:
             here, style = ("here", "green") if entry["available"] else ("not here", "yellow")
             console.print(Text.assemble((f"{entry['name']:{width}}  ", "bold"), (here, style)))
-            about = f"    {human(entry['bytes'])}; {entry['licence']}\n    {entry['reason']}"
+            about = f"    {byte_size(entry['bytes'])}; {entry['licence']}\n    {entry['reason']}"
             console.print(Text(about), soft_wrap=True)  # unbroken, so that paths and addresses can be copied

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from deltamask.base.files import write_atomic
+from deltamask.base.paths import results_dir, sweeps_dir
 from deltamask.runs import export
 from deltamask.runs.reader import load_run
 from deltamask.studies import sweep as sweeping
@@ -47,7 +48,7 @@ def sweep(
     if jobs < 1 or threads < 1:
         raise ValueError(f"jobs = {jobs}, threads = {threads} is out of range: both are at least 1")
     trials = [trial for file in files for trial in read_experiment(file).trials]
-    root = out or sweeping.sweeps_dir()
+    root = out or sweeps_dir()
     standings = sweeping.standings(trials, root)
     if dry_run:
         return _list_trials(trials, standings, root, json)
@@ -86,8 +87,8 @@ def results(
     files = sorted(experiments.glob("*.toml"))
     if not files:
         raise ValueError(f"no experiment files in {experiments}: run this in the repository, or name --experiments")
-    data = data or tables.results_dir()
-    gathered = tables.gather([read_experiment(file) for file in files], runs or sweeping.sweeps_dir(), data)
+    data = data or results_dir()
+    gathered = tables.gather([read_experiment(file) for file in files], runs or sweeps_dir(), data)
     made = document.render(doc.read_text(encoding="utf-8"), gathered)
     written = tables.write(gathered, data)
     with write_atomic(doc.absolute()) as file:

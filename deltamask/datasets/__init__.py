@@ -14,9 +14,7 @@ from deltamask.datasets.base import (
     ImageDataset,
     Images,
     Labels,
-    data_dir,
     datasets,
-    download_dir,
     roots,
 )
 from deltamask.datasets.idx import DEBIAN_FASHION, read_idx, write_idx
@@ -24,7 +22,7 @@ from deltamask.datasets.image_files import FOLDER, BrokenImage, ImageFiles, fold
 
 __all__ = [
     "DEBIAN_FASHION", "FOLDER", "BrokenImage", "Classes", "DatasetError", "DatasetSpec", "ImageDataset", "ImageFiles",
-    "Images", "Labels", "data_dir", "datasets", "download_dir", "get", "labels", "load", "names", "read_idx", "roots",
+    "Images", "Labels", "datasets", "get", "labels", "load", "names", "read_idx", "roots",
     "write_idx",
 ]  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.paths import data_dir, download_dir
 from deltamask.base.registry import Registry
-from deltamask.task.feature_cache import cache_dir
 
 if TYPE_CHECKING:
     from deltamask.datasets.download import Download
@@ -87,16 +86,6 @@ class DatasetSpec:
 
 
 datasets: Registry[DatasetSpec] = Registry("dataset")
-
-
-def data_dir() -> Path:
-    """The repository's `data/`, or $DELTAMASK_DATA."""
-    return Path(os.environ.get("DELTAMASK_DATA") or Path(__file__).resolve().parent.parent.parent / "data")
-
-
-def download_dir() -> Path:
-    """Where downloads go: $DELTAMASK_DATA, else `data/` in the cache folder."""
-    return data_dir() if os.environ.get("DELTAMASK_DATA") else cache_dir() / "data"
 
 
 def roots() -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deltamask.backbones import packaged
+from deltamask.base.paths import packaged
 from deltamask.datasets.base import DatasetError, DatasetSpec, ImageDataset, datasets
 
 CLASSES = ("business", "entertainment", "politics", "sports", "tech")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.paths import data_dir
 from deltamask.datasets.base import (
     Classes,
     DatasetError,
@@ -19,7 +20,6 @@ from deltamask.datasets.base import (
     Labels,
     Layout,
     check_labels,
-    data_dir,
     existing,
     register_rooted,
     roots,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from html import escape
 
 from deltamask.config import RunConfig
-from deltamask.runs.reader import Run
 
 METHOD_COLORS = {
     "deltamask": "#2f7fd1",
@@ -38,19 +37,6 @@ METHOD_MARKERS = {
     "signsgd": "pentagon",
     "linear-probe": "hourglass",
 }
-METHOD_LABELS = {
-    "deltamask": "DeltaMask",
-    "fedpm": "FedPM",
-    "deepreduce": "DeepReduce",
-    "fedmask": "FedMask",
-    "finetune": "Fine-tuning",
-    "lora": "LoRA",
-    "eden": "EDEN",
-    "drive": "DRIVE",
-    "qsgd": "QSGD",
-    "signsgd": "signSGD",
-    "linear-probe": "Linear probe",
-}
 OTHER = "#7d8590"  # a method that nobody has given a colour
 # What a round is made of, and what its bits are measured against.
 FLIPS, KEPT, FALSE_FLIPS = "#2f7fd1", "#1f9e77", "#d9641e"
@@ -61,35 +47,11 @@ STAGES = {
 }  # fmt: skip
 
 VARIANTS = {
-    ("shared", "beta"): ("dot", "-open", "paper: shared u, Beta"),
-    ("per_client", "beta"): ("solid", "", "per-client u, Beta"),
-    ("per_client", "unbiased"): ("dash", "-dot", "per-client u, unbiased"),
-    ("shared", "unbiased"): ("dashdot", "-open", "shared u, unbiased"),
+    ("shared", "beta"): ("dot", "-open"),
+    ("per_client", "beta"): ("solid", ""),
+    ("per_client", "unbiased"): ("dash", "-dot"),
+    ("shared", "unbiased"): ("dashdot", "-open"),
 }
-
-
-def label(run: Run) -> str:
-    """A run's name in legends: method and variant, without the folder's hash."""
-    return config_label(run.config)
-
-
-def config_label(config: RunConfig) -> str:
-    """Method, variant and whatever else of the coding differs from the default."""
-    name = METHOD_LABELS.get(config.method, config.method)
-    parts = []
-    if config.method == "deltamask":
-        parts.append(VARIANTS[config.noise, config.aggregation][2])
-        if config.codec != RunConfig.model_fields["codec"].default:
-            parts.append(config.codec)
-        if config.kappa < 1 or config.kappa_schedule != "constant":
-            parts.append(f"κ {config.kappa:g}{' cosine' if config.kappa_schedule == 'cosine' else ''}")
-        if config.adam_eps > RunConfig.model_fields["adam_eps"].default:
-            parts.append(f"ε {config.adam_eps:g}")
-    if config.method in ("finetune", "lora"):
-        parts.append(config.update_codec)
-    if config.weights == "random":
-        parts.append("random weights")
-    return f"{name} ({', '.join(parts)})" if parts else name
 
 
 def color(config: RunConfig) -> str:
@@ -100,7 +62,7 @@ def style(config: RunConfig) -> tuple[str, str, str]:
     """(colour, dash, marker) of a run's curve: a variant has its own dash, and its marker is hollow or dotted."""
     dash, marker = "solid", METHOD_MARKERS.get(config.method, "circle")
     if config.method == "deltamask":
-        dash, kind, _ = VARIANTS[config.noise, config.aggregation]
+        dash, kind = VARIANTS[config.noise, config.aggregation]
         marker += kind
         if config.codec != RunConfig.model_fields["codec"].default:
             dash, marker = "longdashdot", "circle-open-dot"

@@ -35,8 +35,8 @@ import safetensors.numpy
 from pydantic import ValidationError
 
 from deltamask.base.files import write_atomic
+from deltamask.base.paths import recorded_dir, runs_dir
 from deltamask.config import RunConfig, explain_errors
-from deltamask.datasets import data_dir
 from deltamask.runs import jsonl
 
 PAYLOAD_NAME = re.compile(r"r(\d{4,})-c(\d{2,})\.(png|bin)")
@@ -45,16 +45,6 @@ ACTIVE = ("starting", "running", "paused")
 
 class StoreError(RuntimeError):
     """A run folder cannot be made, read or continued; the message says what to do."""
-
-
-def runs_dir() -> Path:
-    """Where new runs go: $DELTAMASK_RUNS, else `runs/` in the current folder."""
-    return Path(os.environ.get("DELTAMASK_RUNS") or "runs")
-
-
-def recorded_dir() -> Path:
-    """The recorded runs that ship with the repository."""
-    return data_dir() / "runs"
 
 
 @functools.cache

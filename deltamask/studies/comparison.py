@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from deltamask.config import RunConfig
-from deltamask.plots.palette import config_label
 from deltamask.runs.reader import Run
+from deltamask.studies.labels import config_label
 
 NOT_A_SETTING = {"seed", "keep_payloads"}  # what may differ between runs of one group
 WAYS = {"up": "bpp_up", "down": "bpp_down", "total": "bpp_total"}

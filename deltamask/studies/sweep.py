@@ -21,7 +21,7 @@ from typing import Literal
 
 from deltamask.config import RunConfig
 from deltamask.runs import export
-from deltamask.runs.reader import ACTIVE, StoreError, load_run, read_records, runs_dir
+from deltamask.runs.reader import ACTIVE, StoreError, load_run, read_records
 from deltamask.studies.experiments import Trial
 
 Standing = Literal["new", "begun", "running", "finished"]
@@ -48,11 +48,6 @@ class Child:
     trial: Trial
     path: Path
     process: subprocess.Popen[bytes]
-
-
-def sweeps_dir() -> Path:
-    """Where sweeps put their runs: `sweeps/` among the runs."""
-    return runs_dir() / "sweeps"
 
 
 def finished_rounds(path: Path) -> int:

@@ -24,7 +24,6 @@ from scipy.special import stdtrit
 
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
-from deltamask.datasets import data_dir
 from deltamask.runs.reader import Run, StoreError, load_run
 from deltamask.studies.experiments import Experiment, Trial
 from deltamask.studies.sweep import Standing, standing
@@ -74,11 +73,6 @@ class Results:
         """An experiment's rows of the summary, in its own order."""
         rows: Any = self.summary[self.summary["experiment"] == experiment.name].to_dict("records")
         return list(rows)
-
-
-def results_dir() -> Path:
-    """Where the tables lie in the repository."""
-    return data_dir() / "results"
 
 
 def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Results:

@@ -25,6 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.files import write_atomic
+from deltamask.base.paths import cache_dir
+from deltamask.base.units import byte_size
 
 DEFAULT_LIMIT = "20 GB"
 UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -32,12 +34,6 @@ UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 class CacheError(RuntimeError):
     """The features do not fit into the cache, or not into half precision; the message says what to do."""
-
-
-def cache_dir() -> Path:
-    """$DELTAMASK_CACHE, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("DELTAMASK_CACHE") or Path(base) / "deltamask")
 
 
 def features_dir() -> Path:
@@ -52,14 +48,6 @@ def cache_limit() -> int:
     if match is None:
         raise ValueError(f"DELTAMASK_CACHE_LIMIT = {text!r} is no size; write it like 500 MB or 20 GB")
     return int(float(match[1]) * UNITS[match[2]])
-
-
-def human(size: float) -> str:
-    """Bytes in words: 41.5 MB."""
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size:.0f} bytes"
 
 
 @dataclass(frozen=True)
@@ -175,7 +163,8 @@ def check_room(need: int, hint: str) -> None:
     limit, used = cache_limit(), sum(entry["bytes"] for entry in entries())
     if used + need > limit:
         raise CacheError(
-            f"the features take {human(need)}, and {human(used)} of the cache's {human(limit)} are in use: {hint}, "
+            f"the features take {byte_size(need)}, and {byte_size(used)} of the cache's {byte_size(limit)} are in use: "
+            f"{hint}, "
             "clear what you no longer need (`deltamask cache list`, `deltamask cache clear`), or raise "
             "DELTAMASK_CACHE_LIMIT"
         )
@@ -183,7 +172,8 @@ def check_room(need: int, hint: str) -> None:
     free = shutil.disk_usage(parent).free
     if need > free:
         raise CacheError(
-            f"the features take {human(need)}, and {human(free)} are free on the disk of {folder}: {hint}, or set "
+            f"the features take {byte_size(need)}, and {byte_size(free)} are free on the disk of {folder}: {hint}, "
+            "or set "
             "DELTAMASK_CACHE to a folder on a larger disk"
         )
 

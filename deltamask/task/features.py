@@ -20,20 +20,19 @@ import torch
 from torch import Tensor
 
 from deltamask.backbones.split import Backbone
+from deltamask.base.units import byte_size
 from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, ImageFiles, Images
 from deltamask.task.feature_cache import (
     CacheError,
     FeatureFile,
     FeatureKey,
-    cache_dir,
     check_room,
-    human,
     images_of,
     read_row,
     write_meta,
 )
 
-__all__ = ["FeatureKey", "Features", "Progress", "cache_dir", "feature_key", "load_features", "padded", "preprocess"]
+__all__ = ["FeatureKey", "Features", "Progress", "feature_key", "load_features", "padded", "preprocess"]
 
 BATCH = 50
 DECODERS = min(8, os.cpu_count() or 1)  # threads, each of which holds an image
@@ -181,7 +180,7 @@ def _load_split(
 ) -> Features:
     if total == 0:
         return Features(torch.empty(0), np.zeros(0, np.int64), ())
-    what = f"trunk features, {file.data.stem}: {total:,} samples, {human(total * file.row_bytes)}"
+    what = f"trunk features, {file.data.stem}: {total:,} samples, {byte_size(total * file.row_bytes)}"
     chunks = file.chunks()
     progress(what, min(images_of(chunks), total), total)
     while (start := images_of(chunks)) < total:  # from the first again, if the cache was cleared meanwhile

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from deltamask import backbones, datasets
 from deltamask.backbones import BackboneError
 from deltamask.backbones.split import Tail
+from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets.partition import Shards, dirichlet_split, label_counts
 from deltamask.task import device as devices
-from deltamask.task.feature_cache import human
 from deltamask.task.features import Progress, feature_key, load_features, padded
 
 EVALUATION_BATCH = 500
@@ -125,7 +125,7 @@ def unshared_task(
     device = devices.pick(config.device)
     spec = backbones.get(config.backbone)
     if spec.host and spec.lacks(config.weights):
-        size = f", {human(spec.size_bytes)}" if spec.size_bytes else ""
+        size = f", {byte_size(spec.size_bytes)}" if spec.size_bytes else ""
         progress(f"fetching the weights of {config.backbone} from {spec.host}{size}", 0, 1)
     backbone = backbones.build(config.backbone, config.masked_blocks, config.weights, config.image_size)
     texts = isinstance(data.train_x, np.ndarray) and data.train_x.dtype.kind == "U"

@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.paths import data_dir
 from deltamask.codecs import CodecContext, bfuse, codecs
 from deltamask.codecs.bfuse import FuseCodec, FuseFilter
 from deltamask.config.presets import PRESETS
-from deltamask.datasets import data_dir
 from deltamask.masking import aggregation, masks
 from deltamask.masking.masks import ONE, Mask, Positions, Theta
 from deltamask.masking.noise import PublicNoise, Words

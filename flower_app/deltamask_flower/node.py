@@ -16,13 +16,13 @@ import torch
 from flwr.app import Context
 
 from deltamask.base.files import write_atomic
+from deltamask.base.paths import cache_dir
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
 from deltamask.downlink import Memory
 from deltamask.methods.base import Memory as AnyMemory
 from deltamask.methods.base import Method
 from deltamask.simulation.delivery import is_complete
-from deltamask.task.features import cache_dir
 from deltamask.task.task import Task, load_task
 from deltamask_flower.shard import Shard, node_task
 

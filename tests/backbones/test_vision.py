@@ -17,7 +17,7 @@ from deltamask import backbones
 from deltamask.backbones import BackboneError, names, timm_families
 from deltamask.backbones.split import Backbone, Tail
 from deltamask.config import RunConfig
-from deltamask.plots.run_charts import config_label
+from deltamask.studies.labels import config_label
 
 # (timm's name, image size, masked blocks, the maskable weights of as many blocks by hand)
 VIT_TINY = 12 * 192 * 192  # qkv, projection, and an MLP four times as wide

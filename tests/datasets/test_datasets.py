@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from deltamask import datasets
+from deltamask.base.paths import data_dir
 from deltamask.base.registry import Registry
-from deltamask.datasets import DEBIAN_FASHION, DatasetError, ImageDataset, data_dir, load, read_idx, write_idx
+from deltamask.datasets import DEBIAN_FASHION, DatasetError, ImageDataset, load, read_idx, write_idx
 
 MINI = data_dir() / "fashion-mnist-mini"
 

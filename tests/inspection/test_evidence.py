@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from deltamask import codecs
+from deltamask.base.paths import recorded_dir
 from deltamask.cli import main
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
 from deltamask.inspection import anatomy, codec_comparison, corruption, recorded_payload
 from deltamask.inspection.recorded_payload import Flips, RecordedContext
 from deltamask.inspection.replay import theta_before
-from deltamask.runs.reader import Payload, Run, RunFolder, StoreError, load_run, recorded_dir
+from deltamask.runs.reader import Payload, Run, RunFolder, StoreError, load_run
 from deltamask.runs.runner import execute
 from deltamask.simulation.loop import simulate
 from tests.support import tiny

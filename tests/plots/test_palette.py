@@ -13,6 +13,7 @@ import pytest
 
 from deltamask.config import MethodName, RunConfig
 from deltamask.plots import palette
+from deltamask.studies.labels import METHOD_LABELS, config_label
 
 THEME = tomllib.loads((Path(__file__).resolve().parents[2] / ".streamlit" / "config.toml").read_text())["theme"]
 PAGES = [THEME[scheme]["backgroundColor"] for scheme in ("light", "dark")]  # what charts are drawn on
@@ -60,7 +61,7 @@ def test_contrast_of_black_and_white() -> None:
 
 def test_every_method_has_a_look_of_its_own() -> None:
     methods = {*get_args(MethodName), *UPCOMING}
-    for table in (palette.METHOD_COLORS, palette.METHOD_MARKERS, palette.METHOD_LABELS):
+    for table in (palette.METHOD_COLORS, palette.METHOD_MARKERS, METHOD_LABELS):
         assert methods <= table.keys()
         assert len(set(table.values())) == len(table)
 
@@ -99,4 +100,4 @@ def test_variants_of_deltamask_look_different() -> None:
     looks = [palette.style(config) for config in configs]
     assert {color for color, *_ in looks} == {palette.METHOD_COLORS["deltamask"]}
     assert len({dash for _, dash, _ in looks}) == len(looks)
-    assert len({palette.config_label(config) for config in configs}) == len(configs)
+    assert len({config_label(config) for config in configs}) == len(configs)

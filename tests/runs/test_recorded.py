@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from deltamask import codecs
+from deltamask.base.paths import recorded_dir
 from deltamask.codecs import CodecContext
 from deltamask.config.presets import PRESETS
 from deltamask.inspection.replay import theta_before
 from deltamask.masking.masks import ONE
 from deltamask.methods import deltamask as method
 from deltamask.plots import run_charts
-from deltamask.runs.reader import list_runs, load_run, recorded_dir
+from deltamask.runs.reader import list_runs, load_run
+from deltamask.studies.labels import label
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = [name for name in PRESETS if name.startswith("fashion")]
@@ -94,4 +96,4 @@ def test_legend_names_are_unique() -> None:
     runs = list_runs(recorded_dir())
     names = run_charts.curve_names([*runs, runs[0]])
     assert len(set(names[:-1])) == len(runs)
-    assert names[0] == names[-1] == f"{run_charts.label(runs[0])} · {runs[0].id}"
+    assert names[0] == names[-1] == f"{label(runs[0])} · {runs[0].id}"

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from deltamask.base.paths import recorded_dir
 from deltamask.runs import export, import_zip
 from deltamask.runs.import_zip import UnpackError, unpack_run
-from deltamask.runs.reader import list_runs, load_run, recorded_dir
+from deltamask.runs.reader import list_runs, load_run
 
 Files = dict[str, bytes]
 

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deltamask.base.paths import results_dir, sweeps_dir
 from deltamask.cli import main
 from deltamask.runs.reader import RunFolder, StoreError
 from deltamask.runs.runner import execute
 from deltamask.studies import tables as tables
 from deltamask.studies.document import DocumentError, figures, render
 from deltamask.studies.experiments import Experiment, read_experiment
-from deltamask.studies.sweep import sweeps_dir
 from deltamask.studies.tables import Results, gather, half_width, option_effects, paired_difference
 from tests.support import tiny
 
@@ -328,7 +328,7 @@ def test_the_document_that_ships_is_what_the_shipped_tables_say() -> None:
     """Whoever changes an experiment, a table or a block by hand is found out: `deltamask results` makes it again."""
     document = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     experiments = [read_experiment(path) for path in sorted((ROOT / "experiments").glob("*.toml"))]
-    results = gather(experiments, ROOT / "no-run-folders", tables.results_dir())
+    results = gather(experiments, ROOT / "no-run-folders", results_dir())
     assert render(document, results) == document
     for kind, name in figures(document):
         if any(experiment.name == name and results.rows(experiment) for experiment in experiments):

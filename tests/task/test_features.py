@@ -18,16 +18,16 @@ from torch import Tensor, nn
 
 from deltamask import backbones, datasets
 from deltamask.backbones.split import Backbone, Tail
+from deltamask.base.paths import cache_dir
+from deltamask.base.units import byte_size
 from deltamask.cli import main
 from deltamask.datasets import ImageDataset
 from deltamask.task.feature_cache import (
     CacheError,
     FeatureFile,
-    cache_dir,
     cache_limit,
     clear,
     features_dir,
-    human,
 )
 from deltamask.task.features import BATCH, Features, feature_key, load_features, preprocess
 from deltamask.task.task import no_progress
@@ -114,7 +114,7 @@ def test_progress_tells_the_size_first_and_counts_up(digits: ImageDataset, backb
     load_features(digits, (600, 1), key, backbone, lambda *what: told.append(what))
     size = 16 * 8 * 8 * 4 * 600
     train = [
-        (done, total) for what, done, total in told if what == f"trunk features, train: 600 samples, {human(size)}"
+        (done, total) for what, done, total in told if what == f"trunk features, train: 600 samples, {byte_size(size)}"
     ]
     assert (train[0], train[1], train[-1]) == ((0, 600), (50, 600), (600, 600))
     assert train == sorted(train)
@@ -292,7 +292,7 @@ def test_features_that_do_not_fit_are_refused_before_they_are_computed(
     with pytest.raises(CacheError) as caught:
         load(digits, backbone, 10)
     said = str(caught.value)
-    for word in (human(need), "0 bytes of", "float16", "train_samples", "cache clear", "DELTAMASK_CACHE_LIMIT"):
+    for word in (byte_size(need), "0 bytes of", "float16", "train_samples", "cache clear", "DELTAMASK_CACHE_LIMIT"):
         assert word in said
     assert seen(backbone) == PROBE
     assert not features_dir().exists()  # nothing half-written

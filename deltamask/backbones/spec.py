@@ -1,0 +1,43 @@
+"""What a backbone's entry says, and the registry. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltamask.base.registry import Registry
+
+if TYPE_CHECKING:
+    from deltamask.backbones.split import Backbone
+
+
+class BackboneError(RuntimeError):
+    """The backbone cannot be built; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A backbone's entry in the registry.
+
+    build: (masked_blocks, weights, image_size) → Backbone, where `weights` is what RunConfig's field says. where: the
+    file that `pretrained` weights are read from, None where it is missing. size_bytes: of that file, 0 if not known
+    before it is here. host: from where a run fetches the file, None where it has to be there. offered: False for
+    test-only ones.
+    """
+
+    build: Callable[[int, str, int], Backbone]
+    where: Callable[[], Path | None]
+    license: str
+    how_to_get: str
+    size_bytes: int
+    host: str | None = None
+    offered: bool = True
+
+    def lacks(self, weights: str) -> bool:
+        """Is the file that `weights` (RunConfig's field) asks for missing?"""
+        return weights == "pretrained" and self.where() is None
+
+
+backbones: Registry[BackboneSpec] = Registry("backbone")

@@ -1,0 +1,52 @@
+"""Where things lie: data, caches, runs. Each place can be moved by an environment variable."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+
+def data_dir() -> Path:
+    """What ships with the repository: $DELTAMASK_DATA, else its `data/`."""
+    return Path(os.environ.get("DELTAMASK_DATA") or Path(__file__).resolve().parents[2] / "data")
+
+
+def cache_dir() -> Path:
+    """What can be computed again: $DELTAMASK_CACHE, else `deltamask` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("DELTAMASK_CACHE") or Path(base) / "deltamask")
+
+
+def download_dir() -> Path:
+    """Where downloaded datasets go: $DELTAMASK_DATA, else `data/` in the cache folder."""
+    return data_dir() if os.environ.get("DELTAMASK_DATA") else cache_dir() / "data"
+
+
+def runs_dir() -> Path:
+    """Where new runs go: $DELTAMASK_RUNS, else `runs/` in the current folder."""
+    return Path(os.environ.get("DELTAMASK_RUNS") or "runs")
+
+
+def sweeps_dir() -> Path:
+    """Where sweeps put their runs: `sweeps/` among the runs."""
+    return runs_dir() / "sweeps"
+
+
+def recorded_dir() -> Path:
+    """The recorded runs that ship with the repository."""
+    return data_dir() / "runs"
+
+
+def results_dir() -> Path:
+    """The tables of the studies that ship with the repository."""
+    return data_dir() / "results"
+
+
+def packaged(package: str, file: str) -> Path | None:
+    """A file inside an installed package, which is not imported; None where it is missing."""
+    spec = importlib.util.find_spec(package)
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        if (Path(folder) / file).is_file():
+            return Path(folder) / file
+    return None
