@@ -27,7 +27,8 @@ import psutil
 from playwright.sync_api import Page, sync_playwright
 
 from deltamask.base.paths import recorded_dir
-from deltamask.runs.reader import RunFolder, list_runs, load_run, write_json
+from deltamask.runs.folder import RunFolder, write_json
+from deltamask.runs.reader import list_runs, load_run
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, ROUNDS, TRIES = 200, 100, 9

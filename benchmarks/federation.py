@@ -34,7 +34,8 @@ from deltamask_flower.loopback import ACTIVATED, HOST, Federation, free_port, st
 
 from deltamask.config import RunConfig
 from deltamask.methods import methods
-from deltamask.runs.reader import RunFolder, load_run, provenance, read_records
+from deltamask.runs.folder import RunFolder, provenance
+from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.runner import BROADCASTS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -27,7 +27,7 @@ from deltamask.codecs import CodecContext, codecs
 from deltamask.config import RunConfig
 from deltamask.masking.noise import PublicNoise
 from deltamask.runs import client_flips
-from deltamask.runs.reader import RunFolder, write_json
+from deltamask.runs.folder import RunFolder, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, BLOCKS, DENSITY = 768, 5, 0.01

@@ -30,7 +30,7 @@ import pandas as pd
 
 from deltamask import RunConfig, load_run, simulate
 from deltamask.plots import run_charts
-from deltamask.runs.reader import RunFolder
+from deltamask.runs.folder import RunFolder
 from deltamask.runs.runner import execute
 from deltamask.teaching import check, figures
 

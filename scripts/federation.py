@@ -22,7 +22,8 @@ from deltamask_flower.loopback import Federation, FederationError, start_nodes
 
 from deltamask.config import RunConfig
 from deltamask.config.presets import preset
-from deltamask.runs.reader import Run, load_run, new_folder
+from deltamask.runs.folder import new_folder
+from deltamask.runs.reader import Run, load_run
 from deltamask.simulation.loop import Observer, simulate
 
 CONFIG = preset("quick").replace(clients=3, rounds=5)

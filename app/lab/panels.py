@@ -10,7 +10,8 @@ from ui.figures import chart
 
 from deltamask.base.units import byte_size
 from deltamask.plots import run_charts
-from deltamask.runs.reader import ACTIVE, Run
+from deltamask.runs.reader import Run
+from deltamask.runs.status import ACTIVE
 from deltamask.studies.comparison import Group
 from deltamask.studies.labels import label
 

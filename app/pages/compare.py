@@ -13,7 +13,8 @@ from ui.figures import chart
 
 from deltamask.base.paths import recorded_dir
 from deltamask.plots import palette, pictures, report, run_charts
-from deltamask.runs.reader import ACTIVE, Run, list_runs
+from deltamask.runs.reader import Run, list_runs
+from deltamask.runs.status import ACTIVE
 from deltamask.studies.comparison import VIEWS, Group, group_by_seed, prepared
 from deltamask.studies.labels import METHOD_LABELS
 

@@ -13,7 +13,8 @@ from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError
 from deltamask.datasets.partition import dirichlet_split, label_counts
-from deltamask.runs.reader import ACTIVE, Run, list_runs
+from deltamask.runs.reader import Run, list_runs
+from deltamask.runs.status import ACTIVE
 from deltamask.studies.estimate import estimate_bytes, estimate_time
 from deltamask.studies.labels import config_label, label
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from deltamask.base.paths import runs_dir
 from deltamask.config import RunConfig
-from deltamask.runs import export
-from deltamask.runs.reader import Run, RunFolder, StoreError, is_alive, load_run, read_json
+from deltamask.runs import StoreError, export
+from deltamask.runs.folder import RunFolder
+from deltamask.runs.reader import Run, load_run
+from deltamask.runs.status import is_alive, read_json
 
 LOG = "run.log"
 _children: list[subprocess.Popen[bytes]] = []  # started by this server, so that finished ones can be reaped

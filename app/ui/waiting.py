@@ -18,7 +18,9 @@ from ui import processes
 
 from deltamask.base.paths import runs_dir
 from deltamask.config import RunConfig
-from deltamask.runs.reader import ACTIVE, Run, is_alive, new_folder, read_json, write_json
+from deltamask.runs.folder import new_folder, write_json
+from deltamask.runs.reader import Run
+from deltamask.runs.status import ACTIVE, is_alive, read_json
 
 QUEUED = "queued.json"
 PATIENCE = 1.0  # seconds between two looks whether the place is free

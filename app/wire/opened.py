@@ -15,7 +15,8 @@ from deltamask.inspection import anatomy, filter_lookup, recorded_payload
 from deltamask.inspection.anatomy import Glass
 from deltamask.inspection.recorded_payload import Flips, Layer, RecordedContext
 from deltamask.masking.masks import Positions
-from deltamask.runs.reader import PAYLOAD_NAME, Payload, Run, StoreError, list_runs, load_run
+from deltamask.runs import StoreError
+from deltamask.runs.reader import PAYLOAD_NAME, Payload, Run, list_runs, load_run
 
 PREFERRED = ("fashion", "fashion-paper", "fashion-gap")  # what a first visit opens, if it is there
 

@@ -22,8 +22,10 @@ from deltamask.base.units import byte_size
 from deltamask.cli.study import results, sweep
 from deltamask.config import RunConfig, explain_errors, field_bounds, field_range
 from deltamask.config.presets import PRESETS, preset
+from deltamask.runs import StoreError
 from deltamask.runs import export as exporting
-from deltamask.runs.reader import Run, RunFolder, StoreError, list_runs, load_run, new_folder
+from deltamask.runs.folder import RunFolder, new_folder
+from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.task import feature_cache as caching
 
 RunName = Annotated[str, tyro.conf.Positional]

@@ -16,7 +16,7 @@ from deltamask.backbones import BackboneSpec, backbones
 from deltamask.base.paths import cache_dir
 from deltamask.base.units import byte_size
 from deltamask.datasets import DatasetSpec, datasets, roots
-from deltamask.runs.reader import provenance
+from deltamask.runs.folder import provenance
 from deltamask.task.feature_cache import cache_limit
 
 PACKAGES = (

@@ -18,8 +18,8 @@ from deltamask.config import RunConfig
 from deltamask.inspection.replay import theta_before
 from deltamask.masking.masks import Positions, Theta
 from deltamask.masking.noise import PublicNoise
-from deltamask.runs import client_flips
-from deltamask.runs.reader import Payload, Run, StoreError
+from deltamask.runs import StoreError, client_flips
+from deltamask.runs.reader import Payload, Run
 
 MAX_D = 50_000_000  # a viewer asks every position; a folder that promises more is not looked at
 MAX_FILE = 1 << 28  # bytes

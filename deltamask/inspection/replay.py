@@ -5,7 +5,8 @@ from __future__ import annotations
 from deltamask import downlink
 from deltamask.downlink import Memory
 from deltamask.masking.masks import Theta
-from deltamask.runs.reader import Run, StoreError
+from deltamask.runs import StoreError
+from deltamask.runs.reader import Run
 
 
 def memory_before(run: Run, round: int) -> Memory:

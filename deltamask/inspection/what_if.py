@@ -10,7 +10,8 @@ from deltamask import training
 from deltamask.inspection import recorded_payload
 from deltamask.methods import methods
 from deltamask.methods.base import Receipt, State
-from deltamask.runs.reader import Run, StoreError
+from deltamask.runs import StoreError
+from deltamask.runs.reader import Run
 from deltamask.task.task import Task, load_task
 
 

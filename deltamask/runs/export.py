@@ -12,7 +12,8 @@ import pandas as pd
 
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
-from deltamask.runs.reader import Run, StoreError
+from deltamask.runs import StoreError
+from deltamask.runs.reader import Run
 
 NOT_EXPORTED = {"run.lock", "run.log", "queued.json", "control", "state.safetensors"}
 

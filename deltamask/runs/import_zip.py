@@ -20,7 +20,8 @@ from typing import Annotated, Any, BinaryIO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deltamask.config import RunConfig, explain_errors
-from deltamask.runs.reader import ACTIVE, write_json
+from deltamask.runs.folder import write_json
+from deltamask.runs.status import ACTIVE
 
 MAX_ENTRIES = 20_000
 MAX_BYTES = 400_000_000  # of all files together, inflated

@@ -1,175 +1,28 @@
-"""Run folders: what a run leaves on disk, and how it is read back. Needs no torch.
+"""The reading side of run folders (`folder.py` says what they hold): their figures, and the list of them.
 
-config.json       the RunConfig, package version, git revision
-task.json         d, layers, classes, and which client holds how many samples of each class
-rounds.jsonl      one RoundRecord a line; a torn last line is ignored
-state.safetensors the latest checkpoint, replaced atomically
-status.json       state, pid, progress, replaced atomically
-control           what a user asked of the running process: run, pause, step or stop
-payloads/         r0007-c03.png …, r0007-down.bin: what crossed the wire, up and down; r0007-c03.flips: what only the
-                  client knew of it
+Needs no torch.
 """
 
 from __future__ import annotations
 
-import errno
-import functools
-import json
-import os
 import re
-import subprocess
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
-import safetensors
-import safetensors.numpy
 from pydantic import ValidationError
 
-from deltamask.base.files import write_atomic
 from deltamask.base.paths import recorded_dir, runs_dir
 from deltamask.config import RunConfig, explain_errors
-from deltamask.runs import jsonl
+from deltamask.runs import StoreError, jsonl
+from deltamask.runs.status import ACTIVE, is_alive, read_json
 
 PAYLOAD_NAME = re.compile(r"r(\d{4,})-c(\d{2,})\.(png|bin)")
-ACTIVE = ("starting", "running", "paused")
-
-
-class StoreError(RuntimeError):
-    """A run folder cannot be made, read or continued; the message says what to do."""
-
-
-@functools.cache
-def provenance() -> dict[str, str | None]:
-    """Package version and git revision, as stored with every run."""
-    try:
-        package = version("deltamask")
-    except PackageNotFoundError:
-        package = None
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-        revision: str | None = answer.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        revision = None
-    return {"deltamask": package, "git_revision": revision}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file atomically. NaN is refused: it is no JSON."""
-    with write_atomic(path) as file:
-        file.write(json.dumps(value, indent=1, allow_nan=False).encode())
-
-
-def read_json(path: Path) -> Any:
-    """The file's value, or None if it is missing or torn."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The writing side. One process at a time; `runner.py` holds the lock."""
-
-    path: Path
-
-    @classmethod
-    def create(cls, path: Path, config: RunConfig) -> RunFolder:
-        """A new folder. StoreError if it already holds a run."""
-        if (path / "config.json").exists():
-            raise StoreError(
-                f"{path} already holds a run: `deltamask resume {path}` goes on with it, --out names another"
-            )
-        path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path)
-        folder.write_status(state="starting")  # before the config, so that no reader takes the run for a dead one
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(path / "config.json", {"config": config.model_dump(), **provenance(), "created": created})
-        return folder
-
-    def append(self, record: dict[str, Any]) -> None:
-        """Add a record. On failure (a full disk) the file is cut back, so that what was there stays whole."""
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
-        # Unbuffered: a buffer would write the rest of the line again when the file is closed, behind the cut.
-        with open(self.path / "rounds.jsonl", "ab", buffering=0) as file:
-            end = file.tell()
-            try:
-                if (written := file.write(line)) != len(line):
-                    raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written", file.name)
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(end)
-                raise
-
-    def rewind(self, round: int) -> None:
-        """Drop records above `round` and a torn last line: the state of the latest checkpoint."""
-        lines = [json.dumps(record).encode() + b"\n" for record in read_records(self.path) if record["round"] <= round]
-        with write_atomic(self.path / "rounds.jsonl") as file:
-            file.writelines(lines)
-
-    def save_state(self, round: int, arrays: dict[str, np.ndarray]) -> None:
-        """The checkpoint: the server's state after `round`."""
-        with write_atomic(self.path / "state.safetensors") as file:
-            file.write(safetensors.numpy.save(arrays, metadata={"round": str(round)}))
-
-    def load_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """(round, arrays) of the latest checkpoint, or None if there is none. StoreError if it is damaged."""
-        path = self.path / "state.safetensors"
-        if not path.exists():
-            return None
-        try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                return int(file.metadata()["round"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:  # the reader raises its own class, not exported under a stable name
-            raise StoreError(
-                f"{path} is damaged ({error}); delete it and rounds.jsonl to start from round 0"
-            ) from error
-
-    def write_payload(self, round: int, client: int, suffix: str, payload: bytes) -> None:
-        """Keep one uplink message, or with another suffix what is known of it."""
-        folder = self.path / "payloads"
-        folder.mkdir(exist_ok=True)
-        with write_atomic(folder / f"r{round:04d}-c{client:02d}{suffix}") as file:
-            file.write(payload)
-
-    def write_broadcast(self, round: int, message: bytes) -> None:
-        """Keep the downlink message that opened a round."""
-        folder = self.path / "payloads"
-        folder.mkdir(exist_ok=True)
-        with write_atomic(folder / f"r{round:04d}-down.bin") as file:
-            file.write(message)
-
-    def write_status(self, *, pid: int | None = None, **status: Any) -> None:
-        """Replace `status.json`; the pid (by default ours) and its start time tell a dead process from a living one."""
-        process = psutil.Process(pid)
-        stamp = {"pid": process.pid, "pid_started": process.create_time()}
-        heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(self.path / "status.json", {**status, **stamp, "heartbeat": heartbeat})
-
-    def control(self) -> str:
-        """What the user last asked for: run, pause, step or stop."""
-        try:
-            word = (self.path / "control").read_text().strip()
-        except OSError:
-            return "run"
-        return word if word in ("run", "pause", "step", "stop") else "run"
-
-    def ask(self, word: str) -> None:
-        """Ask the process that runs this folder to run, pause, step or stop."""
-        with write_atomic(self.path / "control") as file:
-            file.write(word.encode())
 
 
 @dataclass(frozen=True)
@@ -264,16 +117,6 @@ class Run:
         }
 
 
-def is_alive(status: dict[str, Any]) -> bool:
-    """Is the process that wrote this status still there (and not another one with its pid)?"""
-    try:
-        process = psutil.Process(int(status["pid"]))
-        same = abs(process.create_time() - float(status["pid_started"])) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (KeyError, TypeError, ValueError, psutil.Error):
-        return False
-
-
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The records of a run folder, up to the first line that is torn. They are shared: do not change them."""
     return jsonl.read_records(path / "rounds.jsonl")
@@ -346,10 +189,3 @@ def list_runs(*roots: Path) -> list[Run]:
             except StoreError:
                 continue  # one damaged folder must not hide the others; `deltamask show` names the fault
     return sorted(runs, key=lambda run: str(run.provenance.get("created", "")), reverse=True)
-
-
-def new_folder(config: RunConfig, root: Path | None = None) -> Path:
-    """A path for a new run: the run's id, or id-2, id-3 … where that is taken."""
-    base = (root or runs_dir()) / config.run_id
-    candidates = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 10_000))
-    return next(path for path in candidates if not path.exists())

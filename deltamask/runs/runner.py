@@ -14,8 +14,9 @@ import torch
 from deltamask.config import RunConfig
 from deltamask.methods import methods
 from deltamask.methods.base import ClientReport, state_arrays
-from deltamask.runs import client_flips
-from deltamask.runs.reader import RunFolder, StoreError, read_records, write_json
+from deltamask.runs import StoreError, client_flips
+from deltamask.runs.folder import RunFolder, write_json
+from deltamask.runs.reader import read_records
 from deltamask.simulation.loop import Checkpoint, Observer, simulate
 from deltamask.simulation.records import RoundRecord
 from deltamask.task.features import Progress

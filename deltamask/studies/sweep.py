@@ -20,8 +20,9 @@ from types import FrameType
 from typing import Literal
 
 from deltamask.config import RunConfig
-from deltamask.runs import export
-from deltamask.runs.reader import ACTIVE, StoreError, load_run, read_records
+from deltamask.runs import StoreError, export
+from deltamask.runs.reader import load_run, read_records
+from deltamask.runs.status import ACTIVE
 from deltamask.studies.experiments import Trial
 
 Standing = Literal["new", "begun", "running", "finished"]

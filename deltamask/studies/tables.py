@@ -24,7 +24,8 @@ from scipy.special import stdtrit
 
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
-from deltamask.runs.reader import Run, StoreError, load_run
+from deltamask.runs import StoreError
+from deltamask.runs.reader import Run, load_run
 from deltamask.studies.experiments import Experiment, Trial
 from deltamask.studies.sweep import Standing, standing
 

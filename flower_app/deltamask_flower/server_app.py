@@ -14,7 +14,9 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from deltamask.config import RunConfig
-from deltamask.runs.reader import RunFolder, StoreError, load_run, new_folder
+from deltamask.runs import StoreError
+from deltamask.runs.folder import RunFolder, new_folder
+from deltamask.runs.reader import load_run
 from deltamask.runs.runner import execute
 from deltamask.simulation.loop import Checkpoint, Observer, serve
 from deltamask.simulation.records import RoundRecord

@@ -18,7 +18,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
-from deltamask.runs.reader import provenance
+from deltamask.runs.folder import provenance
 from deltamask.task.task import Task
 
 PAYLOAD, SETTINGS, IDENTITY, REPORT, SHARD = "payload", "settings", "identity", "report", "shard"

@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from deltamask.base.paths import recorded_dir
 from deltamask.plots.run_charts import as_table, bits_by_round
-from deltamask.runs.reader import load_run, read_json, read_records
+from deltamask.runs.reader import load_run, read_records
+from deltamask.runs.status import read_json
 from tests.support.browsing import Server, button, metric, new_visitor, open_page, points, settle
 
 pytestmark = pytest.mark.browser

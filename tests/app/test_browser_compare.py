@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 from deltamask.base.paths import recorded_dir
 from deltamask.config import RunConfig
 from deltamask.plots.run_charts import group_names
-from deltamask.runs.reader import RunFolder, list_runs, load_run, write_json
+from deltamask.runs.folder import RunFolder, write_json
+from deltamask.runs.reader import list_runs, load_run
 from deltamask.studies.comparison import VIEWS, group_by_seed, prepared
 from tests.support.browsing import Server, button, new_visitor, open_page, points, settle
 

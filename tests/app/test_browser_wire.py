@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 from deltamask.base.paths import recorded_dir
 from deltamask.inspection import anatomy, filter_lookup, recorded_payload
 from deltamask.inspection.recorded_payload import RecordedContext
-from deltamask.runs.reader import Run, RunFolder, load_run
+from deltamask.runs.folder import RunFolder
+from deltamask.runs.reader import Run, load_run
 from deltamask.runs.runner import execute
 from deltamask.teaching.walkthrough import Settings, walk
 from tests.support import tiny

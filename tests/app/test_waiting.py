@@ -10,7 +10,8 @@ from lab.effects import EFFECTS
 from ui import waiting
 
 from deltamask.config import RunConfig
-from deltamask.runs.reader import RunFolder, list_runs, write_json
+from deltamask.runs.folder import RunFolder, write_json
+from deltamask.runs.reader import list_runs
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from deltamask.codecs import DecodeError
 from deltamask.config import Downlink, RunConfig
 from deltamask.downlink import Change, Memory, counts
 from deltamask.inspection.replay import theta_before
-from deltamask.runs.reader import RunFolder, StoreError, load_run
+from deltamask.runs import StoreError
+from deltamask.runs.folder import RunFolder
+from deltamask.runs.reader import load_run
 from deltamask.runs.runner import execute
 from deltamask.simulation.delivery import Courier, sampled_clients
 from deltamask.simulation.loop import simulate

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from deltamask.config import RunConfig
-from deltamask.runs.reader import Run, load_run, provenance, read_records
+from deltamask.runs.folder import provenance
+from deltamask.runs.reader import Run, load_run, read_records
 from deltamask.task import feature_cache
 from deltamask.task.task import load_task
 from tests.support import tiny

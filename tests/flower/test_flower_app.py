@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from deltamask.config import RunConfig
-from deltamask.runs.reader import Run, load_run, provenance
+from deltamask.runs.folder import provenance
+from deltamask.runs.reader import Run, load_run
 from tests.support import tiny
 from tests.support.remote import in_process, payloads
 

@@ -18,7 +18,9 @@ from deltamask.config import RunConfig
 from deltamask.inspection import anatomy, codec_comparison, corruption, recorded_payload
 from deltamask.inspection.recorded_payload import Flips, RecordedContext
 from deltamask.inspection.replay import theta_before
-from deltamask.runs.reader import Payload, Run, RunFolder, StoreError, load_run
+from deltamask.runs import StoreError
+from deltamask.runs.folder import RunFolder
+from deltamask.runs.reader import Payload, Run, load_run
 from deltamask.runs.runner import execute
 from deltamask.simulation.loop import simulate
 from tests.support import tiny

@@ -25,8 +25,11 @@ from deltamask.codecs import CodecContext
 from deltamask.config import RunConfig
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN
 from deltamask.masking.noise import PublicNoise
-from deltamask.runs.reader import Run, RunFolder, StoreError, read_json
+from deltamask.runs import StoreError
+from deltamask.runs.folder import RunFolder
+from deltamask.runs.reader import Run
 from deltamask.runs.runner import Recorder, execute
+from deltamask.runs.status import read_json
 from deltamask.task.task import load_task
 from tests.support import tiny
 from tests.support.tiny import flags, timeless

@@ -20,18 +20,10 @@ import tyro
 from deltamask.cli.commands import run_command
 from deltamask.config import RunConfig
 from deltamask.config.presets import PRESETS
-from deltamask.runs import export
-from deltamask.runs.reader import (
-    Run,
-    RunFolder,
-    StoreError,
-    find_run,
-    list_runs,
-    load_run,
-    new_folder,
-    read_json,
-    write_json,
-)
+from deltamask.runs import StoreError, export
+from deltamask.runs.folder import RunFolder, new_folder, write_json
+from deltamask.runs.reader import Run, find_run, list_runs, load_run
+from deltamask.runs.status import read_json
 
 
 def record(round: int, **changes: Any) -> dict[str, Any]:
@@ -175,7 +167,7 @@ def test_a_damaged_checkpoint_says_what_to_do(folder: RunFolder, damage: str) ->
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from deltamask.runs.reader import RunFolder
+from deltamask.runs.folder import RunFolder
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 folder, done = RunFolder(Path(sys.argv[1])), 0

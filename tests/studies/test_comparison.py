@@ -13,7 +13,8 @@ import pytest
 from deltamask.base.paths import recorded_dir
 from deltamask.config import RunConfig
 from deltamask.plots import report, run_charts
-from deltamask.runs.reader import Run, RunFolder, list_runs, load_run, write_json
+from deltamask.runs.folder import RunFolder, write_json
+from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.studies.comparison import VIEWS, Group, differing, group_by_seed, pareto_front, prepared
 from deltamask.studies.estimate import estimate_bytes, estimate_time
 from tests.runs.test_store import record

@@ -17,7 +17,8 @@ import pytest
 
 from deltamask.base.paths import results_dir, sweeps_dir
 from deltamask.cli import main
-from deltamask.runs.reader import RunFolder, StoreError
+from deltamask.runs import StoreError
+from deltamask.runs.folder import RunFolder
 from deltamask.runs.runner import execute
 from deltamask.studies import tables as tables
 from deltamask.studies.document import DocumentError, figures, render

@@ -16,8 +16,10 @@ import pytest
 from deltamask import load_run, simulate
 from deltamask.cli import main
 from deltamask.config import RunConfig
-from deltamask.runs.reader import RunFolder, StoreError, is_alive
+from deltamask.runs import StoreError
+from deltamask.runs.folder import RunFolder
 from deltamask.runs.runner import execute
+from deltamask.runs.status import is_alive
 from deltamask.studies.experiments import Trial
 from deltamask.studies.sweep import Child, Outcome, log_file, run_trials, standings
 from tests.support import tiny

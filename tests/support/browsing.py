@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deltamask.runs.reader import RunFolder
+from deltamask.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
