@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from deltamask.codecs import CodecContext, codecs, gap
-from deltamask.codecs.base import HEADER_BYTES
 from deltamask.codecs.entropy import entropy_iid, entropy_side
+from deltamask.codecs.wire.message import HEADER_BYTES
 from deltamask.config.presets import preset
 from deltamask.methods import deltamask as method
 from deltamask.simulation.loop import simulate

@@ -39,13 +39,14 @@ from torch.nn import functional
 
 from deltamask import backbones, datasets, training
 from deltamask.backbones.split import Tail
+from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.masking import noise
 from deltamask.masking.masks import SCORE_CLIP, Theta, to_fixed, to_float
 from deltamask.simulation.loop import Checkpoint, Observer, simulate
 from deltamask.task.features import preprocess
 from deltamask.task.task import Task, load_task
-from deltamask.training import Head, ScoreStep, Trained
+from deltamask.training import ScoreStep, Trained
 
 
 class Keep(Observer):

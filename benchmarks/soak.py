@@ -18,8 +18,8 @@ from collections import Counter
 import numpy as np
 
 from deltamask.codecs import CodecContext, DecodeError, codecs
-from deltamask.codecs.base import HEADER_BYTES
 from deltamask.codecs.conformance import realistic_flips
+from deltamask.codecs.wire.message import HEADER_BYTES
 from tests.support.wire_cases import message_of, true_length, wrap
 
 D, BLOCK = 2_000, 50_000

@@ -30,8 +30,8 @@ from PIL import Image
 
 from deltamask import codecs, load_run
 from deltamask.codecs import CodecContext, DecodeError, bfuse, entropy, side_information
-from deltamask.codecs.base import HEADER, HEADER_BYTES
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER, HEADER_BYTES
 from deltamask.masking import masks
 from deltamask.masking.noise import PublicNoise
 from deltamask.teaching import check, figures
@@ -194,7 +194,7 @@ receive("one pixel, picture rewritten", png.write(changed(pixels, pixel)))
 # Our own checksum, in the header. It can be repaired as well, of course. A checksum guards against accidents, never against an adversary. What then?
 
 # %%
-from deltamask.codecs.base import seal
+from deltamask.codecs.wire.message import seal
 
 body = pixels[HEADER_BYTES : start + slots]
 forged = seal("bfuse8", round, client, d, changed(body, pixel - HEADER_BYTES))

@@ -182,9 +182,10 @@ import zlib
 from dataclasses import dataclass
 
 from deltamask.codecs import DecodeError
-from deltamask.codecs.base import KINDS, checked, seal, unseal
+from deltamask.codecs.base import checked
+from deltamask.codecs.wire.message import register_kind, seal, unseal
 
-KINDS["varint"] = 200  # the number of its kind of message
+register_kind("varint", 200)  # the number of its kind of message
 
 
 @dataclass(frozen=True)
@@ -386,9 +387,9 @@ check(interval)
 # %% tags=["exercise"]
 import numpy as np
 
-from deltamask.codecs.base import KINDS
+from deltamask.codecs.wire.message import register_kind
 
-KINDS["bitmap"] = 201
+register_kind("bitmap", 201)
 
 
 class BitmapCodec:

@@ -10,7 +10,7 @@ from wire import picture
 from wire.opened import Opened, StoreError, who_asks
 from wire.text import plain
 
-from deltamask.codecs.base import HEADER_BYTES
+from deltamask.codecs.wire.message import HEADER_BYTES
 from deltamask.inspection import anatomy as under
 from deltamask.inspection import filter_lookup
 from deltamask.inspection.filter_lookup import BloomFilter, Lookup

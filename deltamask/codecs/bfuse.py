@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from pyfusefilter._xorfilter import ffi, lib
 
-from deltamask.codecs.base import HEADER_BYTES, CodecContext, DecodeError, checked, codecs, scan, seal, unseal
+from deltamask.codecs.base import CodecContext, checked, codecs, scan
 from deltamask.codecs.bfuse_build import MAX_SEGMENT, ConstructionError, murmur64, populate, slots_of
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<QII")  # seed, segment length, segment count
@@ -148,5 +149,8 @@ def fingerprint_bytes(width: int) -> Callable[[int, int, int], int]:
     return body_bytes
 
 
+register_kind("bfuse8", 8)
+register_kind("bfuse16", 9)
+register_kind("bfuse32", 10)
 for _width in (8, 16, 32):
     codecs.register(f"bfuse{_width}")(FuseCodec(_width))

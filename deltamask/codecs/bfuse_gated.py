@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltamask.codecs import side_information
-from deltamask.codecs.base import CHUNK, CodecContext, checked, codecs, scan, seal, unseal
+from deltamask.codecs.base import CHUNK, CodecContext, checked, codecs, scan
 from deltamask.codecs.bfuse import FIELDS, FuseFilter, build, fingerprint_bytes, members, most_bytes, pack, unpack
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 GATE = struct.Struct("<H")  # largest distance of a flip, in 1/256 nat
@@ -71,5 +72,7 @@ def farthest(positions: Positions, context: CodecContext) -> int:
     return gate
 
 
+register_kind("bfuse8-gated", 24)
+register_kind("bfuse16-gated", 25)
 for _width in (8, 16):
     codecs.register(f"bfuse{_width}-gated")(GatedFuseCodec(_width))

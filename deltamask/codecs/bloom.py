@@ -15,9 +15,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.base import HEADER_BYTES, CodecContext, DecodeError, checked, codecs, scan, seal, unseal
+from deltamask.codecs.base import CodecContext, checked, codecs, scan
 from deltamask.codecs.bfuse_build import murmur64
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<IBI")  # m, bits of the filter; hashes; positives that P0 speaks of (0 without it)
@@ -154,5 +155,7 @@ def _is_in(some: Positions, sorted_set: Positions) -> npt.NDArray[np.bool_]:
     return inside
 
 
+register_kind("bloom", 13)
+register_kind("bloom-p0", 14)
 codecs.register("bloom")(BloomCodec(exact=False))
 codecs.register("bloom-p0")(BloomCodec(exact=True))

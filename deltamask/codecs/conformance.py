@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from deltamask.codecs.base import Codec, CodecContext, DecodeError
+from deltamask.codecs.base import Codec, CodecContext
+from deltamask.codecs.wire.message import DecodeError
 from deltamask.masking.masks import THETA_MAX, THETA_MIN, Positions, flips, to_fixed
 from deltamask.masking.noise import PublicNoise
 

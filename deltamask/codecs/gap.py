@@ -19,7 +19,8 @@ import numpy as np
 
 from deltamask.codecs import gap_model as model
 from deltamask.codecs import side_information
-from deltamask.codecs.base import CodecContext, DecodeError, checked, codecs, seal, unseal
+from deltamask.codecs.base import CodecContext, checked, codecs
+from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
 from deltamask.codecs.wire.range_coder import Coder, Decoder, Encoder, Tally
 from deltamask.masking.masks import Positions
 
@@ -153,4 +154,5 @@ class GapCodec:
         return positions
 
 
+register_kind("gap", 4)
 codecs.register("gap")(GapCodec())

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltamask.codecs.base import CHUNK, CodecContext, checked, codecs, seal, unseal
+from deltamask.codecs.base import CHUNK, CodecContext, checked, codecs
+from deltamask.codecs.wire.message import register_kind, seal, unseal
 from deltamask.codecs.wire.range_coder import Decoder, Encoder
 from deltamask.masking.masks import Mask, Positions, sample
 
@@ -81,4 +82,5 @@ def _global_mask(context: CodecContext) -> Iterator[tuple[int, int, Mask]]:
         yield start, stop, sample(context.theta[start:stop], context.noise.words(start, stop))
 
 
+register_kind("mask", 2)
 codecs.register("mask")(MaskCodec())

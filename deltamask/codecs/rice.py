@@ -14,7 +14,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.base import CodecContext, DecodeError, checked, codecs, seal, unseal
+from deltamask.codecs.base import CodecContext, checked, codecs
+from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<QB")  # number of flips, k
@@ -109,4 +110,5 @@ class RiceCodec:
         return positions
 
 
+register_kind("rice", 3)
 codecs.register("rice")(RiceCodec())

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from pyfusefilter._xorfilter import ffi, lib
 
-from deltamask.codecs.base import HEADER_BYTES, CodecContext, DecodeError, checked, codecs, scan, seal, unseal
+from deltamask.codecs.base import CodecContext, checked, codecs, scan
 from deltamask.codecs.bfuse_build import ConstructionError, murmur64
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<QI")  # seed, block length
@@ -136,5 +137,7 @@ def _fingerprint_bytes(width: int) -> Callable[[int, int], int]:
     return body_bytes
 
 
+register_kind("xor8", 11)
+register_kind("xor16", 12)
 for _width in (8, 16):
     codecs.register(f"xor{_width}")(XorCodec(_width))

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.base import DecodeError
+from deltamask.codecs.wire.message import DecodeError
 from deltamask.codecs.wire.range_coder import Decoder, Encoder
 
-Values = npt.NDArray[np.int32]
+Integers = npt.NDArray[np.int32]
 Cells = Callable[[int, int], npt.NDArray[np.integer]]  # (start, stop) → the cell of each of these positions
 
 FIRST_BLOCK, LARGEST_BLOCK = 1 << 8, 1 << 16
@@ -25,7 +25,7 @@ TABLED = 1 << 12
 POOLED = 4  # a cell that is new behaves as if it had seen this many values, distributed as those of all cells
 
 
-def encode(values: Values, most: int, cells: Cells, number: int) -> bytes:
+def encode(values: Integers, most: int, cells: Cells, number: int) -> bytes:
     """values: (d,) in [−most, most]. cells: in [0, number), number ≤ 2¹⁶."""
     if len(values) and np.abs(values).max() > most:
         raise ValueError(f"values reach {np.abs(values).max()}, beyond ±{most}")
@@ -34,7 +34,7 @@ def encode(values: Values, most: int, cells: Cells, number: int) -> bytes:
     return coder.finish()
 
 
-def decode(body: bytes | memoryview, d: int, most: int, cells: Cells, number: int) -> Values:
+def decode(body: bytes | memoryview, d: int, most: int, cells: Cells, number: int) -> Integers:
     """The (d,) values. DecodeError if `body` is not what `encode` makes of any."""
     coder = Decoder(body)
     values = _run(coder, None, d, most, cells, number)
@@ -49,7 +49,7 @@ def _blocks(d: int) -> Iterator[tuple[int, int]]:
         start, size = start + size, min(2 * size, LARGEST_BLOCK)
 
 
-def _run(coder: Encoder | Decoder, values: Values | None, d: int, most: int, cells: Cells, number: int) -> Values:
+def _run(coder: Encoder | Decoder, values: Integers | None, d: int, most: int, cells: Cells, number: int) -> Integers:
     """Code all values. Encoding passes them; decoding gets them from the coder."""
     reach = min(most, LARGEST)
     escape = 2 * reach + 1  # the symbol after those of −reach … reach

@@ -16,20 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.codecs import CodecContext, DecodeError, side_information
-from deltamask.codecs.base import seal, unseal
 from deltamask.codecs.updates import UpdateContext, updates
 from deltamask.codecs.wire import dense
-from deltamask.codecs.wire.dense import SERVER
+from deltamask.codecs.wire.dense import SERVER, Head
+from deltamask.codecs.wire.message import register_kind, seal, unseal
 from deltamask.config import RunConfig
 from deltamask.downlink import counts
 from deltamask.masking import aggregation, masks
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN, Theta, to_fixed
 from deltamask.masking.noise import PublicNoise
 
-Head = npt.NDArray[np.float32]
 FIELDS = struct.Struct("<I")  # clients that were received, whose ids follow in four bytes each
 METHODS = ("deltamask", "deepreduce", "fedpm", "fedmask")  # those whose clients are sent θ_g
 PUBLIC = ("deltamask", "deepreduce")  # those of them whose masks are drawn from public randomness
+register_kind("counts", 65)  # 64 was θ_g in 16 bits a parameter
+register_kind("theta", 66)
+register_kind("ones", 67)
 LEVELS = 256  # of θ_g, as a context where there is no public randomness
 
 
@@ -50,7 +52,7 @@ class Memory:
 class Change:
     """A round's outcome. values: (d,) Σ_k m̂_k − what anyone could expect. received: the ids of the k, ascending."""
 
-    values: counts.Values
+    values: counts.Integers
     received: npt.NDArray[np.uint32]
 
 

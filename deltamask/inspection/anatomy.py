@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.codecs import DecodeError, bloom, codecs, rice
-from deltamask.codecs.base import HEADER, HEADER_BYTES, KINDS, CodecContext
+from deltamask.codecs.base import CodecContext
 from deltamask.codecs.bfuse import FuseCodec, FuseFilter
 from deltamask.codecs.bfuse_gated import GatedFuseCodec
 from deltamask.codecs.bloom import BloomCodec
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER, HEADER_BYTES, KINDS
 from deltamask.codecs.xor import XorCodec, XorFilter
 from deltamask.inspection.deflate_costs import ZLIB_BITS, byte_costs
 from deltamask.inspection.filter_lookup import Filter

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltamask.codecs import DecodeError
-from deltamask.codecs.base import HEADER_BYTES
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER_BYTES
 from deltamask.inspection.anatomy import Glass
 from deltamask.masking.masks import Positions
 

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.base import DecodeError
+from deltamask.codecs.wire.message import DecodeError
 
 ZLIB_BITS = 8 * (2 + 4)  # its header and its checksum
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # methods are listed without loading torch
     import numpy as np
     from torch import Tensor
 
+    from deltamask.codecs.wire.dense import Head
     from deltamask.task.task import Task
-    from deltamask.training import Head
 
 
 T = TypeVar("T")

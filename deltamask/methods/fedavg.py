@@ -15,20 +15,19 @@ from torch import Tensor
 
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.updates import UpdateCodec, UpdateContext, updates
-from deltamask.codecs.wire.dense import SERVER
+from deltamask.codecs.wire.dense import SERVER, Head, Vector
 from deltamask.config import RunConfig
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded
 from deltamask.task.task import Task
-from deltamask.training import Head, Values
 
-Train = Callable[..., tuple[Values, float]]  # (task, values, config, *, round, client) → (values, loss)
+Train = Callable[..., tuple[Vector, float]]  # (task, values, config, *, round, client) → (values, loss)
 
 
 @dataclass(frozen=True)
 class VectorState:
     """values: (n,) what is trained, then the head. samples: (clients,), the average's weights. size: of the head."""
 
-    values: Values
+    values: Vector
     samples: np.ndarray
     size: np.ndarray
 
@@ -37,7 +36,7 @@ class VectorState:
         return self.values[-int(self.size[0]) :]
 
 
-def start(task: Task, trained: Values, head: Head) -> VectorState:
+def start(task: Task, trained: Vector, head: Head) -> VectorState:
     """The state before round 1."""
     samples = np.array([len(shard) for shard in task.shards])
     return VectorState(np.concatenate([trained, head]), samples, np.array([len(head)]))
@@ -66,14 +65,14 @@ def receive(
     round: int,
     message: bytes,
     memory: object,
-) -> Values:
+) -> Vector:
     """The vector: every message is complete. count: how many values there are. Raises DecodeError."""
     context = UpdateContext(config.seed, round, SERVER)
     return floats(codec_of(config, fixed)).decode(message, count(task, config) + task.head_size, context)
 
 
 def client_update(
-    train: Train, fixed: str | None, task: Task, config: RunConfig, round: int, client: int, values: Values
+    train: Train, fixed: str | None, task: Task, config: RunConfig, round: int, client: int, values: Vector
 ) -> Upload:
     """Train, send the change."""
     clock = Stopwatch()
@@ -96,7 +95,7 @@ def server_update(
     """values += η · average change. No payload decodes: nothing changes."""
     codec = codec_of(config, fixed)
 
-    def decode(client: int, payload: bytes) -> Values:
+    def decode(client: int, payload: bytes) -> Vector:
         return codec.decode(payload, len(state.values), UpdateContext(config.seed, round, client))
 
     total = np.zeros(len(state.values), np.float64)

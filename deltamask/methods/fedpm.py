@@ -9,8 +9,8 @@ import numpy as np
 from deltamask import training
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs import entropy
-from deltamask.codecs.base import seal, unseal
 from deltamask.codecs.mask import decode_mask, encode_mask
+from deltamask.codecs.wire.message import seal, unseal
 from deltamask.config import RunConfig
 from deltamask.downlink import Memory
 from deltamask.masking import masks, noise

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from deltamask import training
+from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.methods import fedavg
 from deltamask.methods.base import methods
 from deltamask.methods.fedavg import VectorState
 from deltamask.task.task import Task
-from deltamask.training import Head
 
 UPDATE_CODECS = {"finetune": None, "signsgd": "signsgd", "qsgd": "qsgd", "drive": "drive", "eden": "eden1"}
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from deltamask import training
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.wire import dense
+from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
 from deltamask.task.task import Task
-from deltamask.training import Head
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from deltamask import downlink
+from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, Memory
 from deltamask.masking import aggregation, noise
 from deltamask.masking.masks import ONE, Theta, sample, to_float
 from deltamask.task.task import Task
-from deltamask.training import Head
 
 
 @dataclass(frozen=True)

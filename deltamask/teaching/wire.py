@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from deltamask.codecs import bfuse, bfuse_build, conformance, entropy
-from deltamask.codecs.base import CodecContext, seal
+from deltamask.codecs.base import CodecContext
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import seal
 from deltamask.masking.noise import PublicNoise
 from deltamask.teaching.checks import Answer, Hint, ask, exercises, not_this, same
 

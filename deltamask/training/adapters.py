@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from deltamask.backbones.split import Layer, Tail
+from deltamask.codecs.wire.dense import Vector
+from deltamask.config import RunConfig
 from deltamask.masking import noise
+from deltamask.task.task import Task
+from deltamask.training.weights import checked_finite, train_with_head
 
 Pair = tuple[Layer, Tensor, Tensor]  # a layer, its A (r, inputs) and its B (outputs, r)
 
@@ -66,3 +70,22 @@ def chain_gradients(tail: Tail, pairs: list[Pair], gradients: list[Pair]) -> Non
         g = tail.grad[layer.start : layer.stop].view(b.shape[0], a.shape[1])
         torch.mm(b.T, g, out=grad_a)
         torch.mm(g, a.T, out=grad_b)
+
+
+def train_adapters(task: Task, values: Vector, config: RunConfig, *, round: int, client: int) -> tuple[Vector, float]:
+    """FedAvg's local work on LoRA's adapters and the head. values: (adapters' size + head_size,)."""
+    size = len(values) - task.head_size
+    flat = torch.from_numpy(values[:size].copy()).to(task.device).requires_grad_(True)
+    flat.grad = torch.empty_like(flat)
+    pairs = split(flat.detach(), task.tail, config.lora_rank)
+    gradients = split(flat.grad, task.tail, config.lora_rank)
+
+    def forward() -> None:
+        task.tail.grad.zero_()
+        task.tail.effective.copy_(effective(task.tail, pairs))
+
+    def gather() -> None:
+        chain_gradients(task.tail, pairs, gradients)
+
+    loss, head = train_with_head(task, values[size:], [flat], forward, gather, config, round=round, client=client)
+    return checked_finite(np.concatenate([flat.detach().cpu().numpy(), head])), loss

@@ -4,9 +4,10 @@ import numpy as np
 from scipy import stats
 
 from deltamask.codecs import DecodeError
-from deltamask.codecs.base import KINDS, checked, seal, unseal
+from deltamask.codecs.base import checked
+from deltamask.codecs.wire.message import register_kind, seal, unseal
 
-KINDS["bitmap"] = 201
+register_kind("bitmap", 201)
 
 
 def interval(values):

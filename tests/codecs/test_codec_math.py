@@ -23,11 +23,11 @@ from deltamask.codecs import (
     side_information,
     xor,
 )
-from deltamask.codecs.base import HEADER_BYTES
 from deltamask.codecs.bfuse_build import ConstructionError, populate, sizes
 from deltamask.codecs.conformance import realistic_flips
 from deltamask.codecs.entropy import count_buckets, entropy_iid, entropy_side
 from deltamask.codecs.mask import encode_mask
+from deltamask.codecs.wire.message import HEADER_BYTES
 from deltamask.masking.noise import PublicNoise
 from tests.support.wire_cases import context
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltamask.codecs import DecodeError, codecs
-from deltamask.codecs.base import HEADER_BYTES, seal
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER_BYTES, seal
 from tests.support.wire_attack import SLOW, chunk
 from tests.support.wire_cases import D, context, decoders, golden_payloads, message_of, true_length, wrap
 

@@ -11,8 +11,8 @@ from scipy import stats
 
 from deltamask import methods
 from deltamask.codecs import codecs
-from deltamask.codecs.base import unseal
 from deltamask.codecs.mask import decode_mask
+from deltamask.codecs.wire.message import unseal
 from deltamask.config import CodecName, RunConfig
 from deltamask.masking import aggregation, masks
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN

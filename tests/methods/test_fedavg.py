@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 
 from deltamask import methods, training
-from deltamask.codecs.base import unseal
 from deltamask.codecs.mask import decode_mask
 from deltamask.codecs.updates import UpdateContext, updates
+from deltamask.codecs.wire.message import unseal
 from deltamask.masking import noise
 from deltamask.masking.masks import ONE
 from deltamask.simulation.delivery import sampled_clients

@@ -12,8 +12,8 @@ import pytest
 
 from deltamask import downlink, methods
 from deltamask.codecs import codecs
-from deltamask.codecs.base import HEADER_BYTES
 from deltamask.codecs.wire import dense
+from deltamask.codecs.wire.message import HEADER_BYTES
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN
 from deltamask.masking.noise import PublicNoise
 from deltamask.methods.base import Method, Receipt, state_arrays

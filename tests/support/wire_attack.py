@@ -19,9 +19,9 @@ from itertools import product
 import numpy as np
 
 from deltamask.codecs import DecodeError, codecs
-from deltamask.codecs.base import HEADER_BYTES
 from deltamask.codecs.updates import updates
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER_BYTES
 from tests.support.wire_cases import (
     D,
     decoders,

@@ -16,10 +16,10 @@ import numpy as np
 
 from deltamask import downlink
 from deltamask.codecs import CodecContext, codecs, conformance
-from deltamask.codecs.base import HEADER, HEADER_BYTES, seal, unseal
 from deltamask.codecs.conformance import CLIENT, ROUND, SEED
 from deltamask.codecs.updates import UpdateContext, updates
 from deltamask.codecs.wire import dense, png
+from deltamask.codecs.wire.message import HEADER, HEADER_BYTES, seal, unseal
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, Memory, counts
 from deltamask.masking.masks import THETA_MAX, THETA_MIN, Positions, flips

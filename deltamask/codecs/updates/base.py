@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.registry import Registry
-from deltamask.codecs.base import DecodeError, seal, unseal
-from deltamask.codecs.wire.dense import SERVER
+from deltamask.codecs.wire.dense import SERVER, Vector
+from deltamask.codecs.wire.message import DecodeError, seal, unseal
 
-__all__ = ["LARGEST", "SERVER", "DecodeError", "UpdateCodec", "UpdateContext", "Values", "updates"]
-
-Values = npt.NDArray[np.float32]
+__all__ = ["LARGEST", "SERVER", "DecodeError", "UpdateCodec", "UpdateContext", "Vector", "updates"]
 
 LARGEST = 2.0**100  # no training moves a weight so far; below it, no codec's arithmetic leaves float32
 
@@ -48,11 +46,11 @@ class UpdateCodec(Protocol):
     @property
     def suffix(self) -> str: ...
 
-    def encode(self, values: Values, context: UpdateContext) -> bytes:
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
         """Values of shape (n,), any n ≥ 0, to a payload. ValueError if one is NaN, infinite or above `LARGEST`."""
         ...
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
         """n finite values. Raises DecodeError, and nothing else."""
         ...
 
@@ -60,7 +58,7 @@ class UpdateCodec(Protocol):
 updates: Registry[UpdateCodec] = Registry("update codec")
 
 
-def checked(values: Values) -> Values:
+def checked(values: Vector) -> Vector:
     """`values` as a contiguous float32 vector, if all are finite and at most LARGEST. ValueError otherwise."""
     values = np.ascontiguousarray(values, np.float32)
     if values.ndim != 1:
@@ -99,7 +97,7 @@ def scales(body: memoryview) -> npt.NDArray[np.float64]:
     return found.astype(np.float64)
 
 
-def finite(values: Values) -> Values:
+def finite(values: Vector) -> Vector:
     """`values`, or DecodeError if one is NaN or infinite."""
     if not np.isfinite(values).all():
         raise DecodeError("message holds NaN or infinite values, or scales that lead to them")

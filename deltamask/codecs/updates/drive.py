@@ -13,7 +13,7 @@ import numpy as np
 
 from deltamask.codecs.updates.base import (
     UpdateContext,
-    Values,
+    Vector,
     checked,
     finite,
     of_length,
@@ -23,6 +23,7 @@ from deltamask.codecs.updates.base import (
     updates,
 )
 from deltamask.codecs.updates.hadamard import blocks, padded, rotate, unbiased_scales, unrotate
+from deltamask.codecs.wire.message import register_kind
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class DriveCodec:
     unbiased: bool = True
     suffix: str = ".bin"
 
-    def encode(self, values: Values, context: UpdateContext) -> bytes:
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
         values = checked(values)
         n = len(values)
         y, sigma = rotate(values, context)
@@ -42,11 +43,12 @@ class DriveCodec:
         bits = np.packbits(y >= 0, bitorder="little")
         return sealed(self.name, n, context, scale.astype("<f4").tobytes() + bits.tobytes())
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
         head = 4 * len(blocks(n))
         body = of_length(opened(payload, self.name, n, context), head + padded(n) // 8)
         bits = np.unpackbits(np.frombuffer(body[head:], np.uint8), bitorder="little")
         return finite(unrotate(2 * bits.astype(np.float32) - 1, scales(body[:head]), n, context))
 
 
+register_kind("drive", 100)
 updates.register("drive")(DriveCodec())

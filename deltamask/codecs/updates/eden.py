@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from deltamask.codecs.updates.base import (
     UpdateContext,
-    Values,
+    Vector,
     checked,
     finite,
     of_length,
@@ -28,10 +28,11 @@ from deltamask.codecs.updates.base import (
 )
 from deltamask.codecs.updates.hadamard import blocks, padded, rotate, unbiased_scales, unrotate
 from deltamask.codecs.updates.lloyd_max import centroids, midpoints
+from deltamask.codecs.wire.message import register_kind
 from deltamask.masking.noise import key
 
 
-def quantise(values: Values, bits: int, context: UpdateContext) -> bytes:
+def quantise(values: Vector, bits: int, context: UpdateContext) -> bytes:
     """A float32 scale for each block, then for each rotated value an index of `bits` bits, a byte's lowest first."""
     y, sigma = rotate(values, context)
     levels = centroids(bits)
@@ -40,7 +41,7 @@ def quantise(values: Values, bits: int, context: UpdateContext) -> bytes:
     return scale.astype("<f4").tobytes() + _pack(indices, bits).tobytes()
 
 
-def dequantise(body: memoryview, bits: int, n: int, context: UpdateContext) -> Values:
+def dequantise(body: memoryview, bits: int, n: int, context: UpdateContext) -> Vector:
     """The n values of `quantise`, finite. Raises DecodeError."""
     head = 4 * len(blocks(n))
     body = of_length(body, head + padded(n) * bits // 8)
@@ -74,11 +75,11 @@ class EdenCodec:
     unbiased: bool = True
     suffix: str = ".bin"
 
-    def encode(self, values: Values, context: UpdateContext) -> bytes:
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
         values = checked(values)
         return sealed(self.name, len(values), context, quantise(values, self.bits, context))
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
         return dequantise(opened(payload, self.name, n, context), self.bits, n, context)
 
 
@@ -96,12 +97,12 @@ class SparseEdenCodec:
         words = stream.random_raw(-(-n // 64)).astype("<u8", copy=False)
         return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")[:n])
 
-    def encode(self, values: Values, context: UpdateContext) -> bytes:
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
         values = checked(values)
         chosen = values[self.kept(len(values), context)] * 2  # x/p
         return sealed(self.name, len(values), context, quantise(chosen, 1, context))
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
         body = opened(payload, self.name, n, context)
         kept = self.kept(n, context)
         values = np.zeros(n, np.float32)
@@ -109,6 +110,9 @@ class SparseEdenCodec:
         return values
 
 
+register_kind("eden4", 101)
+register_kind("eden1", 102)
+register_kind("eden0.5", 103)
 updates.register("eden4")(EdenCodec("eden4", 4))
 updates.register("eden1")(EdenCodec("eden1", 1))
 updates.register("eden0.5")(SparseEdenCodec())

@@ -10,7 +10,7 @@ import numpy as np
 from deltamask.codecs.updates.base import (
     DecodeError,
     UpdateContext,
-    Values,
+    Vector,
     checked,
     finite,
     of_length,
@@ -18,6 +18,7 @@ from deltamask.codecs.updates.base import (
     sealed,
     updates,
 )
+from deltamask.codecs.wire.message import register_kind
 
 EXPONENT = struct.Struct("<h")
 TOP = 15  # a half reaches 65504, so values scaled below 2¹⁵ never overflow by rounding
@@ -31,11 +32,11 @@ class Float32Codec:
     unbiased: bool = True
     suffix: str = ".bin"
 
-    def encode(self, values: Values, context: UpdateContext) -> bytes:
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
         values = checked(values)
         return sealed(self.name, len(values), context, values.astype("<f4").tobytes())
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
         body = of_length(opened(payload, self.name, n, context), 4 * n)
         return finite(np.frombuffer(body, "<f4").astype(np.float32))
 
@@ -52,14 +53,14 @@ class Float16Codec:
     unbiased: bool = False  # it rounds to nearest
     suffix: str = ".bin"
 
-    def encode(self, values: Values, context: UpdateContext) -> bytes:
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
         values = checked(values)
         _, exponent = np.frexp(np.abs(values).max(initial=0))
         e = TOP - int(exponent)
         halves = np.ldexp(values.astype(np.float64), e).astype("<f2")
         return sealed(self.name, len(values), context, EXPONENT.pack(e) + halves.tobytes())
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
         body = of_length(opened(payload, self.name, n, context), EXPONENT.size + 2 * n)
         (e,) = EXPONENT.unpack_from(body)
         halves = np.frombuffer(body[EXPONENT.size :], "<f2")
@@ -69,5 +70,7 @@ class Float16Codec:
             return finite(np.ldexp(halves.astype(np.float64), -e).astype(np.float32))
 
 
+register_kind("fp32", 96)
+register_kind("fp16", 97)
 updates.register("fp32")(Float32Codec())
 updates.register("fp16")(Float16Codec())

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.updates.base import UpdateContext, Values
+from deltamask.codecs.updates.base import UpdateContext, Vector
 from deltamask.masking.noise import key
 
 MIN_BLOCK = 128
@@ -41,7 +41,7 @@ def padded(n: int) -> int:
     return -(-n // MIN_BLOCK) * MIN_BLOCK
 
 
-def rotate(values: Values, context: UpdateContext) -> tuple[Values, npt.NDArray[np.float64]]:
+def rotate(values: Vector, context: UpdateContext) -> tuple[Vector, npt.NDArray[np.float64]]:
     """(y, σ) with x = σ·R⁻¹·y in each block, and ‖y‖² the block's length: y's coordinates are near N(0, 1).
 
     y: (padded(n),). σ: (blocks,), 0 for a block of zeros, whose y is 0 too.
@@ -62,7 +62,7 @@ def rotate(values: Values, context: UpdateContext) -> tuple[Values, npt.NDArray[
     return y, sigma
 
 
-def unbiased_scales(y: Values, q: Values, sigma: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.float64]:
+def unbiased_scales(y: Vector, q: Vector, sigma: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.float64]:
     """S = ‖x‖² / ⟨R·x, q⟩ of each block, for q ≈ y: with it, S·R⁻¹·q is unbiased (DRIVE, EDEN). 0 for zeros."""
     scale = np.zeros(len(sigma))
     for index, block in enumerate(blocks(n)):
@@ -72,7 +72,7 @@ def unbiased_scales(y: Values, q: Values, sigma: npt.NDArray[np.float64], n: int
     return scale
 
 
-def unrotate(y: Values, scale: npt.NDArray[np.float64], n: int, context: UpdateContext) -> Values:
+def unrotate(y: Vector, scale: npt.NDArray[np.float64], n: int, context: UpdateContext) -> Vector:
     """scale·R⁻¹·y in each block, without the padding: shape (n,). Overwrites y. Infinite where float32 overflows."""
     signs = _signs(n, context)
     for block, factor in zip(blocks(n), scale, strict=True):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from deltamask.codecs.updates.base import (
     DecodeError,
     UpdateContext,
-    Values,
+    Vector,
     checked,
     finite,
     opened,
@@ -26,6 +26,7 @@ from deltamask.codecs.updates.base import (
     sealed,
     updates,
 )
+from deltamask.codecs.wire.message import register_kind
 from deltamask.codecs.wire.range_coder import Decoder, Encoder
 from deltamask.masking.noise import generator
 
@@ -71,7 +72,7 @@ def decode_symbols(body: bytes | memoryview, n: int) -> Symbols:
     return symbols
 
 
-def round_levels(values: Values, context: UpdateContext) -> tuple[Symbols, Values]:
+def round_levels(values: Vector, context: UpdateContext) -> tuple[Symbols, Vector]:
     """(symbols of shape (n,), norms of shape (buckets,)). The dither is keyed, but the server does not need it."""
     n, count = len(values), -(-len(values) // BUCKET)
     magnitude = np.zeros((count, BUCKET), np.float32)
@@ -93,12 +94,12 @@ class QsgdCodec:
     unbiased: bool = True
     suffix: str = ".bin"
 
-    def encode(self, values: Values, context: UpdateContext) -> bytes:
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
         values = checked(values)
         symbols, norms = round_levels(values, context)
         return sealed(self.name, len(values), context, norms.astype("<f4").tobytes() + encode_symbols(symbols))
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
         body = opened(payload, self.name, n, context)
         head = 4 * -(-n // BUCKET)
         if len(body) < head:
@@ -108,4 +109,5 @@ class QsgdCodec:
         return finite((levels * np.repeat(step, BUCKET)[:n]).astype(np.float32))
 
 
+register_kind("qsgd", 99)
 updates.register("qsgd")(QsgdCodec())

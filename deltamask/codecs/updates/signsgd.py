@@ -14,7 +14,7 @@ import numpy as np
 from deltamask.codecs.updates.base import (
     DecodeError,
     UpdateContext,
-    Values,
+    Vector,
     checked,
     finite,
     of_length,
@@ -23,6 +23,7 @@ from deltamask.codecs.updates.base import (
     sealed,
     updates,
 )
+from deltamask.codecs.wire.message import register_kind
 
 SCALE_BYTES = 4
 
@@ -35,13 +36,13 @@ class SignCodec:
     unbiased: bool = False
     suffix: str = ".bin"
 
-    def encode(self, values: Values, context: UpdateContext) -> bytes:
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
         values = checked(values)
         scale = np.abs(values).sum(dtype=np.float64) / max(1, len(values))
         bits = np.packbits(values >= 0, bitorder="little")
         return sealed(self.name, len(values), context, np.array(scale, "<f4").tobytes() + bits.tobytes())
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Values:
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
         body = of_length(opened(payload, self.name, n, context), SCALE_BYTES + -(-n // 8))
         (scale,) = scales(body[:SCALE_BYTES])
         bits = np.unpackbits(np.frombuffer(body[SCALE_BYTES:], np.uint8), bitorder="little")
@@ -50,4 +51,5 @@ class SignCodec:
         return finite(np.where(bits[:n], scale, -scale).astype(np.float32))
 
 
+register_kind("signsgd", 98)
 updates.register("signsgd")(SignCodec())

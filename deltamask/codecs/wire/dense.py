@@ -5,18 +5,23 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.base import HEADER_BYTES, DecodeError, seal, unseal
 from deltamask.codecs.wire import png
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, register_kind, seal, unseal
+
+Vector = npt.NDArray[np.float32]
+Head = Vector  # a classifier, (classes · (features + 1),): weights row by row, then biases
 
 SERVER = 2**32 - 1  # the client field of a message from the server
 
+register_kind("dense32", 1)
 
-def encode_dense32(values: npt.NDArray[np.float32], round: int, client: int) -> bytes:
+
+def encode_dense32(values: Vector, round: int, client: int) -> bytes:
     """A float32 vector as a picture: four pixels a value, little-endian."""
     return png.write(seal("dense32", round, client, len(values), values.astype("<f4").tobytes()))
 
 
-def decode_dense32(payload: bytes, count: int, round: int, client: int) -> npt.NDArray[np.float32]:
+def decode_dense32(payload: bytes, count: int, round: int, client: int) -> Vector:
     """`count` finite float32 values. Raises DecodeError."""
     length = HEADER_BYTES + 4 * count
     pixels, size = png.read(payload, max_pixels=2 * length + 16)

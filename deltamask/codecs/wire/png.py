@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable
 
-from deltamask.codecs.base import HEADER_BYTES, DecodeError
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _IHDR = struct.Struct(">IIBBBBB")

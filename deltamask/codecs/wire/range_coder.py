@@ -13,7 +13,7 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.base import DecodeError
+from deltamask.codecs.wire.message import DecodeError
 
 Bits = npt.NDArray[np.int32]
 Probabilities = npt.NDArray[np.float64]

@@ -15,8 +15,8 @@ from scipy.integrate import quad
 from scipy.linalg import hadamard as hadamard_matrix
 from scipy.stats import norm
 
-from deltamask.codecs.base import HEADER_BYTES, seal
 from deltamask.codecs.updates import LARGEST, SERVER, DecodeError, UpdateContext, hadamard, lloyd_max, qsgd, updates
+from deltamask.codecs.wire.message import HEADER_BYTES, seal
 from tests.support.wire_cases import wrap
 
 NAMES = ["fp32", "fp16", "signsgd", "qsgd", "drive", "eden4", "eden1", "eden0.5"]

@@ -1,0 +1,68 @@
+"""Local training of the tail's weights, with the head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deltamask.codecs.wire.dense import Head, Vector
+from deltamask.config import RunConfig
+from deltamask.masking import noise
+from deltamask.task.device import mixed_precision
+from deltamask.task.task import Task
+from deltamask.training.head import batches, split_head
+from deltamask.training.schedule import scheduled
+
+
+def train_weights(task: Task, values: Vector, config: RunConfig, *, round: int, client: int) -> tuple[Vector, float]:
+    """FedAvg's local work: E epochs of Adam on the tail's weights and the head. Returns (values, last epoch's loss).
+
+    values: (d + head_size,). Raises FloatingPointError if they are no longer finite.
+    """
+    task.tail.effective.copy_(torch.from_numpy(values[: task.d].copy()))
+    weights = task.tail.effective.detach().requires_grad_(True)  # shares its memory: a step on it is one on the module
+    weights.grad = task.tail.grad
+
+    def forward() -> None:
+        task.tail.grad.zero_()
+
+    loss, head = train_with_head(
+        task, values[task.d :], [weights], forward, lambda: None, config, round=round, client=client
+    )
+    return checked_finite(np.concatenate([weights.detach().cpu().numpy(), head])), loss
+
+
+def train_with_head(
+    task: Task, head: Head, parameters: list[Tensor], before: Callable[[], None], after: Callable[[], None],
+    config: RunConfig, *, round: int, client: int,
+) -> tuple[float, Head]:  # fmt: skip
+    """The loop of both. before: make the tail ready; after: turn the tail's gradient into the parameters'."""
+    weight, bias = (part.to(task.device).requires_grad_(True) for part in split_head(head, task))
+    lr = scheduled(config.weight_lr, config.lr_schedule, round, config.rounds)
+    optimizer = torch.optim.Adam([*parameters, weight, bias], lr=lr, fused=True)
+    rng = noise.generator(config.seed, "batches", round=round, client=client)
+    losses: list[Tensor] = []
+    for index in batches(task.shards[client], config.batch_size, config.local_epochs, rng):
+        before()
+        weight.grad = bias.grad = None
+        with mixed_precision(task.device):
+            pooled = task.tail(task.train_x[index].to(task.device)).float()
+        labels = task.train_y[index].to(task.device)
+        loss = functional.cross_entropy(functional.linear(pooled, weight, bias), labels)
+        loss.backward()
+        losses.append(loss.detach())
+        after()
+        optimizer.step()
+    steps = -(-len(task.shards[client]) // config.batch_size)
+    trained = torch.cat([weight.detach().reshape(-1), bias.detach()]).cpu().numpy()
+    return float(torch.stack(losses[-steps:]).mean()), trained
+
+
+def checked_finite(values: Vector) -> Vector:
+    if not np.isfinite(values).all():
+        raise FloatingPointError("weights are no longer finite: lower weight_lr")
+    return values
