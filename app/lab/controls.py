@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import streamlit as st
-from lab.effects import effect
 from pydantic import ValidationError
 from ui import links
 
 from deltamask import backbones, datasets
-from deltamask.config import RunConfig, clamp_fields, explain_errors, field_bounds, field_range, paper
+from deltamask.config import (
+    GROUPS,
+    RunConfig,
+    choices,
+    clamp_fields,
+    explain_errors,
+    field_bounds,
+    field_range,
+    paper,
+)
 from deltamask.config.presets import PRESETS
+from deltamask.methods import methods, readers_of
 
 FIRST = "quick"  # what the form shows on a first visit: some seconds of training
 OWN = "own settings"
@@ -21,39 +30,7 @@ STUDY = "the paper's study"
 SLIDER_LOW = 0.01  # of κ and ρ
 ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 
-LABELS = {
-    "method": "Method", "backbone": "Backbone", "weights": "Weights", "dataset": "Dataset",
-    "masked_blocks": "Masked blocks", "image_size": "Image size", "bad_images": "Unreadable images",
-    "feature_precision": "Feature precision", "train_samples": "Training images", "test_samples": "Test images",
-    "evaluate_on": "Evaluate on",
-    "clients": "Clients N", "rho": "Participation ρ", "dirichlet_alpha": "Dirichlet α",
-    "min_client_samples": "Least samples a client", "rounds": "Rounds", "local_epochs": "Local epochs E",
-    "batch_size": "Batch size", "lr": "Score step size", "lr_schedule": "Step size schedule",
-    "theta_init": "θ₀", "noise": "Public noise u", "aggregation": "Aggregation", "server_lr": "Server step η",
-    "kappa": "κ, share of flips sent", "kappa_schedule": "κ schedule", "codec": "Codec",
-    "downlink": "Downlink", "update_codec": "Dense updates as", "weight_lr": "Weight step size",
-    "lora_rank": "LoRA rank", "adam_eps": "Adam ε on scores", "dropout": "Vanishing clients",
-    "probe_epochs": "Head epochs", "probe_lr": "Head step size", "device": "Device", "seed": "Seed",
-    "keep_payloads": "Keep payloads",
-}  # fmt: skip
-GROUPS = {
-    "Task": ("backbone", "dataset"),
-    "Clients": ("clients", "rho", "dirichlet_alpha", "dropout", "min_client_samples"),
-    "Method": ("method", "noise", "aggregation", "server_lr", "theta_init", "lora_rank"),
-    "Bits": ("kappa", "kappa_schedule", "codec", "update_codec", "downlink"),
-    "Network and data": (
-        "weights", "masked_blocks", "train_samples", "test_samples", "evaluate_on", "image_size", "bad_images",
-    ),
-    "Training": (
-        "rounds", "lr", "lr_schedule", "adam_eps", "weight_lr", "local_epochs", "batch_size", "probe_epochs",
-        "probe_lr", "seed",
-    ),
-    "Storage": ("keep_payloads", "feature_precision", "device"),
-}  # fmt: skip
 OPEN = ("Task", "Clients", "Method", "Bits")  # groups that are open at first
-ONLY_DELTAMASK = {"noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"}
-ONLY_DENSE = {"update_codec": ("finetune", "lora"), "lora_rank": ("lora",)}
-OPEN_ENDED = {"backbone": backbones.TIMM, "dataset": datasets.FOLDER}  # what a typed name may begin with
 WIDTH = re.compile(r"(bfuse|xor)(8|16|32)(-gated)?")  # codecs that come in several bits per entry
 
 
@@ -72,11 +49,12 @@ def start_form() -> None:
         return
     given = {name: value for name, value in st.query_params.items() if name in RunConfig.model_fields}
     values, notes = clamp_fields(given)
-    for name, known in (("backbone", offered_backbones()), ("dataset", datasets.names())):
-        if name in values and values[name] not in known and not values[name].startswith(OPEN_ENDED[name]):
-            default = RunConfig.model_fields[name].default
-            notes.append(f"{name} = {values[name]!r} is unknown (there are: {', '.join(known)}): using {default}")
-            values[name] = default
+    for name, offered in (("backbone", offered_backbones()), ("dataset", datasets.names())):
+        prefix = RunConfig.setting(name).prefix
+        if name in values and values[name] not in offered and not values[name].startswith(str(prefix)):
+            usual = RunConfig.model_fields[name].default
+            notes.append(f"{name} = {values[name]!r} is unknown (there are: {', '.join(offered)}): using {usual}")
+            values[name] = usual
     for name in ("kappa", "rho"):
         if name in values and values[name] < SLIDER_LOW:
             notes.append(f"{name} = {values[name]:g} is below what the slider can show: using {SLIDER_LOW}")
@@ -123,9 +101,9 @@ def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, 
         help="`quick` trains eight rounds in some ten seconds; the `fashion` presets are those of the recorded "
         "runs; the paper's study is for a machine with a GPU; each control's help says which values are its own.",
     )  # fmt: skip
-    for group, names in GROUPS.items():
+    for group in GROUPS:
         with st.expander(group, expanded=group in OPEN):
-            for name in names:
+            for name in [name for name in RunConfig.model_fields if RunConfig.setting(name).group == group]:
                 _draw(name)
                 if name in extras:
                     extras[name]()
@@ -140,51 +118,56 @@ def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, 
 
 
 def _is_idle(name: str) -> bool:
-    """Does the chosen method not read this field?"""
-    method = st.session_state[key("method")]
-    if name in ONLY_DENSE:
-        return method not in ONLY_DENSE[name]
-    if name == "server_lr" and st.session_state[key("aggregation")] != "unbiased":
-        return True
-    return method != "deltamask" and name in ONLY_DELTAMASK
+    """Does a run with these settings leave this field unread?"""
+    values = {field: st.session_state[key(field)] for field in ("method", "aggregation")}
+    return methods[values["method"]].ignores(name, RunConfig.model_construct(**values))
 
 
 def _draw(name: str) -> None:
-    info = RunConfig.model_fields[name]
+    info, setting = RunConfig.model_fields[name], RunConfig.setting(name)
     low, high = field_bounds(name)
-    about = f"{info.description} Range: {field_range(name)}." if low else str(info.description)
-    about = f"{about}\n\n{effect(name)}"
-    if setting := paper.SETTINGS.get(name):
-        about += f"\n\n**The paper's study:** {setting.value} ({setting.source})."
     common: dict[str, Any] = {
-        "key": key(name), "help": about, "on_change": _changed, "disabled": _is_idle(name),
+        "key": key(name), "help": _help(name), "on_change": _changed, "disabled": _is_idle(name),
     }  # fmt: skip
-    registered = {"backbone": offered_backbones(), "dataset": datasets.names()}
-    choices = registered.get(name) or list(get_args(info.annotation))
-    if choices:
-        st.selectbox(LABELS[name], choices, accept_new_options=name in OPEN_ENDED, **common)
+    offered = offered_backbones() if name == "backbone" else choices(name)
+    if offered:
+        st.selectbox(setting.label, offered, accept_new_options=setting.prefix is not None, **common)
     elif name == "dirichlet_alpha":
         options = sorted({*ALPHAS, st.session_state[key(name)]})
-        st.select_slider(LABELS[name], options, format_func=lambda value: f"{value:g}", **common)
+        st.select_slider(setting.label, options, format_func=lambda value: f"{value:g}", **common)
     elif isinstance(info.default, str):
-        st.text_input(LABELS[name], **common)
+        st.text_input(setting.label, **common)
     elif name in ("kappa", "rho"):
-        st.slider(LABELS[name], SLIDER_LOW, 1.0, step=0.01, **common)
+        st.slider(setting.label, SLIDER_LOW, 1.0, step=0.01, **common)
     elif isinstance(info.default, int) and low and high:
-        st.number_input(LABELS[name], int(low[0]), int(high[0]), step=1, **common)
+        st.number_input(setting.label, int(low[0]), int(high[0]), step=1, **common)
     elif low and high:
         # An exclusive bound is left to RunConfig, whose message is shown.
         ends = [None if exclusive else float(bound) for bound, exclusive in (low, high)]
-        st.number_input(LABELS[name], ends[0], ends[1], step=0.01, format="%g", **common)
+        st.number_input(setting.label, ends[0], ends[1], step=0.01, format="%g", **common)
     if name == "codec":
         _draw_bpe(disabled=_is_idle(name))
+
+
+def _help(name: str) -> str:
+    """What a field is, its range, what it does, who reads it, and the paper's own value."""
+    info, setting = RunConfig.model_fields[name], RunConfig.setting(name)
+    low, _ = field_bounds(name)
+    parts = [f"{info.description} Range: {field_range(name)}." if low else str(info.description), setting.effect]
+    if setting.registry == "method":
+        parts += [f"**{entry.label}:** {entry.about}" for entry in map(methods.get, methods)]
+    if setting.of_method:
+        parts.append(f"**Read by:** {', '.join(methods[reader].label for reader in readers_of(name))}.")
+    if value := paper.SETTINGS.get(name):
+        parts.append(f"**The paper's study:** {value.value} ({value.source}).")
+    return "\n\n".join(parts)
 
 
 def _draw_bpe(*, disabled: bool) -> None:
     """Bits per entry, for the codecs that come in several widths: another way to choose among them."""
     match = WIDTH.fullmatch(st.session_state[key("codec")])
     family = (match[1], match[3] or "") if match else None
-    codecs = get_args(RunConfig.model_fields["codec"].annotation)
+    codecs = choices("codec")
     widths = [width for width in ("8", "16", "32") if family and f"{family[0]}{width}{family[1]}" in codecs]
     st.session_state.bpe = match[2] if match else None
 

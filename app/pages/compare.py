@@ -12,11 +12,11 @@ from ui import exports, links, processes, rounds, scrubber, style
 from ui.figures import chart
 
 from deltamask.base.paths import recorded_dir
+from deltamask.methods import methods as registered
 from deltamask.plots import palette, pictures, report, run_charts
 from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.comparison import VIEWS, Group, group_by_seed, prepared
-from deltamask.studies.labels import METHOD_LABELS
 
 MOST = 60  # runs on one page: every recorded method with its seeds, which are drawn as bands
 MARKS = {"finished": "✓", "failed": "✕ failed", "killed": "✕ killed"}
@@ -105,7 +105,7 @@ def _draw_missing(runs: Sequence[Run], drawn: Sequence[Run]) -> None:
     """Say which methods of the view nobody has recorded, and which runs have nothing to show."""
     view = st.session_state.get("view")
     methods = {run.config.method for run in drawn}
-    missing = [METHOD_LABELS[method] for method in VIEWS.get(view or "", ()) if method not in methods]
+    missing = [registered[method].label for method in VIEWS.get(view or "", ()) if method not in methods]
     if missing:
         st.caption(f"No recorded run of {', '.join(missing)} on this task.")
     silent = [style.markdown(run.id) for run in runs if not run.records]

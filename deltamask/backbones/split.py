@@ -99,6 +99,10 @@ class Tail:
         """`weights` ⊙ factor (d,): the effective weights under a mask or its probabilities."""
         return self.weights * torch.from_numpy(factor).to(self.weights.device)
 
+    def tensor(self, values: npt.NDArray[np.float32]) -> Tensor:
+        """A copy of flat values, where the tail computes."""
+        return torch.from_numpy(values.copy()).to(self.weights.device)
+
     def __call__(self, features: Tensor) -> Tensor:
         """Trunk features (n, …) to pooled vectors (n, num_features), through `effective`."""
         pooled: Tensor = self.module(features.float())  # they may be kept in half precision

@@ -20,8 +20,9 @@ from deltamask import backbones, datasets
 from deltamask.base.paths import download_dir
 from deltamask.base.units import byte_size
 from deltamask.cli.study import results, sweep
-from deltamask.config import RunConfig, explain_errors, field_bounds, field_range
+from deltamask.config import RunConfig, choices, explain_errors, field_bounds, field_range
 from deltamask.config.presets import PRESETS, preset
+from deltamask.methods import readers_of
 from deltamask.runs import StoreError
 from deltamask.runs import export as exporting
 from deltamask.runs.folder import RunFolder, new_folder
@@ -69,10 +70,12 @@ def run_command(default: RunConfig) -> Callable[..., int]:
 
 def _option(name: str) -> Any:
     """A field's type, with its help and range, for the parser."""
-    info = RunConfig.model_fields[name]
+    info, setting = RunConfig.model_fields[name], RunConfig.setting(name)
     low, high = field_bounds(name)
     limits = f" Range: {field_range(name)}." if low or high else ""
-    return Annotated[info.annotation, tyro.conf.arg(help=f"{info.description}{limits}")]
+    readers = f" Read by: {', '.join(readers_of(name))}." if setting.of_method else ""
+    kind: Any = Literal[tuple(choices(name))] if setting.registry and not setting.prefix else info.annotation
+    return Annotated[kind, tyro.conf.arg(help=f"{info.description}{limits}{readers}")]
 
 
 def resume(run: RunName, *, json: Json = False) -> int:

@@ -1,23 +1,10 @@
 """Codecs: flips to bytes and back. `codecs` is the registry; importing this package fills it."""
 
-from deltamask.codecs import bfuse, bfuse_gated, bloom, gap, mask, rice, xor
+from deltamask.base.registry import import_all
 from deltamask.codecs.base import Codec, CodecContext, codecs
 from deltamask.codecs.wire.message import DecodeError
 
+import_all(__name__, __path__)
 get, names = codecs.get, codecs.names
 
-__all__ = [
-    "Codec",
-    "CodecContext",
-    "DecodeError",
-    "bfuse",
-    "bfuse_gated",
-    "bloom",
-    "codecs",
-    "gap",
-    "get",
-    "mask",
-    "names",
-    "rice",
-    "xor",
-]
+__all__ = ["Codec", "CodecContext", "DecodeError", "codecs", "get", "names"]

@@ -17,7 +17,7 @@ PREFIX = "paper:"
 PAPER, OURS = "from the paper", "our choice"
 
 
-class Setting(NamedTuple):
+class PaperValue(NamedTuple):
     """A field's value, where it comes from, and why."""
 
     value: Any
@@ -25,29 +25,29 @@ class Setting(NamedTuple):
     why: str
 
 
-SETTINGS: dict[str, Setting] = {
-    "method": Setting("deltamask", PAPER, "the others of the comparison: `--method`"),
-    "masked_blocks": Setting(5, PAPER, "the last five blocks"),
-    "clients": Setting(30, PAPER, ""),
-    "rho": Setting(1.0, PAPER, "the paper has 1 and 0.2"),
-    "dirichlet_alpha": Setting(10.0, PAPER, "the paper has 10 (close to IID) and 0.1"),
-    "local_epochs": Setting(1, PAPER, ""),
-    "lr": Setting(0.1, PAPER, "of Adam on the scores"),
-    "kappa": Setting(0.8, PAPER, "κ₀"),
-    "kappa_schedule": Setting("cosine", PAPER, ""),
-    "codec": Setting("bfuse8", PAPER, "8 bits per entry"),
-    "aggregation": Setting("beta", PAPER, "priors start afresh every ⌈1/ρ⌉ rounds"),
-    "noise": Setting("shared", PAPER, "as we read its publicly shared seed"),
-    "image_size": Setting(224, OURS, "what CLIP was trained on; 16 patches of 14 px for DINOv2"),
-    "train_samples": Setting(10_000_000, OURS, "all there are"),
-    "test_samples": Setting(10_000_000, OURS, "all there are"),
-    "min_client_samples": Setting(8, OURS, "no client is left without data"),
-    "rounds": Setting(100, OURS, "with `--rho 0.2`, three times as many see as much data"),
-    "batch_size": Setting(64, OURS, ""),
-    "lr_schedule": Setting("constant", OURS, ""),
-    "theta_init": Setting(0.95, OURS, "a network with batch norm breaks at 0.5"),
-    "probe_epochs": Setting(10, OURS, "of the one round of linear probing, which is the paper's"),
-    "probe_lr": Setting(0.001, OURS, ""),
+SETTINGS: dict[str, PaperValue] = {
+    "method": PaperValue("deltamask", PAPER, "the others of the comparison: `--method`"),
+    "masked_blocks": PaperValue(5, PAPER, "the last five blocks"),
+    "clients": PaperValue(30, PAPER, ""),
+    "rho": PaperValue(1.0, PAPER, "the paper has 1 and 0.2"),
+    "dirichlet_alpha": PaperValue(10.0, PAPER, "the paper has 10 (close to IID) and 0.1"),
+    "local_epochs": PaperValue(1, PAPER, ""),
+    "lr": PaperValue(0.1, PAPER, "of Adam on the scores"),
+    "kappa": PaperValue(0.8, PAPER, "κ₀"),
+    "kappa_schedule": PaperValue("cosine", PAPER, ""),
+    "codec": PaperValue("bfuse8", PAPER, "8 bits per entry"),
+    "aggregation": PaperValue("beta", PAPER, "priors start afresh every ⌈1/ρ⌉ rounds"),
+    "noise": PaperValue("shared", PAPER, "as we read its publicly shared seed"),
+    "image_size": PaperValue(224, OURS, "what CLIP was trained on; 16 patches of 14 px for DINOv2"),
+    "train_samples": PaperValue(10_000_000, OURS, "all there are"),
+    "test_samples": PaperValue(10_000_000, OURS, "all there are"),
+    "min_client_samples": PaperValue(8, OURS, "no client is left without data"),
+    "rounds": PaperValue(100, OURS, "with `--rho 0.2`, three times as many see as much data"),
+    "batch_size": PaperValue(64, OURS, ""),
+    "lr_schedule": PaperValue("constant", OURS, ""),
+    "theta_init": PaperValue(0.95, OURS, "a network with batch norm breaks at 0.5"),
+    "probe_epochs": PaperValue(10, OURS, "of the one round of linear probing, which is the paper's"),
+    "probe_lr": PaperValue(0.001, OURS, ""),
 }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def preset(name: str) -> RunConfig:
             f"unknown preset {name!r}; paper:BACKBONE:DATASET has the backbones {', '.join(BACKBONES)} and the "
             f"datasets {', '.join(DATASETS)}"
         )
-    values = {field: setting.value for field, setting in SETTINGS.items()}
+    values = {field: paper.value for field, paper in SETTINGS.items()}
     return RunConfig(backbone=backbone, dataset=dataset, **values)
 
 

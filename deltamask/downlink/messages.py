@@ -1,15 +1,15 @@
 """The downlink of the mask methods: θ_g sent as what it is, small integer counts, given what the client already has.
 
 Every message says what changed since the one before: the sum over the received clients of their mask's difference from
-what anyone could expect. A client keeps what the messages left it (`Memory`), aggregates as the server does, and so
-holds the server's θ_g bit for bit. One that missed rounds gets all it missed, or a snapshot where that is shorter.
-Needs no torch.
+what both sides can expect. A client keeps what the messages left it (`ThetaMemory`), aggregates as the server does, and
+so holds the server's θ_g bit for bit. One that missed rounds gets all it missed, or a snapshot where that is shorter.
+How a method draws its masks, and what its server makes of them, is its `MaskLaw`. Needs no torch.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,8 +27,6 @@ from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN, Theta, to_fixed
 from deltamask.masking.noise import PublicNoise
 
 FIELDS = struct.Struct("<I")  # clients that were received, whose ids follow in four bytes each
-METHODS = ("deltamask", "deepreduce", "fedpm", "fedmask")  # those whose clients are sent θ_g
-PUBLIC = ("deltamask", "deepreduce")  # those of them whose masks are drawn from public randomness
 register_kind("counts", 65)  # 64 was θ_g in 16 bits a parameter
 register_kind("theta", 66)
 register_kind("ones", 67)
@@ -36,7 +34,22 @@ LEVELS = 256  # of θ_g, as a context where there is no public randomness
 
 
 @dataclass(frozen=True)
-class Memory:
+class MaskLaw:
+    """How a method draws its masks, and what its server makes of those that came.
+
+    public: masks are drawn from the public u, so that everyone knows every m_g,k. likeliest: of private masks, the
+    likeliest Σ m_k (d,) of a number of clients, given θ_g. posterior: θ_g given (d,) ones out of `seen` masks.
+    unbiased: the server follows RunConfig's `aggregation`; else it takes the posterior, whatever that says.
+    """
+
+    public: bool
+    likeliest: Callable[[Theta, int], aggregation.Counts] = aggregation.likeliest
+    posterior: Callable[[aggregation.Counts, int], Theta] = aggregation.beta
+    unbiased: bool = False
+
+
+@dataclass(frozen=True)
+class ThetaMemory:
     """What server and client both know of θ_g: theta (d,); ones (d,) out of `seen` masks since the priors' last reset.
 
     head: the classifier, frozen after round 0.
@@ -56,10 +69,10 @@ class Change:
     received: npt.NDArray[np.uint32]
 
 
-def first(config: RunConfig, d: int, head: Head) -> Memory:
+def first(config: RunConfig, d: int, head: Head) -> ThetaMemory:
     """Before any mask has been sent: θ_g = θ₀ everywhere."""
     theta = to_fixed(np.full(d, config.theta_init))
-    return Memory(theta, np.zeros(d, np.int32), 0, head)
+    return ThetaMemory(theta, np.zeros(d, np.int32), 0, head)
 
 
 def noise(config: RunConfig, round: int, client: int) -> PublicNoise:
@@ -67,53 +80,45 @@ def noise(config: RunConfig, round: int, client: int) -> PublicNoise:
     return PublicNoise(config.seed, round, client if config.noise == "per_client" else None)
 
 
-def has_public_masks(config: RunConfig) -> bool:
-    """Do clients draw their masks from public randomness? Then Σ m_g,k is known to all; else only its mean is."""
-    return config.method in PUBLIC
-
-
-def expected(config: RunConfig, theta: Theta, round: int, clients: Sequence[int]) -> aggregation.Counts:
-    """What anyone can say of Σ_k m_k before a payload has come: Σ_k m_g,k (public masks), or the likeliest count."""
-    if not has_public_masks(config):
-        if config.method == "fedmask":  # thresholded masks
-            return len(clients) * (theta > ONE // 2).astype(np.int32)
-        return np.rint(len(clients) * (theta.astype(np.float64) / ONE)).astype(np.int32)
+def expected(law: MaskLaw, config: RunConfig, theta: Theta, round: int, clients: Sequence[int]) -> aggregation.Counts:
+    """What both sides can say of Σ_k m_k before a payload has come: Σ_k m_g,k of public masks, else the likeliest."""
+    if not law.public:
+        return law.likeliest(theta, len(clients))
     total = np.zeros(len(theta), np.int32)
     for client in clients:
         total += masks.sample(theta, noise(config, round, client).words(0, len(theta)))
     return total
 
 
-def fold(config: RunConfig, memory: Memory, round: int, change: Change) -> Memory:
+def aggregate(law: MaskLaw, config: RunConfig, memory: ThetaMemory, round: int, change: Change) -> ThetaMemory:
     """Step 9, at the server and at every client alike: what a round's masks make of θ_g. No mask: θ_g stays."""
     received = change.received.tolist()
     if not received:
         if aggregation.reset_priors(round, config.rho):
             return replace(memory, ones=np.zeros_like(memory.ones), seen=0)
         return memory
-    if config.aggregation == "unbiased" and config.method == "deltamask":
+    if config.aggregation == "unbiased" and law.unbiased:
         theta = aggregation.unbiased(memory.theta, change.values, len(received), config.server_lr)
-        return Memory(theta, memory.ones, memory.seen, memory.head)
-    ones = expected(config, memory.theta, round, received) + change.values
+        return ThetaMemory(theta, memory.ones, memory.seen, memory.head)
+    ones = expected(law, config, memory.theta, round, received) + change.values
     if ones.min(initial=0) < 0 or ones.max(initial=0) > len(received):
         raise DecodeError(f"{len(received)} masks cannot have between {ones.min()} and {ones.max()} ones")
     seen = len(received)
     if not aggregation.reset_priors(round, config.rho):
         ones, seen = ones + memory.ones, seen + memory.seen
-    theta = aggregation.thresholded(ones, seen) if config.method == "fedmask" else aggregation.beta(ones, seen)
-    return Memory(theta, ones, seen, memory.head)
+    return ThetaMemory(law.posterior(ones, seen), ones, seen, memory.head)
 
 
-def encode_change(config: RunConfig, before: Memory, round: int, change: Change) -> bytes:
+def encode_change(law: MaskLaw, config: RunConfig, before: ThetaMemory, round: int, change: Change) -> bytes:
     """The message that opens round `round`: what round − 1 changed. `before`: what its receiver holds."""
     d = len(before.theta)
-    cells, number = _cells(config, before.theta, round - 1, change.received.tolist())
+    cells, number = _cells(law, config, before.theta, round - 1, change.received.tolist())
     coded = counts.encode(change.values, len(change.received), cells, number) if len(change.received) else b""
     body = FIELDS.pack(len(change.received)) + change.received.astype("<u4").tobytes() + coded
     return seal("counts", round, SERVER, d, body)
 
 
-def decode_change(config: RunConfig, before: Memory, round: int, message: bytes) -> Change:
+def decode_change(law: MaskLaw, config: RunConfig, before: ThetaMemory, round: int, message: bytes) -> Change:
     """The other way. Raises DecodeError."""
     d = len(before.theta)
     body = unseal(message, "counts", round, SERVER, d)
@@ -130,13 +135,13 @@ def decode_change(config: RunConfig, before: Memory, round: int, message: bytes)
         if len(body) > start:
             raise DecodeError("no client was received, and yet something changed")
         return Change(np.zeros(d, np.int32), received)
-    cells, kinds = _cells(config, before.theta, round - 1, received.tolist())
+    cells, kinds = _cells(law, config, before.theta, round - 1, received.tolist())
     return Change(counts.decode(body[start:], d, number, cells, kinds), received)
 
 
-def _cells(config: RunConfig, theta: Theta, round: int, clients: list[int]) -> tuple[counts.Cells, int]:
+def _cells(law: MaskLaw, config: RunConfig, theta: Theta, round: int, clients: list[int]) -> tuple[counts.Cells, int]:
     """What is known of each position: how near the nearest client's u is to θ_g and on which side, or θ_g alone."""
-    if not has_public_masks(config):
+    if not law.public:
         return (lambda start, stop: theta[start:stop].astype(np.int64) * LEVELS // ONE), LEVELS
     sides = [CodecContext(round, client, theta, noise(config, round, client)) for client in clients]
     if config.noise == "shared":
@@ -151,7 +156,7 @@ def _cells(config: RunConfig, theta: Theta, round: int, clients: list[int]) -> t
     return nearest, side_information.BUCKETS
 
 
-def encode_snapshot(memory: Memory, round: int) -> bytes:
+def encode_snapshot(memory: ThetaMemory, round: int) -> bytes:
     """All that a client needs that holds nothing: the head, θ_g, and the posterior's counts."""
     d = len(memory.theta)
     theta = seal("theta", round, SERVER, d, counts.encode_tabled(memory.theta))
@@ -160,7 +165,7 @@ def encode_snapshot(memory: Memory, round: int) -> bytes:
     return dense.pack(dense.encode_dense32(memory.head, round, SERVER), theta, ones, seen)
 
 
-def decode_snapshot(message: bytes, d: int, head_size: int, round: int) -> Memory:
+def decode_snapshot(message: bytes, d: int, head_size: int, round: int) -> ThetaMemory:
     """The other way. Raises DecodeError."""
     head, theta, ones, seen_bytes = dense.unpack(message, 4)
     values = counts.decode_tabled(unseal(theta, "theta", round, SERVER, d), d)
@@ -171,10 +176,12 @@ def decode_snapshot(message: bytes, d: int, head_size: int, round: int) -> Memor
     total = counts.decode_tabled(body, d).astype(np.int32) if seen else np.zeros(d, np.int32)
     if len(seen_bytes) != 8 or (len(body) and not seen) or total.max(initial=0) > seen:
         raise DecodeError(f"counts of ones do not fit {seen} masks")
-    return Memory(values.astype(np.uint16), total, seen, dense.decode_dense32(head, head_size, round, SERVER))
+    return ThetaMemory(values.astype(np.uint16), total, seen, dense.decode_dense32(head, head_size, round, SERVER))
 
 
-def broadcast(config: RunConfig, before: Memory, now: Memory, round: int, change: Change) -> bytes:
+def broadcast(
+    law: MaskLaw, config: RunConfig, before: ThetaMemory, now: ThetaMemory, round: int, change: Change
+) -> bytes:
     """The message that opens a round. `before`: what the last one left; `now`: what this one is to leave.
 
     `counts`: round 1 brings the head, every later one what changed. `fp32`: θ_g and the head, whole, each time.
@@ -184,19 +191,21 @@ def broadcast(config: RunConfig, before: Memory, now: Memory, round: int, change
         return dense.pack(theta, dense.encode_dense32(now.head, round, SERVER))
     if round == 1:
         return dense.encode_dense32(now.head, round, SERVER)
-    return encode_change(config, before, round, change)
+    return encode_change(law, config, before, round, change)
 
 
-def receive(config: RunConfig, d: int, head_size: int, round: int, message: bytes, memory: Memory | None) -> Memory:
+def receive(
+    law: MaskLaw, config: RunConfig, d: int, head_size: int, round: int, message: bytes, memory: ThetaMemory | None
+) -> ThetaMemory:
     """What a client holds after a round's message. memory: what the round before left it with; None: nothing, and then
     `message` is the first round's, or a snapshot. Raises DecodeError."""
     if config.downlink == "fp32":
         theta, head = dense.unpack(message, 2)
         values = updates["fp32"].decode(theta, d, UpdateContext(config.seed, round, SERVER))
-        known = first(config, d, dense.decode_dense32(head, head_size, round, SERVER))
-        return replace(known, theta=to_fixed(values))
+        start = first(config, d, dense.decode_dense32(head, head_size, round, SERVER))
+        return replace(start, theta=to_fixed(values))
     if memory is not None:
-        return fold(config, memory, round - 1, decode_change(config, memory, round, message))
+        return aggregate(law, config, memory, round - 1, decode_change(law, config, memory, round, message))
     if round == 1:
         return first(config, d, dense.decode_dense32(message, head_size, round, SERVER))
     return decode_snapshot(message, d, head_size, round)

@@ -18,6 +18,7 @@ from deltamask.config import RunConfig
 from deltamask.inspection.replay import theta_before
 from deltamask.masking.masks import Positions, Theta
 from deltamask.masking.noise import PublicNoise
+from deltamask.methods import methods
 from deltamask.runs import StoreError, client_flips
 from deltamask.runs.reader import Payload, Run
 
@@ -114,13 +115,15 @@ def read_payload(payload: Payload) -> bytes:
 
 
 def carries_flips(config: RunConfig, round: int) -> bool:
-    """Does a payload of this round carry flips, as the run's codec writes them?"""
-    return config.method == "deltamask" and round > 0
+    """Does a payload of this round carry flips?"""
+    return methods[config.method].flip_codec is not None and round > 0
 
 
 def decode(config: RunConfig, payload: bytes, context: CodecContext) -> Positions:
     """Δ̂: what the server reads. Raises DecodeError, and StoreError where the codec needs a θ_g that is gone."""
-    return codecs[config.codec].decode(payload, context)
+    name = methods[config.method].flip_codec
+    assert name is not None
+    return codecs[name(config)].decode(payload, context)
 
 
 def flips_of(run: Run, payload: Payload, data: bytes, context: CodecContext) -> Flips:

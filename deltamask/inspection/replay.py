@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from deltamask import downlink
-from deltamask.downlink import Memory
+from deltamask.downlink import ThetaMemory
 from deltamask.masking.masks import Theta
+from deltamask.methods import methods
 from deltamask.runs import StoreError
 from deltamask.runs.reader import Run
 
 
-def memory_before(run: Run, round: int) -> Memory:
+def memory_before(run: Run, round: int) -> ThetaMemory:
     """What a client that has taken part in every round holds when it starts `round`'s local work.
 
     Raises StoreError if the run does not send θ_g, or has not kept what is needed; DecodeError if a message is damaged.
     """
-    if run.config.method not in downlink.METHODS:
+    law = methods[run.config.method].masks
+    if law is None:
         raise StoreError(f"{run.config.method} sends no θ_g")
     d, head_size = (run.task.get(name) for name in ("d", "head_size"))
     if type(d) is not int or type(head_size) is not int:
         raise StoreError(f"{run.path / 'task.json'} is missing or damaged")
-    memory: Memory | None = None
+    memory: ThetaMemory | None = None
     for past in range(1, round + 1) if run.config.downlink == "counts" else (round,):
         file = run.path / "payloads" / f"r{past:04d}-down.bin"
         try:
@@ -29,7 +31,7 @@ def memory_before(run: Run, round: int) -> Memory:
                 f"{run.id} has not kept the broadcast of round {past}: keep_payloads = few keeps those up to a "
                 "megabyte, all keeps all"
             ) from None
-        memory = downlink.receive(run.config, d, head_size, past, message, memory)
+        memory = downlink.receive(law, run.config, d, head_size, past, message, memory)
     assert memory is not None
     return memory
 

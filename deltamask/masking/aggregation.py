@@ -32,6 +32,11 @@ def unbiased(theta: Theta, change: Counts, received: int, server_lr: float) -> T
 THRESHOLD_MARGIN = 1.0  # how far from ½ a unanimous vote of thresholded masks puts a score
 
 
+def likeliest(theta: Theta, clients: int) -> Counts:
+    """The likeliest number of ones among `clients` masks drawn from θ, (d,): n·θ, rounded."""
+    return np.rint(clients * (theta.astype(np.float64) / ONE)).astype(np.int32)
+
+
 def thresholded(ones: Counts, seen: int) -> Theta:
     """FedMask's average of thresholded masks, as scores that learning can still carry across the threshold.
 
@@ -39,6 +44,11 @@ def thresholded(ones: Counts, seen: int) -> Theta:
     """
     votes = 2 * np.arange(seen + 1) / seen - 1
     return _fixed(ONE / (1 + np.exp(-THRESHOLD_MARGIN * votes)))[ones]
+
+
+def agreed(theta: Theta, clients: int) -> Counts:
+    """The number of ones among `clients` thresholded masks [θ > ½], (d,), where all agree with θ_g."""
+    return clients * (theta > ONE // 2).astype(np.int32)
 
 
 def _fixed(value: npt.NDArray[np.floating] | npt.NDArray[np.int64]) -> Theta:

@@ -1,18 +1,22 @@
-"""What a method is: a few pure functions over a small state, which exchange bytes and nothing else."""
+"""What a method is: a few pure functions over a small state, which exchange bytes and nothing else.
+
+Methods are listed, labelled and drawn without torch: what needs it (`deltamask.training`) loads when first used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from deltamask.base.registry import Registry
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
+from deltamask.downlink import MaskLaw
 from deltamask.masking.masks import Positions
 
-if TYPE_CHECKING:  # methods are listed without loading torch
+if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
@@ -88,11 +92,31 @@ def decoded(
 
 State = Any  # a dataclass whose fields are all NumPy arrays: that is what a checkpoint stores
 Memory = Any  # what a client keeps from one round to the next
+Sends = Literal["flips", "masks", "values", "head", "scalars"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a run's settings change its method's name and line.
+
+    words: put in brackets behind the label. dash: Plotly's name of it. marker: put behind the marker's name, such as
+    `-open`.
+    """
+
+    words: tuple[str, ...] = ()
+    dash: str = "solid"
+    marker: str = ""
 
 
 @dataclass(frozen=True)
 class Method:
-    """One federated method.
+    """One federated method: what it is called and how it is drawn, which settings it reads, and what it does.
+
+    label, about: its name in legends, and one line for people. sends: what a client's payload holds. reads: the fields
+    of RunConfig that it reads, beyond those that every run reads. unread: those of them that a config leaves without
+    effect. color (#rrggbb), marker (Plotly's name): its look; None has one chosen. variant: how a config changes both.
+    masks: how its masks are drawn and aggregated; None for a method without masks. flip_codec: the codec that its
+    payloads of flips are written in.
 
     init(task, config, head): the server's first state.
     broadcast(config, state, round): the message that opens a round, the same for every client that has its predecessor.
@@ -105,6 +129,9 @@ class Method:
     snapshot(config, state, round): the message for a client that holds nothing. None: every broadcast is one.
     """
 
+    label: str
+    about: str
+    sends: Sends
     state: type
     init: Callable[[Task, RunConfig, Head], State]
     broadcast: Callable[[RunConfig, State, int], bytes]
@@ -113,9 +140,26 @@ class Method:
     server_update: Callable[[RunConfig, State, int, Iterable[tuple[int, bytes]], Callable[[Receipt], None]], State]
     effective: Callable[[Task, RunConfig, State, int], Iterator[tuple[str, Tensor]]]
     snapshot: Callable[[RunConfig, State, int], bytes] | None = None
+    reads: tuple[str, ...] = ()
+    unread: Callable[[RunConfig], tuple[str, ...]] = lambda config: ()
+    color: str | None = None
+    marker: str | None = None
+    variant: Callable[[RunConfig], Variant] = lambda config: Variant()
+    masks: MaskLaw | None = None
+    flip_codec: Callable[[RunConfig], str] | None = None
+
+    def ignores(self, field: str, config: RunConfig) -> bool:
+        """Does a run with this config leave `field` unread? Only fields that not every run reads can be."""
+        return field in METHOD_FIELDS and (field not in self.reads or field in self.unread(config))
 
 
+METHOD_FIELDS = RunConfig.method_fields()
 methods: Registry[Method] = Registry("method")
+
+
+def readers_of(field: str) -> list[str]:
+    """The methods that read a field of RunConfig: all of them, unless it is one that only some do."""
+    return [name for name in methods if field not in METHOD_FIELDS or field in methods[name].reads]
 
 
 def state_arrays(state: State) -> dict[str, np.ndarray]:

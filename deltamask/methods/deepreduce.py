@@ -9,20 +9,24 @@ exactly. Aggregation is the Beta posterior, as in the paper's comparison.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from deltamask.codecs import codecs
 from deltamask.config import RunConfig
-from deltamask.downlink import Memory
+from deltamask.downlink import MaskLaw, ThetaMemory
 from deltamask.methods import masked
-from deltamask.methods.base import Method, Receipt, Upload, methods
+from deltamask.methods.base import Receipt, Upload, methods
 from deltamask.methods.deltamask import receive_flips, send_flips
 from deltamask.methods.masked import MaskState
-from deltamask.task.task import Task
+
+if TYPE_CHECKING:
+    from deltamask.task.task import Task
 
 CODEC = "bloom-p0"
+LAW = MaskLaw(public=True)
 
 
-def client_update(task: Task, config: RunConfig, round: int, client: int, memory: Memory) -> Upload:
+def client_update(task: Task, config: RunConfig, round: int, client: int, memory: ThetaMemory) -> Upload:
     """Train the scores, send every flip."""
     return send_flips(task, config, codecs[CODEC], 1.0, round, client, memory)
 
@@ -34,19 +38,21 @@ def server_update(
     payloads: Iterable[tuple[int, bytes]],
     on_receipt: Callable[[Receipt], None],
 ) -> MaskState:
-    """Ask the filters for all positions, take their verdicts, fold the masks into the posterior."""
-    return receive_flips(config, codecs[CODEC], state, round, payloads, on_receipt)
+    """Ask the filters for all positions, drop those that P0 marks as false, and update the posterior with the masks."""
+    return receive_flips(LAW, config, codecs[CODEC], state, round, payloads, on_receipt)
 
 
 methods.register("deepreduce")(
-    Method(
-        MaskState,
-        masked.init,
-        masked.broadcast,
-        masked.receive,
+    masked.method(
+        "DeepReduce",
+        "Clients send every changed position in a Bloom filter, made exact by a bit for each of its positives.",
+        LAW,
         client_update,
         server_update,
-        masked.effective,
-        masked.snapshot,
+        sends="flips",
+        reads=("noise",),
+        flip_codec=lambda config: CODEC,
+        color="#287a58",
+        marker="diamond",
     )
 )

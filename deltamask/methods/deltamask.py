@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,13 +11,17 @@ from deltamask import downlink, training
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs import Codec, CodecContext, codecs, entropy
 from deltamask.config import RunConfig
-from deltamask.downlink import Change, Memory
+from deltamask.downlink import Change, MaskLaw, ThetaMemory
 from deltamask.masking import masks
 from deltamask.masking.masks import Theta
 from deltamask.methods import masked
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
+from deltamask.methods.base import ClientReport, Receipt, Upload, Variant, decoded, methods
 from deltamask.methods.masked import MaskState
-from deltamask.task.task import Task
+
+if TYPE_CHECKING:
+    from deltamask.task.task import Task
+
+LAW = MaskLaw(public=True, unbiased=True)
 
 
 def context(config: RunConfig, theta: Theta, layers: Iterable[int], round: int, client: int) -> CodecContext:
@@ -24,7 +29,7 @@ def context(config: RunConfig, theta: Theta, layers: Iterable[int], round: int, 
     return CodecContext(round, client, theta, downlink.noise(config, round, client), tuple(map(int, layers)))
 
 
-def client_update(task: Task, config: RunConfig, round: int, client: int, memory: Memory) -> Upload:
+def client_update(task: Task, config: RunConfig, round: int, client: int, memory: ThetaMemory) -> Upload:
     """Steps 4 to 7: train the scores, draw both masks from the same u, keep the top κ of the flips, encode them."""
     kappa = training.scheduled(config.kappa, config.kappa_schedule, round, config.rounds)
     return send_flips(task, config, codecs[config.codec], kappa, round, client, memory)
@@ -38,11 +43,11 @@ def server_update(
     on_receipt: Callable[[Receipt], None],
 ) -> MaskState:
     """Steps 8 and 9: decode each payload to m̂_k = m_g ⊕ Δ̂, and fold the masks into θ_g."""
-    return receive_flips(config, codecs[config.codec], state, round, payloads, on_receipt)
+    return receive_flips(LAW, config, codecs[config.codec], state, round, payloads, on_receipt)
 
 
 def send_flips(
-    task: Task, config: RunConfig, codec: Codec, kappa: float, round: int, client: int, memory: Memory
+    task: Task, config: RunConfig, codec: Codec, kappa: float, round: int, client: int, memory: ThetaMemory
 ) -> Upload:
     """The client's part, with a given codec and κ."""
     clock = Stopwatch()
@@ -68,6 +73,7 @@ def send_flips(
 
 
 def receive_flips(
+    law: MaskLaw,
     config: RunConfig,
     codec: Codec,
     state: MaskState,
@@ -86,18 +92,45 @@ def receive_flips(
         u = downlink.noise(config, round, client).words(0, len(state.theta))
         change[flips] += np.where(masks.sample(state.theta[flips], u[flips]), -1, 1)
         received.append(client)
-    return masked.fold(config, state, round, Change(change, np.array(sorted(received), np.uint32)))
+    return masked.aggregate(law, config, state, round, Change(change, np.array(sorted(received), np.uint32)))
+
+
+LINES = {  # (noise, aggregation): what legends say, and how the curve is drawn
+    ("shared", "beta"): Variant(("paper: shared u, Beta",), "dot", "-open"),
+    ("per_client", "beta"): Variant(("per-client u, Beta",)),
+    ("per_client", "unbiased"): Variant(("per-client u, unbiased",), "dash", "-dot"),
+    ("shared", "unbiased"): Variant(("shared u, unbiased",), "dashdot", "-open"),
+}
+
+
+def variant(config: RunConfig) -> Variant:
+    """Noise and aggregation; codec, κ and ε where they are not the default's."""
+    default = {name: RunConfig.model_fields[name].default for name in ("codec", "adam_eps")}
+    line = LINES[config.noise, config.aggregation]
+    words = list(line.words)
+    if config.codec != default["codec"]:
+        words.append(config.codec)
+        line = Variant(dash="longdashdot", marker="-open-dot")
+    if config.kappa < 1 or config.kappa_schedule != "constant":
+        words.append(f"κ {config.kappa:g}{' cosine' if config.kappa_schedule == 'cosine' else ''}")
+    if config.adam_eps > default["adam_eps"]:
+        words.append(f"ε {config.adam_eps:g}")
+    return Variant(tuple(words), line.dash, line.marker)
 
 
 methods.register("deltamask")(
-    Method(
-        MaskState,
-        masked.init,
-        masked.broadcast,
-        masked.receive,
+    masked.method(
+        "DeltaMask",
+        "Clients send the positions where learning changed their mask, packed in a filter or an exact code.",
+        LAW,
         client_update,
         server_update,
-        masked.effective,
-        masked.snapshot,
+        sends="flips",
+        reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"),
+        unread=lambda config: () if config.aggregation == "unbiased" else ("server_lr",),
+        flip_codec=lambda config: config.codec,
+        variant=variant,
+        color="#2f7fd1",
+        marker="circle",
     )
 )

@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.updates import UpdateCodec, UpdateContext, updates
 from deltamask.codecs.wire.dense import SERVER, Head, Vector
 from deltamask.config import RunConfig
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded
-from deltamask.task.task import Task
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deltamask.task.task import Task
+
+READS = ("weight_lr", "lr_schedule", "server_lr")
 Train = Callable[..., tuple[Vector, float]]  # (task, values, config, *, round, client) → (values, loss)
 
 
@@ -109,19 +114,30 @@ def server_update(
 
 
 def method(
+    label: str,
+    about: str,
     init: Callable[[Task, RunConfig, Head], VectorState],
     count: Callable[[Task, RunConfig], int],
     train: Train,
     effective: Callable[[Task, RunConfig, VectorState, int], Iterator[tuple[str, Tensor]]],
-    fixed: str | None = None,
+    *,
+    codec: str | None = None,
+    reads: tuple[str, ...] = (),
+    **rest: Any,
 ) -> Method:
-    """A method of this kind. count: values without the head. fixed: its update codec, if not the config's."""
+    """A method of this kind. count: values without the head. codec: its update codec, if not the config's. reads:
+    beyond READS. rest: further fields of Method."""
     return Method(
+        label,
+        about,
+        "values",
         VectorState,
         init,
-        partial(broadcast, fixed),
-        partial(receive, count, fixed),
-        partial(client_update, train, fixed),
-        partial(server_update, fixed),
+        partial(broadcast, codec),
+        partial(receive, count, codec),
+        partial(client_update, train, codec),
+        partial(server_update, codec),
         effective,
+        reads=READS + reads + (() if codec else ("update_codec",)),
+        **rest,
     )

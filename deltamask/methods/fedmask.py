@@ -7,21 +7,28 @@ turned back into scores of at most ±1 (`aggregation.thresholded`), which a loca
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from torch import Tensor
+from functools import partial
+from typing import TYPE_CHECKING
 
 from deltamask import training
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.config import RunConfig
-from deltamask.downlink import Memory
+from deltamask.downlink import MaskLaw, ThetaMemory
+from deltamask.masking import aggregation
 from deltamask.masking.masks import ONE
 from deltamask.methods import fedpm, masked
-from deltamask.methods.base import Method, Upload, methods
+from deltamask.methods.base import Upload, methods
 from deltamask.methods.masked import MaskState
-from deltamask.task.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deltamask.task.task import Task
+
+LAW = MaskLaw(public=False, likeliest=aggregation.agreed, posterior=aggregation.thresholded)
 
 
-def client_update(task: Task, config: RunConfig, round: int, client: int, memory: Memory) -> Upload:
+def client_update(task: Task, config: RunConfig, round: int, client: int, memory: ThetaMemory) -> Upload:
     """Train the scores through thresholded masks, send the mask."""
     clock = Stopwatch()
     with clock("train"):
@@ -37,14 +44,15 @@ def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> It
 
 
 methods.register("fedmask")(
-    Method(
-        MaskState,
-        masked.init,
-        masked.broadcast,
-        masked.receive,
+    masked.method(
+        "FedMask",
+        "Clients send a whole mask, made by a threshold instead of a draw.",
+        LAW,
         client_update,
-        fedpm.server_update,
-        effective,
-        masked.snapshot,
+        partial(fedpm.server_update, LAW),
+        sends="masks",
+        effective=effective,
+        color="#ab5322",
+        marker="triangle-up",
     )
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,15 +14,19 @@ from deltamask.codecs import entropy
 from deltamask.codecs.mask import decode_mask, encode_mask
 from deltamask.codecs.wire.message import seal, unseal
 from deltamask.config import RunConfig
-from deltamask.downlink import Memory
+from deltamask.downlink import MaskLaw, ThetaMemory
 from deltamask.masking import masks, noise
 from deltamask.methods import masked
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
+from deltamask.methods.base import ClientReport, Receipt, Upload, decoded, methods
 from deltamask.methods.masked import MaskState
-from deltamask.task.task import Task
+
+if TYPE_CHECKING:
+    from deltamask.task.task import Task
+
+LAW = MaskLaw(public=False)
 
 
-def client_update(task: Task, config: RunConfig, round: int, client: int, memory: Memory) -> Upload:
+def client_update(task: Task, config: RunConfig, round: int, client: int, memory: ThetaMemory) -> Upload:
     """Train the scores, draw a mask m_k ~ Bernoulli(θ_k) from private randomness, send all of it."""
     clock = Stopwatch()
     with clock("train"):
@@ -40,6 +46,7 @@ def send_mask(mask: masks.Mask, loss: float, round: int, client: int, clock: Sto
 
 
 def server_update(
+    law: MaskLaw,
     config: RunConfig,
     state: MaskState,
     round: int,
@@ -57,18 +64,18 @@ def server_update(
     for client, mask in decoded(payloads, decode, on_receipt):
         ones += mask
         received.append(client)
-    return masked.fold_masks(config, state, round, ones, sorted(received))
+    return masked.aggregate_masks(law, config, state, round, ones, sorted(received))
 
 
 methods.register("fedpm")(
-    Method(
-        MaskState,
-        masked.init,
-        masked.broadcast,
-        masked.receive,
+    masked.method(
+        "FedPM",
+        "Clients send a whole mask, drawn from their probabilities and arithmetic-coded.",
+        LAW,
         client_update,
-        server_update,
-        masked.effective,
-        masked.snapshot,
+        partial(server_update, LAW),
+        sends="masks",
+        color="#d9641e",
+        marker="square",
     )
 )

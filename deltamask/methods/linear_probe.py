@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from deltamask import training
 from deltamask.base.stopwatch import Stopwatch
@@ -17,7 +17,11 @@ from deltamask.codecs.wire import dense
 from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
-from deltamask.task.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deltamask.task.task import Task
 
 
 @dataclass(frozen=True)
@@ -78,4 +82,19 @@ def effective(task: Task, config: RunConfig, state: HeadState, round: int) -> It
     yield "mean", task.tail.weights
 
 
-methods.register("linear-probe")(Method(HeadState, init, broadcast, receive, client_update, server_update, effective))
+methods.register("linear-probe")(
+    Method(
+        "Linear probe",
+        "Clients send the classifier head, trained on the frozen network: the floor of every comparison.",
+        "head",
+        HeadState,
+        init,
+        broadcast,
+        receive,
+        client_update,
+        server_update,
+        effective,
+        color="#7d8590",
+        marker="hourglass",
+    )
+)

@@ -6,33 +6,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from deltamask import training
-from deltamask.codecs.wire.dense import Head
+from deltamask.codecs.wire.dense import Head, Vector
 from deltamask.config import RunConfig
 from deltamask.methods import fedavg
-from deltamask.methods.base import methods
+from deltamask.methods.base import Variant, methods
 from deltamask.methods.fedavg import VectorState
-from deltamask.task.task import Task
-from deltamask.training import adapters
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deltamask.task.task import Task
 
 
 def init(task: Task, config: RunConfig, head: Head) -> VectorState:
     """A random, the same for all, and B zero."""
-    return fedavg.start(task, adapters.initial(task.tail, config.lora_rank, config.seed), head)
+    return fedavg.start(task, training.adapters.initial(task.tail, config.lora_rank, config.seed), head)
 
 
 def count(task: Task, config: RunConfig) -> int:
-    return adapters.size(task.tail, config.lora_rank)
+    return training.adapters.size(task.tail, config.lora_rank)
+
+
+def train(task: Task, values: Vector, config: RunConfig, **at: Any) -> tuple[Vector, float]:
+    """Local epochs on the adapters and the head."""
+    return training.train_adapters(task, values, config, **at)
 
 
 def effective(task: Task, config: RunConfig, state: VectorState, round: int) -> Iterator[tuple[str, Tensor]]:
     """w + B·A."""
-    values = torch.from_numpy(state.values[: count(task, config)].copy()).to(task.device)
-    yield "mean", adapters.effective(task.tail, adapters.split(values, task.tail, config.lora_rank))
+    flat = task.tail.tensor(state.values[: count(task, config)])
+    yield "mean", training.adapters.effective(task.tail, training.adapters.split(flat, task.tail, config.lora_rank))
 
 
-methods.register("lora")(fedavg.method(init, count, training.train_adapters, effective))
+methods.register("lora")(
+    fedavg.method(
+        "LoRA",
+        "Clients send how low-rank adapters beside the tail's matrices and the head changed.",
+        init,
+        count,
+        train,
+        effective,
+        reads=("lora_rank",),
+        variant=lambda config: Variant((config.update_codec,)),
+        color="#02a0c1",
+        marker="hexagon",
+    )
+)

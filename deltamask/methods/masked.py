@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from deltamask import downlink
 from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
-from deltamask.downlink import Change, Memory
+from deltamask.downlink import Change, MaskLaw, ThetaMemory
 from deltamask.masking import aggregation, noise
 from deltamask.masking.masks import ONE, Theta, sample, to_float
-from deltamask.task.task import Task
+from deltamask.methods.base import Method, Receipt, Sends, Upload
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deltamask.task.task import Task
+
+READS = ("lr", "lr_schedule", "adam_eps", "theta_init", "downlink")  # by every method that trains scores
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,17 @@ class MaskState:
     before_seen: np.ndarray
 
     @property
-    def now(self) -> Memory:
-        return Memory(self.theta, self.ones, int(self.seen[0]), self.head)
+    def now(self) -> ThetaMemory:
+        return ThetaMemory(self.theta, self.ones, int(self.seen[0]), self.head)
 
     @property
-    def before(self) -> Memory:
-        return Memory(self.before_theta, self.before_ones, int(self.before_seen[0]), self.head)
+    def before(self) -> ThetaMemory:
+        return ThetaMemory(self.before_theta, self.before_ones, int(self.before_seen[0]), self.head)
+
+
+Payloads = Iterable[tuple[int, bytes]]
+ClientUpdate = Callable[["Task", RunConfig, int, int, ThetaMemory], Upload]
+ServerUpdate = Callable[[RunConfig, MaskState, int, Payloads, Callable[[Receipt], None]], MaskState]
 
 
 def init(task: Task, config: RunConfig, head: Head) -> MaskState:
@@ -57,9 +70,9 @@ def init(task: Task, config: RunConfig, head: Head) -> MaskState:
     )  # fmt: skip
 
 
-def broadcast(config: RunConfig, state: MaskState, round: int) -> bytes:
+def broadcast(law: MaskLaw, config: RunConfig, state: MaskState, round: int) -> bytes:
     """What opens a round (`downlink.broadcast`)."""
-    return downlink.broadcast(config, state.before, state.now, round, Change(state.change, state.received))
+    return downlink.broadcast(law, config, state.before, state.now, round, Change(state.change, state.received))
 
 
 def snapshot(config: RunConfig, state: MaskState, round: int) -> bytes:
@@ -67,14 +80,16 @@ def snapshot(config: RunConfig, state: MaskState, round: int) -> bytes:
     return downlink.encode_snapshot(state.now, round)
 
 
-def receive(task: Task, config: RunConfig, round: int, message: bytes, memory: Memory | None) -> Memory:
+def receive(
+    law: MaskLaw, task: Task, config: RunConfig, round: int, message: bytes, memory: ThetaMemory | None
+) -> ThetaMemory:
     """What a client makes of it. Raises DecodeError."""
-    return downlink.receive(config, task.d, task.head_size, round, message, memory)
+    return downlink.receive(law, config, task.d, task.head_size, round, message, memory)
 
 
-def fold(config: RunConfig, state: MaskState, round: int, change: Change) -> MaskState:
+def aggregate(law: MaskLaw, config: RunConfig, state: MaskState, round: int, change: Change) -> MaskState:
     """The state after a round whose payloads changed this much."""
-    now = downlink.fold(config, state.now, round, change)
+    now = downlink.aggregate(law, config, state.now, round, change)
     return replace(
         state, theta=now.theta, ones=now.ones, seen=np.array([now.seen]),
         change=change.values, received=change.received,
@@ -82,12 +97,12 @@ def fold(config: RunConfig, state: MaskState, round: int, change: Change) -> Mas
     )  # fmt: skip
 
 
-def fold_masks(
-    config: RunConfig, state: MaskState, round: int, ones: aggregation.Counts, clients: list[int]
+def aggregate_masks(
+    law: MaskLaw, config: RunConfig, state: MaskState, round: int, ones: aggregation.Counts, clients: list[int]
 ) -> MaskState:
     """The state after a round in which `clients` sent whole masks that sum to `ones`."""
-    values = ones - downlink.expected(config, state.theta, round, clients)
-    return fold(config, state, round, Change(values, np.array(clients, np.uint32)))
+    values = ones - downlink.expected(law, config, state.theta, round, clients)
+    return aggregate(law, config, state, round, Change(values, np.array(clients, np.uint32)))
 
 
 def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
@@ -96,3 +111,28 @@ def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> It
     yield "threshold", task.tail.times(state.theta > ONE // 2)
     u = noise.generator(config.seed, "evaluation", round=round).integers(0, ONE, task.d, np.uint16)
     yield "sampled", task.tail.times(sample(state.theta, u))
+
+
+def method(
+    label: str,
+    about: str,
+    law: MaskLaw,
+    client_update: ClientUpdate,
+    server_update: ServerUpdate,
+    *,
+    sends: Sends,
+    reads: tuple[str, ...] = (),
+    **rest: Any,
+) -> Method:
+    """A method whose state is a MaskState. reads: beyond READS. rest: further fields of Method."""
+    functions: dict[str, Any] = {
+        "state": MaskState,
+        "init": init,
+        "broadcast": partial(broadcast, law),
+        "receive": partial(receive, law),
+        "client_update": client_update,
+        "server_update": server_update,
+        "effective": effective,
+        "snapshot": snapshot,
+    }
+    return Method(label, about, sends, reads=READS + reads, masks=law, **(functions | rest))

@@ -10,33 +10,8 @@ from __future__ import annotations
 from html import escape
 
 from deltamask.config import RunConfig
+from deltamask.methods import methods
 
-METHOD_COLORS = {
-    "deltamask": "#2f7fd1",
-    "fedpm": "#d9641e",
-    "deepreduce": "#287a58",
-    "fedmask": "#ab5322",
-    "finetune": "#d8185f",
-    "lora": "#02a0c1",
-    "eden": "#a308fb",
-    "drive": "#b26efb",
-    "qsgd": "#7d67a4",
-    "signsgd": "#b6856c",
-    "linear-probe": "#7d8590",
-}
-METHOD_MARKERS = {
-    "deltamask": "circle",
-    "fedpm": "square",
-    "deepreduce": "diamond",
-    "fedmask": "triangle-up",
-    "finetune": "star",
-    "lora": "hexagon",
-    "eden": "cross",
-    "drive": "x",
-    "qsgd": "triangle-down",
-    "signsgd": "pentagon",
-    "linear-probe": "hourglass",
-}
 OTHER = "#7d8590"  # a method that nobody has given a colour
 # What a round is made of, and what its bits are measured against.
 FLIPS, KEPT, FALSE_FLIPS = "#2f7fd1", "#1f9e77", "#d9641e"
@@ -46,27 +21,17 @@ STAGES = {
     "broadcast": "#c69214",
 }  # fmt: skip
 
-VARIANTS = {
-    ("shared", "beta"): ("dot", "-open"),
-    ("per_client", "beta"): ("solid", ""),
-    ("per_client", "unbiased"): ("dash", "-dot"),
-    ("shared", "unbiased"): ("dashdot", "-open"),
-}
-
 
 def color(config: RunConfig) -> str:
-    return METHOD_COLORS.get(config.method, OTHER)
+    """A run's colour: its method's."""
+    return methods[config.method].color or OTHER
 
 
 def style(config: RunConfig) -> tuple[str, str, str]:
     """(colour, dash, marker) of a run's curve: a variant has its own dash, and its marker is hollow or dotted."""
-    dash, marker = "solid", METHOD_MARKERS.get(config.method, "circle")
-    if config.method == "deltamask":
-        dash, kind = VARIANTS[config.noise, config.aggregation]
-        marker += kind
-        if config.codec != RunConfig.model_fields["codec"].default:
-            dash, marker = "longdashdot", "circle-open-dot"
-    return color(config), dash, marker
+    method = methods[config.method]
+    variant = method.variant(config)
+    return color(config), variant.dash, (method.marker or "circle") + variant.marker
 
 
 def plain(text: str) -> str:

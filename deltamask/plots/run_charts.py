@@ -13,12 +13,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from deltamask.plots import palette
-from deltamask.plots.palette import METHOD_COLORS, plain
+from deltamask.plots.palette import plain
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import WAYS, Group, group_by_seed, pareto_front
 
 __all__ = [
-    "METHOD_COLORS", "accuracy_curves", "as_table", "bits_by_round", "client_accuracies",
+    "accuracy_curves", "as_table", "bits_by_round", "client_accuracies",
     "client_spread", "curve_names", "flips_by_layer", "flips_by_round", "label_split",
     "pareto", "seconds_by_stage",
 ]  # fmt: skip

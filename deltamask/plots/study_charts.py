@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from deltamask.base.files import write_atomic
-from deltamask.plots.run_charts import METHOD_COLORS
+from deltamask.methods import methods as registered
 from deltamask.studies.experiments import Experiment
 from deltamask.studies.tables import Results, option_effects
 
@@ -30,8 +30,9 @@ def styles(experiment: Experiment) -> dict[str, tuple[str, str, str]]:
     """(colour, dash, marker) of each arm: a colour a method, or an arm where there is one method only."""
     methods = [arm.config.method for arm in experiment.arms]
     names = [arm.name for arm in experiment.arms] if len(set(methods)) == 1 else methods
-    free = [color for color in PALETTE if color not in METHOD_COLORS.values()]
-    colors = {} if len(set(methods)) == 1 else {name: METHOD_COLORS[name] for name in names if name in METHOD_COLORS}
+    given = {name: color for name in registered if (color := registered[name].color)}
+    free = [color for color in PALETTE if color not in given.values()]
+    colors = {} if len(set(methods)) == 1 else {name: given[name] for name in names if name in given}
     for name in names:
         colors.setdefault(name, free[len(colors) % len(free)])
     seen: Counter[str] = Counter()

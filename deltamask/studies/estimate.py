@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from deltamask.config import RunConfig
+from deltamask.methods import methods
 from deltamask.runs.reader import Run
 
 SAME_WORK = ("backbone", "masked_blocks", "image_size")  # what a training step costs depends on these
@@ -45,12 +46,12 @@ def estimate_time(config: RunConfig, runs: Sequence[Run], *, here: Path) -> Time
 
     here: the folder of runs that this machine made; they are preferred to recorded ones.
     """
-    probing = config.method == "linear-probe"
+    probing = methods[config.method].sends == "head"
     similar = [
         run
         for run in runs
         if all(getattr(run.config, name) == getattr(config, name) for name in SAME_WORK)
-        and (run.config.method == "linear-probe") == probing
+        and (methods[run.config.method].sends == "head") == probing
         and not run.status.get("uploaded")
     ]
     ours = [run for run in similar if run.path.absolute().parent == here.absolute()]

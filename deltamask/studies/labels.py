@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 from deltamask.config import RunConfig
+from deltamask.methods import methods
 from deltamask.runs.reader import Run
-
-METHOD_LABELS = {
-    "deltamask": "DeltaMask",
-    "fedpm": "FedPM",
-    "deepreduce": "DeepReduce",
-    "fedmask": "FedMask",
-    "finetune": "Fine-tuning",
-    "lora": "LoRA",
-    "eden": "EDEN",
-    "drive": "DRIVE",
-    "qsgd": "QSGD",
-    "signsgd": "signSGD",
-    "linear-probe": "Linear probe",
-}
-VARIANT_LABELS = {
-    ("shared", "beta"): "paper: shared u, Beta",
-    ("per_client", "beta"): "per-client u, Beta",
-    ("per_client", "unbiased"): "per-client u, unbiased",
-    ("shared", "unbiased"): "shared u, unbiased",
-}
 
 
 def label(run: Run) -> str:
@@ -32,19 +13,9 @@ def label(run: Run) -> str:
 
 
 def config_label(config: RunConfig) -> str:
-    """Method, variant and whatever else of the coding differs from the default."""
-    name = METHOD_LABELS.get(config.method, config.method)
-    parts = []
-    if config.method == "deltamask":
-        parts.append(VARIANT_LABELS[config.noise, config.aggregation])
-        if config.codec != RunConfig.model_fields["codec"].default:
-            parts.append(config.codec)
-        if config.kappa < 1 or config.kappa_schedule != "constant":
-            parts.append(f"κ {config.kappa:g}{' cosine' if config.kappa_schedule == 'cosine' else ''}")
-        if config.adam_eps > RunConfig.model_fields["adam_eps"].default:
-            parts.append(f"ε {config.adam_eps:g}")
-    if config.method in ("finetune", "lora"):
-        parts.append(config.update_codec)
+    """Method, and in brackets how the config varies it."""
+    method = methods[config.method]
+    words = [*method.variant(config).words]
     if config.weights == "random":
-        parts.append("random weights")
-    return f"{name} ({', '.join(parts)})" if parts else name
+        words.append("random weights")
+    return f"{method.label} ({', '.join(words)})" if words else method.label

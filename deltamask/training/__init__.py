@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deltamask.training import adapters
     from deltamask.training.adapters import train_adapters
     from deltamask.training.evaluation import Evaluation, client_accuracy, evaluate
     from deltamask.training.head import batches, split_head, train_head
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from deltamask.training.weights import train_weights
 
 __all__ = [
-    "Evaluation", "ScoreStep", "Trained", "batches", "client_accuracy", "evaluate", "scheduled", "split_head",
-    "train_adapters", "train_head", "train_scores", "train_weights",
+    "Evaluation", "ScoreStep", "Trained", "adapters", "batches", "client_accuracy", "evaluate", "scheduled",
+    "split_head", "train_adapters", "train_head", "train_scores", "train_weights",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,6 +34,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
+        if name == home:
+            return importlib.import_module(f"{__name__}.{home}")
         if name in names:
             return getattr(importlib.import_module(f"{__name__}.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

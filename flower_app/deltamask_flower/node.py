@@ -19,9 +19,8 @@ from deltamask.base.files import write_atomic
 from deltamask.base.paths import cache_dir
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
-from deltamask.downlink import Memory
-from deltamask.methods.base import Memory as AnyMemory
-from deltamask.methods.base import Method
+from deltamask.downlink import ThetaMemory
+from deltamask.methods.base import Memory, Method
 from deltamask.simulation.delivery import is_complete
 from deltamask.task.task import Task, load_task
 from deltamask_flower.shard import Shard, node_task
@@ -69,7 +68,7 @@ def _from_folder(config: RunConfig, folder: Path) -> Node:
     return Node(shard.client, node_task(config, shard), folder)
 
 
-def remembered(folder: Path, run: str) -> tuple[int, Memory | None]:
+def remembered(folder: Path, run: str) -> tuple[int, ThetaMemory | None]:
     """(the last round whose message this node has read, what it left). (0, None) if it knows nothing of this run."""
     try:
         with safetensors.safe_open(folder / "memory.safetensors", framework="numpy") as file:
@@ -77,12 +76,12 @@ def remembered(folder: Path, run: str) -> tuple[int, Memory | None]:
             if about["run"] != run:
                 return 0, None
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return int(about["round"]), Memory(**arrays, seen=int(about["seen"]))
+            return int(about["round"]), ThetaMemory(**arrays, seen=int(about["seen"]))
     except Exception:  # missing, damaged or of another version: all the same as knowing nothing
         return 0, None
 
 
-def remember(folder: Path, run: str, round: int, memory: Memory) -> None:
+def remember(folder: Path, run: str, round: int, memory: ThetaMemory) -> None:
     """Replace what was remembered."""
     arrays = asdict(memory)
     about = {"run": run, "round": str(round), "seen": str(arrays.pop("seen"))}
@@ -93,7 +92,7 @@ def remember(folder: Path, run: str, round: int, memory: Memory) -> None:
 
 def read_messages(
     method: Method, node: Node, config: RunConfig, run: str, round: int, messages: list[bytes], snapshot: bool
-) -> AnyMemory:
+) -> Memory:
     """What the client holds when `round` starts. messages: of the rounds up to `round`, or one snapshot.
 
     Raises DecodeError.

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from deltamask import codecs, methods
-from deltamask.config import CodecName, MethodName, RunConfig, clamp_fields, explain_errors, field_bounds, field_range
+from deltamask.codecs import updates
+from deltamask.config import RunConfig, choices, clamp_fields, explain_errors, field_bounds, field_range
 from deltamask.config.presets import PRESETS, preset
+from deltamask.config.setting import GROUPS
+from deltamask.methods import readers_of
 
 NUMERIC = [name for name, field in RunConfig.model_fields.items() if isinstance(field.default, int | float)]
 FLOATS = [name for name in NUMERIC if isinstance(RunConfig.model_fields[name].default, float)]
-CHOICES = [name for name, field in RunConfig.model_fields.items() if get_args(field.annotation)]
+CHOICES = [name for name in RunConfig.model_fields if RunConfig.setting(name).prefix is None and choices(name)]
 
 
 def outside(name: str) -> list[float]:
@@ -85,7 +89,7 @@ def test_what_is_not_finite_is_refused_by_name(name: str, value: float) -> None:
 def test_an_unknown_choice_is_refused_with_the_choices(name: str) -> None:
     (line,) = complaints(**{name: "bogus"})
     assert line.startswith(f"{name} = 'bogus' is out of range: one of: ")
-    for choice in get_args(RunConfig.model_fields[name].annotation):
+    for choice in choices(name):
         assert choice in line
 
 
@@ -194,9 +198,7 @@ def test_run_id_differs_whenever_any_field_does() -> None:
         changed[name] = (default / 2 or 0.5) if isinstance(default, float) else default + 1
     for name in CHOICES:
         default = RunConfig.model_fields[name].default
-        changed[name] = next(
-            choice for choice in get_args(RunConfig.model_fields[name].annotation) if choice != default
-        )
+        changed[name] = next(choice for choice in choices(name) if choice != default)
     assert changed.keys() == RunConfig.model_fields.keys()
     ids = {RunConfig(**{name: value}).run_id for name, value in changed.items()} | {RunConfig().run_id}
     assert len(ids) == len(changed)  # `device` says where, not what: it has the id of the default
@@ -214,9 +216,28 @@ def test_presets_are_distinct_configs_and_unknown_ones_list_them() -> None:
         preset("fashon")
 
 
-def test_config_offers_exactly_the_registered_methods() -> None:
-    assert set(get_args(MethodName)) == set(methods.names())
+def test_config_offers_exactly_what_is_registered() -> None:
+    for name, registry in (("method", methods), ("codec", codecs), ("update_codec", updates)):
+        assert choices(name) == registry.names()
 
 
-def test_config_offers_exactly_the_registered_codecs() -> None:
-    assert set(get_args(CodecName)) == set(codecs.codecs.names())
+def test_every_field_says_where_it_stands_and_what_it_does() -> None:
+    for name in RunConfig.model_fields:
+        setting = RunConfig.setting(name)
+        assert setting.group in GROUPS
+        assert all((setting.label, setting.accuracy, setting.bits))
+        assert "**Accuracy:**" in setting.effect
+
+
+def test_a_field_of_methods_is_read_by_one_at_least_and_methods_read_fields_that_exist() -> None:
+    for name in RunConfig.method_fields():
+        assert readers_of(name), name
+    for name in methods.names():
+        assert set(methods.get(name).reads) <= RunConfig.method_fields(), name
+    assert readers_of("clients") == methods.names()
+
+
+def test_a_field_that_comes_later_changes_no_id() -> None:
+    """Only what differs from the defaults is in it: the hash of no difference at all, and of one."""
+    assert RunConfig().run_id.endswith(hashlib.sha256(b"{}").hexdigest()[:8])
+    assert RunConfig(kappa=0.5).run_id.endswith(hashlib.sha256(b'{"kappa": 0.5}').hexdigest()[:8])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from deltamask import downlink, methods
 from deltamask.codecs import DecodeError
 from deltamask.config import Downlink, RunConfig
-from deltamask.downlink import Change, Memory, counts
+from deltamask.downlink import Change, ThetaMemory, counts
 from deltamask.inspection.replay import theta_before
 from deltamask.runs import StoreError
 from deltamask.runs.folder import RunFolder
@@ -52,7 +52,13 @@ def played(request: pytest.FixtureRequest, task: Task) -> tuple[RunConfig, Witne
     return config, witness
 
 
-def assert_same_memory(left: Memory, right: Memory) -> None:
+def law_of(config: RunConfig) -> downlink.MaskLaw:
+    law = methods.get(config.method).masks
+    assert law is not None
+    return law
+
+
+def assert_same_memory(left: ThetaMemory, right: ThetaMemory) -> None:
     np.testing.assert_array_equal(left.theta, right.theta)
     np.testing.assert_array_equal(left.ones, right.ones)
     np.testing.assert_array_equal(left.head, right.head)
@@ -63,11 +69,13 @@ def test_a_client_that_hears_every_broadcast_holds_the_servers_theta(
     played: tuple[RunConfig, Witness], task: Task
 ) -> None:
     config, witness = played
-    memory: Memory | None = None
+    memory: ThetaMemory | None = None
     moved = 0
     for round in range(1, 6):
         before = memory.theta if memory else None
-        memory = downlink.receive(config, task.d, task.head_size, round, witness.broadcasts[round], memory)
+        memory = downlink.receive(
+            law_of(config), config, task.d, task.head_size, round, witness.broadcasts[round], memory
+        )
         assert_same_memory(memory, witness.checkpoints[round - 1].state.now)
         moved += before is not None and int((before != memory.theta).sum())
     assert moved > 100
@@ -80,7 +88,9 @@ def test_a_snapshot_leaves_a_client_as_the_whole_chain_does(played: tuple[RunCon
     for round in range(2, 6):
         state = witness.checkpoints[round - 1].state
         message = snapshot(config, state, round)
-        assert_same_memory(downlink.receive(config, task.d, task.head_size, round, message, None), state.now)
+        assert_same_memory(
+            downlink.receive(law_of(config), config, task.d, task.head_size, round, message, None), state.now
+        )
 
 
 def test_what_is_sent_down_is_far_less_than_theta(played: tuple[RunConfig, Witness], task: Task) -> None:
@@ -178,12 +188,12 @@ def test_a_client_refuses_what_no_server_can_mean(task: Task) -> None:
         "masks cannot have": Change(flipped, np.array([0, 1, 2], np.uint32)),
     }
     for reason, change in bad.items():
-        message = downlink.encode_change(config, memory, 2, change)
+        message = downlink.encode_change(law_of(config), config, memory, 2, change)
         with pytest.raises(DecodeError, match=reason):
-            downlink.receive(config, task.d, task.head_size, 2, message, memory)
-    fine = downlink.encode_change(config, memory, 2, Change(none, np.array([0, 3], np.uint32)))
+            downlink.receive(law_of(config), config, task.d, task.head_size, 2, message, memory)
+    fine = downlink.encode_change(law_of(config), config, memory, 2, Change(none, np.array([0, 3], np.uint32)))
     with pytest.raises(DecodeError, match="round is 2, expected 3"):
-        downlink.receive(config, task.d, task.head_size, 3, fine, memory)
+        downlink.receive(law_of(config), config, task.d, task.head_size, 3, fine, memory)
 
 
 # The coder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,11 +12,11 @@ from deltamask import methods
 from deltamask.codecs import codecs
 from deltamask.codecs.mask import decode_mask
 from deltamask.codecs.wire.message import unseal
-from deltamask.config import CodecName, RunConfig
+from deltamask.config import RunConfig, choices
 from deltamask.masking import aggregation, masks
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN
 from deltamask.masking.noise import PublicNoise
-from deltamask.methods import masked
+from deltamask.methods import fedpm, masked
 from deltamask.methods.deltamask import context
 from deltamask.methods.masked import MaskState
 from deltamask.task.task import Task, load_task
@@ -39,15 +38,17 @@ def test_beta_over_rounds_with_partial_participation_by_hand() -> None:
     config = RunConfig(method="fedpm", rho=0.5, clients=4)
     state = fresh(4)
 
-    state = masked.fold_masks(config, state, 1, np.array([0, 1, 2, 2], np.int32), [1, 3])
+    state = masked.aggregate_masks(fedpm.LAW, config, state, 1, np.array([0, 1, 2, 2], np.int32), [1, 3])
     assert state.theta.tolist() == [THETA_MIN, ONE // 2, THETA_MAX, THETA_MAX]  # 0/2, 1/2, 2/2, 2/2
 
-    state = masked.fold_masks(config, state, 2, np.array([1, 1, 0, 1], np.int32), [0])
+    state = masked.aggregate_masks(fedpm.LAW, config, state, 2, np.array([1, 1, 0, 1], np.int32), [0])
     thirds = [round(ONE / 3), round(2 * ONE / 3), round(2 * ONE / 3), THETA_MAX]  # 1/3, 2/3, 2/3, 3/3
     assert state.theta.tolist() == thirds
     assert state.seen.tolist() == [3]
 
-    state = masked.fold_masks(config, state, 3, np.array([1, 0, 2, 1], np.int32), [2, 3])  # the priors start afresh
+    state = masked.aggregate_masks(
+        fedpm.LAW, config, state, 3, np.array([1, 0, 2, 1], np.int32), [2, 3]
+    )  # the priors start afresh
     assert state.theta.tolist() == [ONE // 2, THETA_MIN, THETA_MAX, ONE // 2]
     assert state.seen.tolist() == [2]
 
@@ -150,7 +151,7 @@ def head(task: Task) -> np.ndarray:
     return np.random.default_rng(2).normal(0, 0.3, task.head_size).astype(np.float32)
 
 
-@pytest.mark.parametrize("codec", [name for name in get_args(CodecName) if codecs[name].exact])
+@pytest.mark.parametrize("codec", [name for name in choices("codec") if codecs[name].exact])
 def test_the_masks_that_deltamask_averages_are_the_clients_own(law_config: RunConfig, task: Task, codec: str) -> None:
     config = law_config.replace(codec=codec)
     method = methods.get("deltamask")

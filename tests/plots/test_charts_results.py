@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deltamask.plots.run_charts import METHOD_COLORS
+from deltamask.methods import methods
 from deltamask.plots.study_charts import curves, stable, styles, tradeoff, worth, write_svg
 from deltamask.studies import tables as tables
 from deltamask.studies.experiments import Experiment, read_experiment
@@ -81,8 +81,8 @@ def test_worth_draws_every_pair_and_its_mean(made: tuple[Experiment, Results]) -
 
 def test_a_colour_a_method_or_an_arm(made: tuple[Experiment, Results], tmp_path: Path) -> None:
     looks = styles(made[0])
-    assert looks["x-shared"][0] == looks["x-per_client"][0] == METHOD_COLORS["deltamask"]
-    assert looks["fedpm"][0] == METHOD_COLORS["fedpm"]
+    assert looks["x-shared"][0] == looks["x-per_client"][0] == methods["deltamask"].color
+    assert looks["fedpm"][0] == methods["fedpm"].color
     assert len(set(looks.values())) == 3
     (tmp_path / "one.toml").write_text(FILE.replace('method = "fedpm"', 'codec = "gap"'))
     assert len({color for color, _, _ in styles(read_experiment(tmp_path / "one.toml")).values()}) == 3

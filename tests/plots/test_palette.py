@@ -5,19 +5,19 @@ from __future__ import annotations
 import tomllib
 from itertools import combinations
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from deltamask.config import MethodName, RunConfig
+from deltamask.config import RunConfig
+from deltamask.methods import methods
 from deltamask.plots import palette
-from deltamask.studies.labels import METHOD_LABELS, config_label
+from deltamask.studies.labels import config_label
 
 THEME = tomllib.loads((Path(__file__).resolve().parents[2] / ".streamlit" / "config.toml").read_text())["theme"]
 PAGES = [THEME[scheme]["backgroundColor"] for scheme in ("light", "dark")]  # what charts are drawn on
-UPCOMING = ["deepreduce", "fedmask", "finetune", "signsgd", "qsgd", "drive", "eden", "lora"]
+COLORS = {name: str(methods[name].color) for name in methods}
 # What dichromats see (Machado, Oliveira and Fernandes 2009, severity 1), on linear RGB.
 VISION = {
     "normal": np.eye(3),
@@ -60,16 +60,16 @@ def test_contrast_of_black_and_white() -> None:
 
 
 def test_every_method_has_a_look_of_its_own() -> None:
-    methods = {*get_args(MethodName), *UPCOMING}
-    for table in (palette.METHOD_COLORS, palette.METHOD_MARKERS, METHOD_LABELS):
-        assert methods <= table.keys()
-        assert len(set(table.values())) == len(table)
+    looks = [(entry.label, entry.color, entry.marker) for entry in map(methods.get, methods)]
+    for values in zip(*looks, strict=True):
+        assert len(set(values)) == len(methods)
+    assert all(all(look) for look in looks)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_lines_and_marks_stand_out_from_the_page(page: str) -> None:
     """WCAG 1.4.11: 3 to 1 for what one must see to understand a graphic."""
-    for name, color in palette.METHOD_COLORS.items():
+    for name, color in COLORS.items():
         assert contrast(color, page) >= 3, (name, color, page, contrast(color, page))
 
 
@@ -84,10 +84,7 @@ def test_text_and_buttons_can_be_read(scheme: str) -> None:
 
 @pytest.mark.parametrize("vision", VISION)
 def test_colours_stay_apart_whoever_looks(vision: str) -> None:
-    seen = {
-        name: oklab(np.clip(linear(color) @ np.transpose(VISION[vision]), 0, 1))
-        for name, color in palette.METHOD_COLORS.items()
-    }
+    seen = {name: oklab(np.clip(linear(color) @ np.transpose(VISION[vision]), 0, 1)) for name, color in COLORS.items()}
     for one, other in combinations(seen, 2):
         assert np.linalg.norm(seen[one] - seen[other]) >= 0.055, (one, other)
 
@@ -98,6 +95,6 @@ def test_variants_of_deltamask_look_different() -> None:
     ]
     configs.append(RunConfig(codec="gap"))
     looks = [palette.style(config) for config in configs]
-    assert {color for color, *_ in looks} == {palette.METHOD_COLORS["deltamask"]}
+    assert {color for color, *_ in looks} == {COLORS["deltamask"]}
     assert len({dash for _, dash, _ in looks}) == len(looks)
     assert len({config_label(config) for config in configs}) == len(configs)

@@ -21,7 +21,7 @@ from deltamask.codecs.updates import UpdateContext, updates
 from deltamask.codecs.wire import dense, png
 from deltamask.codecs.wire.message import HEADER, HEADER_BYTES, seal, unseal
 from deltamask.config import RunConfig
-from deltamask.downlink import Change, Memory, counts
+from deltamask.downlink import Change, ThetaMemory, counts
 from deltamask.masking.masks import THETA_MAX, THETA_MIN, Positions, flips
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -53,10 +53,11 @@ def many_flips() -> tuple[Positions, CodecContext]:
 
 
 DOWN = RunConfig(seed=SEED, clients=5)
+LAW = downlink.MaskLaw(public=True)
 
 
-def golden_memory() -> Memory:
-    return downlink.Memory(context().theta, np.zeros(D, np.int32), 0, golden_head())
+def golden_memory() -> ThetaMemory:
+    return downlink.ThetaMemory(context().theta, np.zeros(D, np.int32), 0, golden_head())
 
 
 def golden_change() -> Change:
@@ -94,8 +95,8 @@ def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
         ),
         "counts": (
             ".bin",
-            lambda: downlink.encode_change(DOWN, golden_memory(), ROUND, golden_change()),
-            lambda payload: downlink.decode_change(DOWN, golden_memory(), ROUND, payload).values,
+            lambda: downlink.encode_change(LAW, DOWN, golden_memory(), ROUND, golden_change()),
+            lambda payload: downlink.decode_change(LAW, DOWN, golden_memory(), ROUND, payload).values,
         ),
         "theta": (
             ".bin",

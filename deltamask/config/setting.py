@@ -1,0 +1,84 @@
+"""One declaration a field: its range, its words, its place in the form, and who reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from deltamask.base.registry import find
+
+GROUPS = ("Task", "Clients", "Method", "Bits", "Network and data", "Training", "Storage")  # of the form, in its order
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What people should know of a field of RunConfig, apart from its type, range and description.
+
+    label, group: in the form. accuracy, bits: what it does to each. registry: the kind of thing that may be chosen;
+    prefix: beyond registered names, any that begin so. of_method: only methods that list the field in `reads` read it;
+    else every run does.
+    """
+
+    label: str
+    group: str
+    accuracy: str
+    bits: str
+    registry: str | None = None
+    prefix: str | None = None
+    of_method: bool = False
+
+    @property
+    def effect(self) -> str:
+        """Both effects as text, for a control's help."""
+        return f"**Accuracy:** {self.accuracy}. **Bits:** {self.bits}."
+
+
+def setting(
+    default: Any,
+    *,
+    about: str,
+    label: str,
+    group: str,
+    accuracy: str,
+    bits: str,
+    registry: str | None = None,
+    prefix: str | None = None,
+    of_method: bool = False,
+    **bounds: float,
+) -> Any:
+    """A field of RunConfig. about: what it is, for `--help` and the form. bounds: ge, gt, le, lt."""
+    if group not in GROUPS:
+        raise ValueError(f"group {group!r} is none of {', '.join(GROUPS)}")
+    info: Any = Field(default, description=about, **cast(Any, bounds))
+    info.metadata.append(Setting(label, group, accuracy, bits, registry, prefix, of_method))
+    return info
+
+
+def _registered(kind: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in find(kind):
+            raise ValueError(f"no {kind} of this name is registered")
+        return name
+
+    return AfterValidator(check)
+
+
+MethodName = Annotated[str, _registered("method")]
+CodecName = Annotated[str, _registered("codec")]
+UpdateCodecName = Annotated[str, _registered("update codec")]
+
+
+class Described(BaseModel):
+    """A model whose fields are all declared by `setting`."""
+
+    @classmethod
+    def setting(cls, name: str) -> Setting:
+        """What was declared of a field."""
+        return next(entry for entry in cls.model_fields[name].metadata if isinstance(entry, Setting))
+
+    @classmethod
+    def method_fields(cls) -> frozenset[str]:
+        """The fields that only some methods read."""
+        return frozenset(name for name in cls.model_fields if cls.setting(name).of_method)
