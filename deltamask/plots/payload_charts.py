@@ -14,7 +14,7 @@ from deltamask.inspection.anatomy import Share
 from deltamask.inspection.codec_comparison import Rival
 from deltamask.inspection.recorded_payload import Layer
 from deltamask.masking.masks import Positions
-from deltamask.plots.run_charts import GRID
+from deltamask.plots import template
 
 SENT, FALSE, HELD_BACK, ALL = "#2f7fd1", "#d9641e", "#7d8590", "#1f9e77"
 IID, SIDE = "#8a6fd1", "#1f9e77"  # the two entropy bounds, as in the charts of a run
@@ -41,7 +41,7 @@ def share_color(share: Share) -> str:
 
 def byte_shares(shares: Sequence[Share]) -> go.Figure:
     """One bar, as long as the file, in the parts that it is made of."""
-    figure = go.Figure()
+    figure = template.blank("bytes of the file", "", 130)
     for share in shares:
         size = share.bits / 8
         figure.add_bar(
@@ -52,9 +52,7 @@ def byte_shares(shares: Sequence[Share]) -> go.Figure:
             marker={"color": share_color(share), "line": {"width": 1, "color": "white"}},
             hovertemplate=f"{share.name}: %{{x:,.1f}} bytes of the file<extra></extra>",
         )
-    _layout(figure, 130)
     figure.update_layout(barmode="stack", bargap=0.25, showlegend=False)  # the page's own wraps on a narrow screen
-    figure.update_xaxes(title="bytes of the file")
     figure.update_yaxes(visible=False)
     return figure
 
@@ -75,11 +73,12 @@ def layer_maps(layers: Sequence[Layer], positions: Positions, color: str, column
             row=index // columns + 1,
             col=index % columns + 1,
         )
-    _layout(figure, 70 + 190 * rows)
     figure.update_layout(
+        template=template.NAME,
+        height=70 + 190 * rows,
         margin={"l": 8, "r": 8, "t": 34, "b": 8},
         coloraxis={
-            "colorscale": [[0, _faint(color)], [1, color]],
+            "colorscale": [[0, template.see_through(color, 0.06)], [1, color]],
             "cmin": 0,
             "colorbar": {"title": "share of<br>positions", "thickness": 10, "tickformat": ".1%"},
         },
@@ -108,16 +107,11 @@ def _title(layer: Layer) -> str:
     return f"{name} · {' × '.join(str(n) for n in layer.shape if n > 1)}"
 
 
-def _faint(color: str) -> str:
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.06)"
-
-
 def false_flips(
     rounds: Sequence[int], measured: Sequence[int], predicted: Sequence[float], here: tuple[int, int] | None
 ) -> go.Figure:
     """Every payload's false flips as counted, against what the codec promises. here: the payload in focus."""
-    figure = go.Figure()
+    figure = template.blank("round", "false flips", 330)
     spread = [2 * math.sqrt(value) for value in predicted]
     order = np.argsort(rounds, kind="stable")
     x = [rounds[i] for i in order]
@@ -152,9 +146,6 @@ def false_flips(
             name="this payload",
             marker={"color": FALSE, "size": 13, "line": {"color": "white", "width": 2}},
         )
-    _layout(figure, 330)
-    figure.update_xaxes(title="round")
-    figure.update_yaxes(title="false flips")
     return figure
 
 
@@ -162,7 +153,8 @@ def rivals(rows: Sequence[Rival], bounds: tuple[float, float], used: str) -> go.
     """Bits per parameter of the same flips in every codec, least first, with both entropy bounds as lines."""
     ordered = sorted(rows, key=lambda row: row.bpp, reverse=True)
     exact = [row.false_flips == 0 for row in ordered]
-    figure = go.Figure(
+    figure = template.blank("bits per parameter (log scale)", "", 90 + 30 * len(ordered))
+    figure.add_trace(
         go.Bar(
             x=[row.bpp for row in ordered],
             y=[f"<b>{row.codec}</b>" if row.codec == used else row.codec for row in ordered],
@@ -193,21 +185,6 @@ def rivals(rows: Sequence[Rival], bounds: tuple[float, float], used: str) -> go.
             line={"color": color, "dash": dash, "width": 2},
             hoverinfo="name",
         )
-    _layout(figure, 90 + 30 * len(ordered))
-    figure.update_xaxes(title="bits per parameter (log scale)", type="log", tickformat="~g")
+    figure.update_xaxes(type="log", tickformat="~g")
     figure.update_yaxes(range=[-0.6, len(ordered) - 0.4])
     return figure
-
-
-def _layout(figure: go.Figure, height: int) -> None:
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
-        hovermode="closest",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        uirevision="keep",
-    )
-    figure.update_xaxes(gridcolor=GRID, zeroline=False)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False)

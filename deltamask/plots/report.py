@@ -11,6 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from deltamask.plots import pictures, run_charts
+from deltamask.plots.template import PAPER
 from deltamask.runs import export
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import differing, group_by_seed
@@ -97,7 +98,7 @@ def _page(title: str, body: str) -> str:
 
 
 def _figure(figure: go.Figure, name: str, *, embed: bool = False) -> str:
-    figure = go.Figure(figure).update_layout(template="plotly_white")
+    figure = go.Figure(figure).update_layout(template=PAPER)
     drawn = figure.to_html(full_html=False, include_plotlyjs=embed, config={"displaylogo": False}, div_id=name)
     return f'<div>{drawn}</div><div class="save" data-name="{name}"></div>'
 

@@ -14,16 +14,10 @@ import plotly.graph_objects as go
 
 from deltamask.plots import palette
 from deltamask.plots.palette import plain
+from deltamask.plots.template import blank, see_through
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import WAYS, Group, group_by_seed, pareto_front
 
-__all__ = [
-    "accuracy_curves", "as_table", "bits_by_round", "client_accuracies",
-    "client_spread", "curve_names", "flips_by_layer", "flips_by_round", "label_split",
-    "pareto", "seconds_by_stage",
-]  # fmt: skip
-
-GRID = "rgba(128,138,155,0.25)"
 CURSOR = "rgba(128,138,155,0.8)"
 PER = {"so far": "_total", "a round": "_mean"}
 WAY_WORDS = {"up": "uplink", "down": "downlink", "total": "up and down"}
@@ -68,7 +62,7 @@ def accuracy_curves(
     groups = group_by_seed(runs) if seeds else [Group((run,)) for run in runs]
     column = WAYS[way] + PER[per] if against == "bits" else "round"
     bits = f"{WAY_WORDS[way]} {per}, bits per parameter and client"
-    figure = _blank(bits if against == "bits" else "round", "test accuracy", 340 + 20 * len(groups))
+    figure = blank(bits if against == "bits" else "round", "test accuracy", 340 + 20 * len(groups))
     for group, name in zip(groups, group_names(groups), strict=True):
         frame = group.rounds
         if len(frame):
@@ -103,7 +97,7 @@ def _accuracy_curve(
         figure.add_scatter(
             x=[*passed[column], *passed[column][::-1]],
             y=[*passed["accuracy_max"], *passed["accuracy_min"][::-1]],
-            fill="toself", fillcolor=_faint(color), mode="lines", line={"width": 0}, **unseen,
+            fill="toself", fillcolor=see_through(color, 0.16), mode="lines", line={"width": 0}, **unseen,
         )  # fmt: skip
     if pale and len(passed):
         figure.add_scatter(x=passed[column], y=passed["accuracy"], mode="lines", line=line, **unseen)
@@ -119,7 +113,7 @@ def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round") ->
     column = WAYS[way] if per == "a round" else f"{WAYS[way]}_total"
     points = [(group, name, group.summary()) for group, name in zip(groups, numbered_names(groups), strict=True)]
     points = [point for point in points if point[2]["accuracy"] is not None and point[2].get(column)]
-    figure = _blank(f"{WAY_WORDS[way]} {per}, bits per parameter and client", "accuracy, last ten rounds", 420)
+    figure = blank(f"{WAY_WORDS[way]} {per}, bits per parameter and client", "accuracy, last ten rounds", 420)
     bits = [summary[column] for *_, summary in points]
     accuracy = [summary["accuracy"] for *_, summary in points]
     front = pareto_front(bits, accuracy)
@@ -179,7 +173,7 @@ def client_spread(run: Run, *, height: int = 300, at_round: int | None = None) -
     """How differently the server model serves its clients: the best, the mean and the worst of each round."""
     frame = run.clients
     every = frame.groupby("round")["accuracy"] if len(frame) else None
-    color, figure = palette.color(run.config), _blank("round", "accuracy for the client", height)
+    color, figure = palette.color(run.config), blank("round", "accuracy for the client", height)
     if every is not None:
         by = every.agg(["max", "mean", "min"])
         for column, name, dash, fill in (
@@ -187,7 +181,7 @@ def client_spread(run: Run, *, height: int = 300, at_round: int | None = None) -
             ("mean", "mean over clients", "solid", None),
         ):  # fmt: skip
             figure.add_scatter(
-                x=by.index, y=by[column], name=name, mode="lines", fill=fill, fillcolor=_faint(color),
+                x=by.index, y=by[column], name=name, mode="lines", fill=fill, fillcolor=see_through(color, 0.16),
                 line={"color": color, "dash": dash, "width": 2},
                 hovertemplate=f"round %{{x}}: %{{y:.4f}}<extra>{name}</extra>",
             )  # fmt: skip
@@ -201,7 +195,7 @@ def flips_by_layer(run: Run, round: int, *, height: int = 300) -> go.Figure:
     sizes = {layer["name"]: layer["stop"] - layer["start"] for layer in run.task.get("layers", [])}
     clients = sum(client["kept"] is not None for client in record.get("clients", ()))
     names = [name for name in kept if sizes.get(name)]
-    figure = _blank("share of the layer's weights", "", height)
+    figure = blank("share of the layer's weights", "", height)
     figure.add_trace(
         go.Bar(
             x=[kept[name] / (clients * sizes[name]) for name in names],
@@ -221,7 +215,7 @@ def flips_by_layer(run: Run, round: int, *, height: int = 300) -> go.Figure:
 
 def seconds_by_stage(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:
     """Where a round's time goes."""
-    figure = _blank("round", "seconds", height)
+    figure = blank("round", "seconds", height)
     rounds = [record["round"] for record in run.records]
     for stage, color in palette.STAGES.items():
         figure.add_bar(
@@ -238,7 +232,7 @@ def _by_round(
 ) -> go.Figure:
     """Columns of the rounds after 0 as lines: (column, name, colour, dash) of each. value: its format when hovered."""
     frame = run.rounds[run.rounds["round"] > 0]
-    figure = _blank("round", y, height)
+    figure = blank("round", y, height)
     for column, name, color, dash in curves:
         if frame[column].notna().any():
             figure.add_scatter(
@@ -258,7 +252,7 @@ def label_split(counts: npt.NDArray[np.int64], classes: Sequence[str], *, small:
     `small` leaves out all text, for a narrow column.
     """
     shown = np.asarray(counts)[:50]
-    figure = _blank("", "", 140 if small else 280)
+    figure = blank("", "", 140 if small else 280)
     figure.add_trace(
         go.Heatmap(
             z=shown,
@@ -284,7 +278,7 @@ def client_accuracies(run: Run, round: int, *, height: int = 260) -> go.Figure:
     """The server model's accuracy for each sampled client after a round, worst first."""
     frame = run.clients
     frame = frame[frame["round"] == round].sort_values("accuracy") if len(frame) else frame
-    figure = _blank("", "accuracy for the client", height)
+    figure = blank("", "accuracy for the client", height)
     figure.add_trace(
         go.Bar(
             x=[f"client {client}" for client in frame["client"]],
@@ -315,22 +309,6 @@ def as_table(figure: go.Figure) -> pd.DataFrame:
     return table if table["curve"].any() else table.drop(columns="curve")
 
 
-def _blank(x: str, y: str, height: int) -> go.Figure:
-    """A figure with nothing in it yet. Given at once, a layout takes a tenth of the time of one that is updated."""
-    layout = {
-        "height": height,
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "xaxis": {"title": {"text": x}, "gridcolor": GRID, "zeroline": False},
-        "yaxis": {"title": {"text": y}, "gridcolor": GRID, "zeroline": False},
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        "hovermode": "closest",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "uirevision": "keep",  # zoom and hidden curves survive a refresh
-    }
-    return go.Figure(layout=layout)
-
-
 def _log_axis(figure: go.Figure) -> None:
     figure.update_xaxes(type="log", tickvals=LOG_TICKS, ticktext=[f"{tick:g}" for tick in LOG_TICKS])
 
@@ -340,8 +318,3 @@ def _cursor(figure: go.Figure, at_round: int | None) -> go.Figure:
     if at_round is not None:
         figure.add_vline(at_round, line={"color": CURSOR, "width": 1.5, "dash": "dot"})
     return figure
-
-
-def _faint(color: str) -> str:
-    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.16)"

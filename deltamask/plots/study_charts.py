@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from deltamask.base.files import write_atomic
 from deltamask.methods import methods as registered
+from deltamask.plots.template import PAPER, see_through
 from deltamask.studies.experiments import Experiment
 from deltamask.studies.tables import Results, option_effects
 
@@ -61,7 +62,7 @@ def curves(results: Results, experiment: Experiment) -> go.Figure:
                 figure.add_scatter(
                     x=[*by_round["megabytes"], *by_round["megabytes"][::-1]],
                     y=[*by_round["high"], *by_round["low"][::-1]],
-                    fill="toself", fillcolor=_transparent(color), line={"width": 0}, mode="lines",
+                    fill="toself", fillcolor=see_through(color, 0.12), line={"width": 0}, mode="lines",
                     hoverinfo="skip", showlegend=False, row=1, col=col,
                 )  # fmt: skip
             figure.add_scatter(
@@ -122,7 +123,7 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
                 )  # fmt: skip
     _frame(figure, 460)
     figure.update_layout(
-        legend={"orientation": "h", "y": -0.2, "x": 0},
+        legend={"orientation": "h", "y": -0.24, "x": 0},
         xaxis_domain=[0, 0.34], xaxis2_domain=[0.5, 0.74], xaxis3_domain=[0.77, 1],
     )  # fmt: skip
     figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS], col=1)
@@ -182,13 +183,8 @@ def _mean_curve(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     )
 
 
-def _transparent(color: str) -> str:
-    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.12)"
-
-
 def _frame(figure: go.Figure, height: int) -> None:
     figure.update_layout(
-        template="plotly_white", width=WIDTH, height=height, margin={"l": 60, "r": 20, "t": 40, "b": 60},
-        font={"size": 12}, legend={"font": {"size": 11}},
+        template=PAPER, width=WIDTH, height=height, margin={"l": 60, "r": 20, "t": 40, "b": 60},
+        legend={"orientation": "v", "yanchor": "top", "y": 1, "x": 1.02, "font": {"size": 11}},
     )  # fmt: skip

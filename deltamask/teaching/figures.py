@@ -12,34 +12,17 @@ import plotly.io as pio
 from deltamask.codecs.bfuse_build import Peeling
 from deltamask.masking.masks import ONE, Theta
 from deltamask.masking.noise import Words
-from deltamask.plots.run_charts import GRID
+from deltamask.plots.template import COLORWAY, GRID, NAME, TEXT, see_through
 from deltamask.runs.reader import Run
 
-BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD = "#2f7fd1", "#d9641e", "#1f9e77", "#8a6fd1", "#7d8590", "#b58900"
-COLORS = (BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD)
+BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD = COLORWAY
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-TEXT = "#747c88"  # reads on a white page and on a dark one
 Values = Sequence[float] | Sequence[float | None] | npt.NDArray
-
-AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
 
 
 def use_theme() -> None:
     """Charts of this notebook sit on the page's own background, light or dark, in a colour that reads on both."""
-    layout = {
-        "font": {"color": TEXT, "size": 13},
-        "colorway": COLORS,
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 8, "r": 8, "t": 30, "b": 8},
-        "xaxis": AXIS | {"automargin": True},
-        "yaxis": AXIS | {"automargin": True},
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        "hovermode": "closest",
-        "height": 320,
-    }
-    pio.templates["deltamask"] = go.layout.Template(layout=layout)
-    pio.templates.default = "deltamask"
+    pio.templates.default = NAME
 
 
 def _titled(x: str, y: str, **layout: object) -> go.Figure:
@@ -51,7 +34,7 @@ def lines(
 ) -> go.Figure:
     """One line for each of `curves` over the same x."""
     figure = _titled(*axes)
-    for (name, y), color, dash in zip(curves.items(), COLORS, DASHES, strict=False):
+    for (name, y), color, dash in zip(curves.items(), COLORWAY, DASHES, strict=False):
         mode = "lines+markers" if len(x) <= 15 else "lines"
         figure.add_scatter(x=list(x), y=list(y), name=name, mode=mode, line={"color": color, "dash": dash, "width": 2})
     if log_x:
@@ -66,7 +49,7 @@ def bars(
 ) -> go.Figure:
     """Groups of horizontal bars: a group for each of `names`, a bar in it for each of `series`."""
     figure = _titled(axis, "", height=90 + 30 * len(names) * max(1, round(0.7 * len(series))), barmode="group")
-    for (name, values), color in zip(series.items(), COLORS, strict=False):
+    for (name, values), color in zip(series.items(), COLORWAY, strict=False):
         figure.add_bar(
             y=[f"{label} " for label in names], x=values, name=name, orientation="h", marker={"color": color},
             texttemplate=f"%{{x:{text}}}", textposition="outside", cliponaxis=False,
@@ -90,7 +73,7 @@ def histograms(
     edges = np.linspace(*span, bins + 1)
     middles = (edges[1:] + edges[:-1]) / 2
     figure = _titled(*axes)
-    for (name, data), color in zip(values.items(), COLORS, strict=False):
+    for (name, data), color in zip(values.items(), COLORWAY, strict=False):
         counts = np.histogram(data, edges)[0]
         figure.add_scatter(
             x=middles, y=np.where(counts, counts, np.nan) if log_y else counts, name=name, mode="lines",
@@ -171,7 +154,7 @@ def picture_map(pixels: bytes, width: int, parts: Sequence[tuple[str, int, int]]
         mine[start : min(stop, shown)] = values[start:stop]
         figure.add_heatmap(
             z=mine.reshape(-1, width), name=name, showscale=False, zmin=0, zmax=255, hoverongaps=False,
-            colorscale=[[0, "rgba(128,138,155,0.18)"], [0.02, _tint(color, 0.35)], [1, color]],
+            colorscale=[[0, "rgba(128,138,155,0.18)"], [0.02, see_through(color, 0.35)], [1, color]],
             hovertemplate=f"{name}<br>row %{{y}}, column %{{x}}: %{{z}}<extra></extra>",
         )  # fmt: skip
         marker = {"color": color, "symbol": "square", "size": 12}
@@ -179,8 +162,3 @@ def picture_map(pixels: bytes, width: int, parts: Sequence[tuple[str, int, int]]
     figure.update_yaxes(autorange="reversed", scaleanchor="x", showgrid=False, constrain="domain")
     figure.update_xaxes(showgrid=False, constrain="domain")
     return figure
-
-
-def _tint(color: str, alpha: float) -> str:
-    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"
