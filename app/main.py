@@ -1,35 +1,21 @@
-"""DeltaMask Explorer's dashboard: the frame and the router. `streamlit run app/main.py`"""
+"""DeltaMask Explorer's dashboard: its server. `streamlit run app/main.py`, `make app` or `deltamask app`.
 
-import gc
+What the server shows is `ui/frame.py`; who may see it is decided here, by `access`.
+"""
+
 from pathlib import Path
 
 import streamlit as st
-from ui.style import STYLE
-from wire import precompile
+from access import options
+from access.guard import Guard
+from access.login import Login
+from starlette.middleware import Middleware
 
-HERE = Path(__file__).parent
-
-
-@st.cache_resource(show_spinner=False)
-def settle() -> None:
-    """Once, when the first page is drawn. Streamlit collects garbage after every redraw, and would look through all
-    modules and all records that were read: two thirds of what a move of the round's slider took."""
-    gc.collect()
-    gc.freeze()
-
-
-st.set_page_config(page_title="DeltaMask Explorer", page_icon=str(HERE / "icon.png"), layout="wide")
-st.html(STYLE)
-st.logo(str(HERE / "logo.svg"), size="large")
-page = st.navigation(
-    [
-        st.Page("pages/lab.py", title="Lab", icon=":material/science:", default=True),
-        st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
-        st.Page("pages/wire.py", title="Wire", icon=":material/search:"),
-        st.Page("pages/learn.py", title="Learn", icon=":material/school:"),
-    ],
-    position="top",
+options.enforce()
+options.refuse_open_address()
+password = options.password()
+app = st.App(
+    Path(__file__).resolve().parent / "ui" / "frame.py",
+    middleware=[Middleware(Guard, login=Login(password) if password else None)],
 )
-precompile.start()
-page.run()
-settle()
+options.announce()

@@ -59,6 +59,8 @@ def start_form() -> None:
         if name in values and values[name] < SLIDER_LOW:
             notes.append(f"{name} = {values[name]:g} is below what the slider can show: using {SLIDER_LOW}")
             values[name] = SLIDER_LOW
+    if str(values.get("dataset")).startswith(datasets.FOLDER):
+        st.session_state.folder_of_link = values["dataset"]  # `sources` reads it when the visitor says so
     base = RunConfig() if given else PRESETS[FIRST]
     fill({**base.model_dump(), **values})
     st.session_state.preset = OWN if given else FIRST

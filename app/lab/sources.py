@@ -27,11 +27,22 @@ def lacking(config: RunConfig) -> list[str]:
 
 
 def lacks_dataset(name: str) -> bool:
-    """Is there no such dataset here, or nowhere?"""
+    """Is there no such dataset here, or nowhere? A folder that a link names is not looked into unasked."""
+    if _is_from_link(name):
+        return True
     try:
         return datasets.get(name).fault() is not None
     except KeyError:
         return True
+
+
+def _is_from_link(dataset: str) -> bool:
+    """Is it a folder that the address named when the page was opened, and nobody has confirmed?"""
+    return dataset == st.session_state.get("folder_of_link")
+
+
+def _confirm_folder() -> None:
+    del st.session_state.folder_of_link
 
 
 def _spec(backbone: str) -> BackboneSpec | None:
@@ -84,6 +95,10 @@ def draw_dataset() -> None:
     fetch = fetching.of(name)
     if fetch is not None and fetch.running:
         st.fragment(_draw_progress, run_every=1.0)(name)
+        return
+    if _is_from_link(name):
+        st.caption(f"{MISSING} The link names a folder of this machine. Nothing in it has been read.")
+        st.button("Read this folder", icon=":material/folder_open:", on_click=_confirm_folder, width="stretch")
         return
     try:
         spec = datasets.get(name)

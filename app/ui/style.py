@@ -1,4 +1,4 @@
-"""The little CSS that the theme in .streamlit/config.toml cannot say, and the words that charts share."""
+"""The little CSS that the theme in app/.streamlit/config.toml cannot say, and the words that charts share."""
 
 from __future__ import annotations
 

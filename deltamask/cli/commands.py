@@ -19,6 +19,7 @@ from rich.table import Table
 from deltamask import backbones, datasets
 from deltamask.base.paths import download_dir
 from deltamask.base.units import byte_size
+from deltamask.cli.app import app
 from deltamask.cli.study import results, sweep
 from deltamask.config import RunConfig, choices, explain_errors, field_bounds, field_range
 from deltamask.config.presets import PRESETS, preset
@@ -339,6 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         commands: dict[str, Callable[..., Any]] = {
+            "app": app,
             "run": run_command(_chosen_preset(arguments)),
             "resume": resume,
             "sweep": sweep,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
@@ -87,4 +85,3 @@ def test_pages_ask_nobody_else(server: Server, page: Page) -> None:
     page.get_by_test_id("stMain").locator("p").first.wait_for()
     settle(page)
     assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
-    assert Path(ROOT / ".streamlit" / "config.toml").read_text().count('address = "localhost"') == 1

@@ -15,7 +15,7 @@ from deltamask.methods import methods
 from deltamask.plots import palette
 from deltamask.studies.labels import config_label
 
-THEME = tomllib.loads((Path(__file__).resolve().parents[2] / ".streamlit" / "config.toml").read_text())["theme"]
+THEME = tomllib.loads((Path(__file__).resolve().parents[2] / "app" / ".streamlit" / "config.toml").read_text())["theme"]
 PAGES = [THEME[scheme]["backgroundColor"] for scheme in ("light", "dark")]  # what charts are drawn on
 COLORS = {name: str(methods[name].color) for name in methods}
 # What dichromats see (Machado, Oliveira and Fernandes 2009, severity 1), on linear RGB.
