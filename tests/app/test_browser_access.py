@@ -6,11 +6,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.support.browsing import ROOT, Server, new_visitor, settle
+from tests.support.browsing import Server, new_visitor, settle
 
 pytestmark = pytest.mark.browser
 PAGES = {"lab": "", "compare": "compare", "wire": "wire", "learn": "learn"}
-THERE = [name for name in PAGES if (ROOT / "app" / f"{name}.py").exists()]
 # What is drawn last on each page.
 DRAWN = {
     "lab": ".st-key-layers .js-plotly-plot", "compare": "[data-testid=stDataFrame]", "wire": "[data-testid=stMain] p",
@@ -41,7 +40,7 @@ def violations(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", THERE)
+@pytest.mark.parametrize("name", PAGES)
 def test_everybody_can_use_the_page(server: Server, browser: Browser, name: str, scheme: str) -> None:
     context = new_visitor(browser, color_scheme=scheme, reduced_motion="reduce")
     page = context.new_page()
