@@ -14,8 +14,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -34,6 +32,7 @@ from deltamask_flower.loopback import ACTIVATED, HOST, Federation, free_port, st
 
 from deltamask.config import RunConfig
 from deltamask.methods import methods
+from deltamask.runs import launch
 from deltamask.runs.folder import RunFolder, provenance
 from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.runner import BROADCASTS
@@ -169,13 +168,7 @@ class Marks:
 def in_process(config: RunConfig, folder: Path) -> dict[str, Any]:
     """`deltamask run`, one thread."""
     out = folder / "run"
-    flags = [
-        part for name, value in config.model_dump().items() for part in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "deltamask.cli", "run", *flags, "--out", str(out)], stdout=log, stderr=log
-        )
+    process = launch.start(config, out, folder / "log")
     try:
         watch = Watch(lambda: {"run": [psutil.Process(process.pid)]})
         marks = Marks(watch)

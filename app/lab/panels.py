@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import streamlit as st
-from ui import exports, links, processes, rounds, scrubber, style, waiting
+from ui import exports, links, processes, rounds, scrubber, style
 from ui.figures import chart
 
 from deltamask.base.units import byte_size
 from deltamask.plots import run_charts
+from deltamask.runs import queue
+from deltamask.runs.folder import RunFolder
 from deltamask.runs.reader import Run
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.comparison import Group
@@ -21,9 +23,9 @@ PERS = {"so far": "In all", "a round": "A round"}
 
 def watch(run_id: str, others: list[str], state_before: str | None) -> None:
     """Everything that follows the run. Redrawn once a second while it is under way."""
-    processes.reap()
+    queue.reap()
     notes = st.container()
-    entry = next((entry for entry in waiting.waiting() if entry.path.name == run_id), None)
+    entry = next((entry for entry in queue.waiting() if entry.id == run_id), None)
     run = processes.read(run_id)
     state = "waiting" if entry else run.state if run else None
     if state_before != state and not (state_before in ACTIVE and state in ACTIVE):
@@ -48,10 +50,10 @@ def watch(run_id: str, others: list[str], state_before: str | None) -> None:
         links.draw_notes()
 
 
-def _draw_waiting(entry: waiting.Waiting) -> None:
+def _draw_waiting(entry: queue.Waiting) -> None:
     """Whom the run waits for, and the ways out."""
-    ahead = [other.path.name for other in waiting.waiting() if other.asked < entry.asked]
-    busy = waiting.at_work()
+    ahead = [other for other in queue.waiting() if other.file < entry.file]
+    busy = queue.active()
     paused = [name for name in busy if (other := processes.read(name)) and other.state == "paused"]
     text = f"Waiting: one run goes at a time, and {len(busy) + len(ahead)} come first."
     if paused:
@@ -61,7 +63,7 @@ def _draw_waiting(entry: waiting.Waiting) -> None:
     # A press acts in a callback: the page redraws itself every second, and a redraw may cut short the one that the
     # press has caused, but never its callback.
     buttons[0].button(
-        "Start now", key="start_now", width="stretch", on_click=waiting.start_now, args=(entry,),
+        "Start now", key="start_now", width="stretch", on_click=queue.start_now, args=(entry,),
         help="Beside what runs: both take longer.",
     )  # fmt: skip
     buttons[1].button(
@@ -69,8 +71,8 @@ def _draw_waiting(entry: waiting.Waiting) -> None:
     )
 
 
-def _give_up(entry: waiting.Waiting) -> None:
-    waiting.give_up(entry)
+def _give_up(entry: queue.Waiting) -> None:
+    queue.remove(entry)
     if not entry.resume:
         links.write(run=None)
         st.session_state.pop("focus", None)
@@ -109,7 +111,7 @@ def _draw_state(run: Run) -> None:
     if state in ("stopped", "failed", "killed") and processes.can_resume(run):
         actions = [("Resume", "play_arrow", "resume")]
     for place, (name, icon, word) in zip(buttons, actions, strict=False):
-        act, args = (waiting.ask_again, (run,)) if word == "resume" else (processes.ask, (run, word))
+        act, args = (queue.submit_again, (run,)) if word == "resume" else (RunFolder(run.path).ask, (word,))
         place.button(name, icon=f":material/{icon}:", key=f"{word}_run", width="stretch", on_click=act, args=args)
     with share:
         exports.draw_run_exports(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 from lab import controls, panels, sources
-from ui import exports, links, processes, scrubber, style, waiting
+from ui import exports, links, processes, scrubber, style
 
 from deltamask import datasets
 from deltamask.base.paths import runs_dir
@@ -13,6 +13,7 @@ from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError
 from deltamask.datasets.partition import dirichlet_split, label_counts
+from deltamask.runs import queue
 from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.estimate import estimate_bytes, estimate_time
@@ -108,15 +109,15 @@ def draw_estimate(config: RunConfig) -> None:
 
 def press_run(config: RunConfig) -> None:
     """Queue the run, and put it into focus."""
-    folder = waiting.ask_for(config)
+    folder = queue.submit(config)
     links.write(run=folder.name)
     st.session_state.focus_next = folder.name
     st.rerun()
 
 
-def choose_runs(runs: dict[str, Run], queue: list[waiting.Waiting]) -> tuple[str | None, list[str]]:
+def choose_runs(runs: dict[str, Run], waiting: list[queue.Waiting]) -> tuple[str | None, list[str]]:
     """(the run in focus, the runs it is compared with), both kept in the URL."""
-    queued = {entry.path.name: entry for entry in queue}
+    queued = {entry.id: entry for entry in waiting}
     names = [*(name for name in queued if name not in runs), *runs]
     asked = st.session_state.pop("focus_next", None) or st.session_state.pop("uploaded", None)
     asked = asked or st.session_state.get("focus") or st.query_params.get("run")
@@ -149,32 +150,32 @@ def choose_runs(runs: dict[str, Run], queue: list[waiting.Waiting]) -> tuple[str
     return chosen, [name for name in others if name != chosen]
 
 
-def draw_queue(queue: list[waiting.Waiting]) -> None:
+def draw_queue(waiting: list[queue.Waiting]) -> None:
     """How many runs wait, for whoever looks at another run."""
-    if queue:
-        names = ", ".join(style.markdown(entry.path.name) for entry in queue[:3])
-        st.caption(f":material/hourglass_top: {len(queue)} waiting: {names}{' …' if len(queue) > 3 else ''}")
+    if waiting:
+        names = ", ".join(style.markdown(entry.id) for entry in waiting[:3])
+        st.caption(f":material/hourglass_top: {len(waiting)} waiting: {names}{' …' if len(waiting) > 3 else ''}")
 
 
 controls.start_form()
-waiting.keep_starting()
-queue = waiting.waiting()
+queue.keep_starting()
+waiting = queue.waiting()
 with st.sidebar:
     draw_form()
-    draw_queue(queue)
+    draw_queue(waiting)
     exports.draw_upload()
 
 st.html(
     '<p class="lead">Federated fine-tuning of a frozen network, and <b>what crosses the wire</b> while it happens. '
     "Every figure comes from bytes that were really sent and decoded.</p>"
 )
-focus, others = choose_runs({run.id: run for run in list_runs()}, queue)
+focus, others = choose_runs({run.id: run for run in list_runs()}, waiting)
 if focus is None:
     links.draw_notes()
     st.info("No runs yet. Press **Run** in the sidebar.")
 else:
     run = processes.read(focus)
-    state = "waiting" if any(entry.path.name == focus for entry in queue) else run.state if run else None
+    state = "waiting" if any(entry.id == focus for entry in waiting) else run.state if run else None
     polled = state in (None, "waiting", *ACTIVE)
     beat = scrubber.TICK if scrubber.is_playing() else 1.0 if polled else None
     st.fragment(panels.watch, run_every=beat)(focus, others, state)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from wire.opened import Opened, StoreError
 from wire.text import plain
 
 from deltamask.inspection import corruption, recorded_payload
+from deltamask.runs import launch
 
 PIXEL, FILE = "a byte of the message", "a byte of the file"
 TIMEOUT = 600  # seconds for playing a round again
@@ -156,15 +155,13 @@ def _what_if(opened: Opened, broken: bytes) -> dict[str, Any] | str:
     with tempfile.TemporaryDirectory(prefix="deltamask-") as folder:
         file = Path(folder) / opened.payload.path.name
         file.write_bytes(broken)
-        command = [
-            sys.executable, "-m", "deltamask.cli", "what-if", str(opened.run.path.absolute()), "--json",
+        words = [
+            "what-if", str(opened.run.path.absolute()), "--json",
             "--payload", str(file), "--round", str(opened.payload.round), "--client", str(opened.payload.client),
         ]  # fmt: skip
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{type(error).__name__}: {error}"
-    if done.returncode:
-        return done.stderr.strip()[-600:] or f"the command ended with status {done.returncode}"
-    answer: dict[str, Any] = json.loads(done.stdout)
+            printed = launch.answer(words, timeout=TIMEOUT)
+        except StoreError as error:
+            return str(error)
+    answer: dict[str, Any] = json.loads(printed)
     return answer

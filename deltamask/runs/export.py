@@ -15,16 +15,21 @@ from deltamask.config import RunConfig
 from deltamask.runs import StoreError
 from deltamask.runs.reader import Run
 
-NOT_EXPORTED = {"run.lock", "run.log", "queued.json", "control", "state.safetensors"}
+NOT_EXPORTED = {"run.lock", "run.log", "control", "state.safetensors"}
 
 
-def command_line(config: RunConfig) -> str:
-    """The `deltamask run` command with every field that differs from its default."""
+def command_words(config: RunConfig) -> list[str]:
+    """The `deltamask run` command, word by word, with every field that differs from its default."""
     words = ["deltamask", "run"]
     for name, value in config.model_dump().items():
         if value != RunConfig.model_fields[name].default:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+    return words
+
+
+def command_line(config: RunConfig) -> str:
+    """The same as a line for a shell."""
+    return shlex.join(command_words(config))
 
 
 def as_json(run: Run) -> dict[str, Any]:

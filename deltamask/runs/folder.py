@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import psutil
@@ -160,3 +160,10 @@ def new_folder(config: RunConfig, root: Path | None = None) -> Path:
     base = (root or runs_dir()) / config.run_id
     candidates = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 10_000))
     return next(path for path in candidates if not path.exists())
+
+
+def is_run_id(name: object) -> TypeGuard[str]:
+    """Can this be the name of a folder in `runs/`, and of nothing outside it?"""
+    if not isinstance(name, str) or name in ("", ".", ".."):
+        return False
+    return Path(name).name == name and "\0" not in name and len(name) < 256

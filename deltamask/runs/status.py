@@ -8,14 +8,17 @@ from typing import Any
 
 import psutil
 
+from deltamask.base.files import read_regular
+
 ACTIVE = ("starting", "running", "paused")
+MAX_JSON = 50_000_000  # bytes of one JSON file
 
 
 def read_json(path: Path) -> Any:
-    """The file's value, or None if it is missing or torn."""
+    """The file's value, or None if it is missing, torn, or larger than a small file of ours can be."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return json.loads(read_regular(path, MAX_JSON))
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -5,11 +5,8 @@ A sweep that was cut short is simply started again: what is finished is left alo
 
 from __future__ import annotations
 
-import os
-import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +17,13 @@ from types import FrameType
 from typing import Literal
 
 from deltamask.config import RunConfig
-from deltamask.runs import StoreError, export
+from deltamask.runs import StoreError, launch
 from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.experiments import Trial
 
 Standing = Literal["new", "begun", "running", "finished"]
 
-COMMAND = (sys.executable, "-m", "deltamask.cli")
 POLL = 0.2  # seconds between two looks at the processes
 GRACE = 20.0  # seconds that a run has to end by itself once it is interrupted
 
@@ -100,7 +96,7 @@ def run_trials(
     on_start: Callable[[Trial], None],
     on_end: Callable[[Outcome], None],
     look: Callable[[Sequence[Child]], None],
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] = launch.COMMAND,
 ) -> None:
     """Run every trial that is not finished below `root`, up to `jobs` at a time with `threads` each.
 
@@ -117,7 +113,10 @@ def run_trials(
                     on_end(Outcome(trial, path, finished_rounds(path), "another process is running it"))
                     continue
                 on_start(trial)
-                running.append(_start(trial, path, threads, command))
+                try:
+                    running.append(_start(trial, path, threads, command))
+                except StoreError as error:
+                    on_end(Outcome(trial, path, finished_rounds(path), str(error)))
             for child in [child for child in running if child.process.poll() is not None]:
                 running.remove(child)
                 on_end(_outcome(child))
@@ -129,21 +128,12 @@ def run_trials(
 
 
 def _start(trial: Trial, path: Path, threads: int, command: Sequence[str]) -> Child:
-    if standing(trial, path) == "new":
-        words = [*shlex.split(export.command_line(trial.config))[1:], "--out", str(path)]
-    else:
-        words = ["resume", str(path)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    limit = {name: str(threads) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    with open(log_file(path), "ab") as log:
-        process = subprocess.Popen(
-            [*command, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which passes it on once
-            env={**os.environ, **limit},
-        )
+    log = log_file(path)
+    if standing(trial, path) == "new":
+        process = launch.start(trial.config, path, log, threads=threads, command=command)
+    else:
+        process = launch.resume(path, log, threads=threads, command=command)
     return Child(trial, path, process)
 
 

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from deltamask.base.paths import recorded_dir
 from deltamask.plots.run_charts import as_table, bits_by_round
+from deltamask.runs.queue import PLACE
 from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.status import read_json
 from tests.support.browsing import Server, button, metric, new_visitor, open_page, points, settle
@@ -193,6 +194,11 @@ def test_faulty_settings_name_field_and_range_and_block_run(server: Server, page
     expect(page.get_by_role("button", name="Run", exact=True)).to_be_disabled()
 
 
+def queued(server: Server) -> list[str]:
+    """The runs that wait."""
+    return [json.loads(file.read_text())["run"] for file in sorted((server.runs / PLACE).glob("*.json"))]
+
+
 def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Browser) -> None:
     """One run goes at a time, whoever asks; neither a closed tab nor the server's end harms it."""
     before = set(server.runs.iterdir()) if server.runs.exists() else set()
@@ -205,7 +211,7 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     open_page(two, f"{server.url}/?{SMALL}&rounds=2")
     button(two, "Run")
     expect(two.get_by_text("Waiting: one run goes at a time, and 1 come first.")).to_be_visible()
-    (short,) = [path for path in set(server.runs.iterdir()) - before - {long} if (path / "queued.json").exists()]
+    (short,) = [server.runs / name for name in queued(server)]
     assert not (short / "config.json").exists()
 
     link = two.url
@@ -215,7 +221,7 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     while len(read_records(long)) < seen + 2:  # nobody watches, no server, and it goes on
         time.sleep(0.2)
     server.start()
-    assert (short / "queued.json").exists()
+    assert queued(server) == [short.name]
     open_later = second.new_page()
     open_later.goto(link)
     expect(open_later.get_by_text("Waiting: one run goes at a time")).to_be_visible()
@@ -224,7 +230,7 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     expect(open_later.get_by_text("Finished: 2 rounds")).to_be_visible()  # its turn has come
     run = load_run(short)
     assert metric(open_later, "Accuracy, last ten") == f"{run.summary()['accuracy']:.4f}"
-    assert not (short / "queued.json").exists()
+    assert queued(server) == []
 
     watcher = second.new_page()
     open_page(watcher, f"{server.url}/?run={long.name}")
