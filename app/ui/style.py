@@ -11,6 +11,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from deltamask.plots import palette
+from deltamask.plots.swatch import swatch
 from deltamask.studies.comparison import Group
 
 METRIC_WIDTH = 165  # pixels: five in a row on a desk, two on a phone
@@ -33,7 +34,6 @@ h2 {padding-top: 1.2rem !important;}
 .lead {font-size: 1.05rem; margin: 0; max-width: 62rem; line-height: 1.5;}
 .legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
 .legend span {display: inline-flex; align-items: center; gap: .4rem;}
-.legend i {width: .75rem; height: .75rem; border-radius: 2px;}
 .film {display: flex; flex-wrap: wrap; gap: 1rem 1.4rem; align-items: flex-end;}
 .film figure {margin: 0; min-width: 6.5rem; max-width: 260px;}
 .film img {image-rendering: pixelated; display: block; border-radius: 3px; max-width: 100%;
@@ -46,39 +46,22 @@ h2 {padding-top: 1.2rem !important;}
   font-variant-numeric: tabular-nums; margin: 0;}
 .split td {padding: .18rem 0; text-align: center; border: 0; border-radius: 3px; line-height: 1.2;}
 .split th {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);}
-.pill {display: inline-block; font-size: .78rem; font-weight: 600; padding: .05rem .55rem; border-radius: 1rem;
-  border: 1px solid currentColor;}
 @media (max-width: 640px) {
   .block-container {padding-left: 1rem; padding-right: 1rem;}
   .film {gap: .8rem;}
 }
 </style>"""
 
-DASHES = {"solid": "", "dot": "2 3", "dash": "6 3", "dashdot": "6 3 2 3", "longdashdot": "9 3 2 3"}
-_SHAPES = {
-    "circle": '<circle cx="15" cy="6" r="4"/>',
-    "square": '<rect x="11" y="2" width="8" height="8"/>',
-    "diamond": '<path d="M15 1l5 5-5 5-5-5z"/>',
-    "triangle-up": '<path d="M15 1l5 9H10z"/>',
-    "triangle-down": '<path d="M15 11l5-9H10z"/>',
-    "star": '<path d="M15 0l1.5 4.2h4.4l-3.5 2.7 1.3 4.3-3.7-2.6-3.7 2.6 1.3-4.3L9.1 4.200h4.4z"/>',
-    "hexagon": '<path d="M11 2h8l3 4-3 4h-8l-3-4z"/>',
-    "cross": '<path d="M13 1h4v3h3v4h-3v3h-4V8h-3V4h3z"/>',
-    "x": '<path d="M10 3l2-2 3 3 3-3 2 2-3 3 3 3-2 2-3-3-3 3-2-2 3-3z"/>',
-    "pentagon": '<path d="M15 1l5 4-2 6h-6l-2-6z"/>',
-    "hourglass": '<path d="M10 1h10l-4 5 4 5H10l4-5z"/>',
-}
-
 
 def legend(groups: Sequence[Group], names: Sequence[str]) -> None:
     """One legend for several charts: line, marker and name of each group; unfinished and failed runs say so."""
     chips = []
     for group, name in zip(groups, names, strict=True):
-        color, dash, marker = palette.style(group.config)
+        picture = base64.b64encode(swatch(*palette.style(group.config)).encode()).decode()
         states = {run.state for run in group.runs} - {"finished"}
         mark = "".join(f' <em class="quiet">({state})</em>' for state in sorted(states))
         chips.append(
-            f'<span><img alt="" width="30" height="12" src="{_swatch(color, dash, marker)}">{name}{mark}</span>'
+            f'<span><img alt="" width="30" height="12" src="data:image/svg+xml;base64,{picture}">{name}{mark}</span>'
         )
     st.html(f'<div class="legend">{"".join(chips)}</div>')
 
@@ -97,20 +80,6 @@ def count_table(counts: npt.NDArray[np.int64], classes: Sequence[str], most: int
         rows.append(f"<tr><th>client {client}</th>{cells}</tr>")
     more = f" and {len(counts) - most} more clients" if len(counts) > most else ""
     st.html(f'<table class="split"><tr><th>client</th>{head}</tr>{"".join(rows)}</table>{more}')
-
-
-def _swatch(color: str, dash: str, marker: str) -> str:
-    """A piece of a group's curve as a picture."""
-    shape = marker.removesuffix("-dot").removesuffix("-open")
-    hollow = "-open" in marker
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="30" height="12"><path d="M0 6h30" stroke="{color}" '
-        f'stroke-width="2" stroke-dasharray="{DASHES[dash]}"/><g stroke="{color}" stroke-width="1.5" '
-        f'fill="{"white" if hollow else color}">{_SHAPES[shape]}</g>'
-        + (f'<circle cx="15" cy="6" r="1.3" fill="{color if hollow else "white"}"/>' if marker.endswith("-dot") else "")
-        + "</svg>"
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def markdown(text: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from statistics import fmean, geometric_mean
 
@@ -13,13 +12,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from deltamask.base.files import write_atomic
-from deltamask.methods import methods as registered
+from deltamask.plots import palette
 from deltamask.plots.template import PAPER, see_through
 from deltamask.studies.experiments import Experiment
 from deltamask.studies.tables import Results, option_effects
 
-# Okabe and Ito's colour-blind-safe set.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7d8590", "#000000")
+# For the arms of one method: Okabe and Ito's colour-blind-safe set.
+ARM_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7d8590", "#000000")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
 WIDTH = 1000
@@ -28,21 +27,25 @@ TICKS = [mantissa * 10.0**power for power in range(-4, 5) for mantissa in (1, 2,
 
 
 def styles(experiment: Experiment) -> dict[str, tuple[str, str, str]]:
-    """(colour, dash, marker) of each arm: a colour a method, or an arm where there is one method only."""
-    methods = [arm.config.method for arm in experiment.arms]
-    names = [arm.name for arm in experiment.arms] if len(set(methods)) == 1 else methods
-    given = {name: color for name in registered if (color := registered[name].color)}
-    free = [color for color in PALETTE if color not in given.values()]
-    colors = {} if len(set(methods)) == 1 else {name: given[name] for name in names if name in given}
-    for name in names:
-        colors.setdefault(name, free[len(colors) % len(free)])
-    seen: Counter[str] = Counter()
-    found = {}
-    for at, (arm, name) in enumerate(zip(experiment.arms, names, strict=True)):
-        turn = at // len(free) if names != methods else seen[name]
-        found[arm.name] = (colors[name], DASHES[turn % len(DASHES)], SYMBOLS[turn % len(SYMBOLS)])
-        seen[name] += 1
+    """(colour, dash, marker) of each arm: a run's own, or a colour an arm where there is one method only.
+
+    Arms of one colour differ in dash and in marker as long as there are some left.
+    """
+    one_method = len({arm.config.method for arm in experiment.arms}) == 1
+    found: dict[str, tuple[str, str, str]] = {}
+    for at, arm in enumerate(experiment.arms):
+        color, dash, marker = palette.style(arm.config)
+        if one_method:
+            color, dash, marker = ARM_COLORS[at % len(ARM_COLORS)], DASHES[0], SYMBOLS[0]
+        same = [look for look in found.values() if look[0] == color]
+        dash = _unused((dash, *DASHES), [look[1] for look in same])
+        marker = _unused((marker, *SYMBOLS), [look[2] for look in same])
+        found[arm.name] = (color, dash, marker)
     return found
+
+
+def _unused(wanted: Sequence[str], used: Collection[str]) -> str:
+    return next((each for each in wanted if each not in used), wanted[0])
 
 
 def curves(results: Results, experiment: Experiment) -> go.Figure:
@@ -119,7 +122,7 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
             for x, size, opacity in ((list(pairs[column]), 7, 0.5), ([mean], 14, 1.0)):
                 figure.add_scatter(
                     x=x, y=[str(change)] * len(x), mode="markers", showlegend=False,
-                    marker={"color": PALETTE[0], "size": size, "opacity": opacity}, row=1, col=col,
+                    marker={"color": ARM_COLORS[0], "size": size, "opacity": opacity}, row=1, col=col,
                 )  # fmt: skip
     _frame(figure, 460)
     figure.update_layout(

@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from deltamask.config import RunConfig
 from deltamask.methods import methods
+from deltamask.plots.palette import style
 from deltamask.plots.study_charts import curves, stable, styles, tradeoff, worth, write_svg
 from deltamask.studies import tables as tables
 from deltamask.studies.experiments import Experiment, read_experiment
@@ -77,6 +79,17 @@ def test_worth_draws_every_pair_and_its_mean(made: tuple[Experiment, Results]) -
         ("method:<br>deltamask → fedpm", pytest.approx([1.5])),  # fedpm's own noise is the default, per_client
         ("method:<br>deltamask → fedpm", pytest.approx([1.5])),
     ]
+
+
+def test_arms_of_one_method_differ_in_dash_and_in_marker(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text(FILE.replace('method = "fedpm"', 'method = "fedpm"\nlr = [0.1, 0.2, 0.3]'))
+    looks = styles(read_experiment(tmp_path / "one.toml"))
+    assert [looks[name] for name in ("x-shared", "x-per_client")] == [
+        style(RunConfig(noise=noise, rounds=6)) for noise in ("shared", "per_client")
+    ]  # as their runs are drawn elsewhere
+    of_fedpm = [look for look in looks.values() if look[0] == methods["fedpm"].color]
+    assert len(of_fedpm) == len({dash for _, dash, _ in of_fedpm}) == len({marker for *_, marker in of_fedpm}) == 3
+    assert of_fedpm[0] == (methods["fedpm"].color, "solid", methods["fedpm"].marker)
 
 
 def test_a_colour_a_method_or_an_arm(made: tuple[Experiment, Results], tmp_path: Path) -> None:

@@ -1,76 +1,117 @@
-"""One fixed look for a method, which everybody can tell apart and read."""
+"""A look for each method, given or chosen, which everybody can tell apart and read."""
 
 from __future__ import annotations
 
 import tomllib
-from itertools import combinations
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import plotly.graph_objects as go
 import pytest
 
 from deltamask.config import RunConfig
 from deltamask.methods import methods
-from deltamask.plots import palette
+from deltamask.plots import palette, swatch
+from deltamask.plots.color_vision import contrast, distances, rgb, seen
 from deltamask.studies.labels import config_label
 
 THEME = tomllib.loads((Path(__file__).resolve().parents[2] / "app" / ".streamlit" / "config.toml").read_text())["theme"]
 PAGES = [THEME[scheme]["backgroundColor"] for scheme in ("light", "dark")]  # what charts are drawn on
-COLORS = {name: str(methods[name].color) for name in methods}
-# What dichromats see (Machado, Oliveira and Fernandes 2009, severity 1), on linear RGB.
-VISION = {
-    "normal": np.eye(3),
-    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
-}
-Triple = npt.NDArray[np.float64]
+APART = 0.055  # in OKLab, to whoever tells two colours apart worst
 
 
-def linear(color: str) -> Triple:
-    """#rrggbb to linear RGB in [0, 1]."""
-    part = np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)]) / 255
-    return np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+@pytest.fixture
+def toys() -> Iterator[list[str]]:
+    """Two registered methods that say nothing of their look, in an order that is not that of their names."""
+    names = ["toy-b", "toy-a"]
+    for name in names:
+        methods.register(name)(replace(methods["fedpm"], label=name, color=None, marker=None))
+    yield names
+    for name in names:
+        del methods._entries[name]
 
 
-def contrast(one: str, other: str) -> float:
-    """WCAG 2's contrast ratio."""
-    luminance = sorted(float(linear(color) @ [0.2126, 0.7152, 0.0722]) + 0.05 for color in (one, other))
-    return luminance[1] / luminance[0]
+def looks() -> dict[str, palette.Look]:
+    return {name: palette.look(name) for name in methods}
 
 
-def oklab(rgb: Triple) -> Triple:
-    """Björn Ottosson's OKLab, in which distances are as large as they look."""
-    cone = [
-        [0.41222147, 0.53633254, 0.05144599],
-        [0.21190350, 0.68069955, 0.10739696],
-        [0.08830246, 0.28171884, 0.62997870],
-    ]
-    lab = [
-        [0.21045426, 0.79361779, -0.00407205],
-        [1.97799850, -2.42859220, 0.45059371],
-        [0.02590404, 0.78277177, -0.80867577],
-    ]
-    return np.cbrt(np.clip(rgb @ np.transpose(cone), 0, None)) @ np.transpose(lab)
+def nearest(colors: list[str]) -> float:
+    """The smallest distance between two of these colours."""
+    between = distances(rgb(colors), rgb(colors))
+    return float(between[~np.eye(len(colors), dtype=bool)].min())
 
 
 def test_contrast_of_black_and_white() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
 
 
-def test_every_method_has_a_look_of_its_own() -> None:
-    looks = [(entry.label, entry.color, entry.marker) for entry in map(methods.get, methods)]
-    for values in zip(*looks, strict=True):
+def test_oklab_of_published_colours() -> None:
+    """Ottosson's own table has red at (0.628, 0.225, 0.126); white stays white whatever cones one lacks."""
+    assert seen(rgb(["#ff0000"]))[0, 0] == pytest.approx([0.62796, 0.22486, 0.12585], abs=1e-4)
+    assert seen(rgb(["#ffffff"]))[:, 0] == pytest.approx(np.array([[1, 0, 0]] * 4), abs=2e-3)
+
+
+def test_a_red_and_a_green_are_near_for_some() -> None:
+    red, green = rgb(["#d04000"]), rgb(["#808000"])
+    each = np.linalg.norm(seen(red) - seen(green), axis=-1)[:, 0]
+    assert each[0] > 0.15  # normal vision
+    assert distances(red, green)[0, 0] == each.min() < 0.5 * each[0]
+
+
+def test_our_methods_give_their_looks_and_keep_them(toys: list[str]) -> None:
+    ours = {name: palette.look(name) for name in methods if name not in toys}
+    assert ours == {name: (methods[name].color, methods[name].marker) for name in ours}
+
+
+def test_no_two_methods_look_the_same() -> None:
+    for values in zip(*looks().values(), strict=True):
         assert len(set(values)) == len(methods)
-    assert all(all(look) for look in looks)
+    assert len({methods[name].label for name in methods}) == len(methods)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_lines_and_marks_stand_out_from_the_page(page: str) -> None:
-    """WCAG 1.4.11: 3 to 1 for what one must see to understand a graphic."""
-    for name, color in COLORS.items():
-        assert contrast(color, page) >= 3, (name, color, page, contrast(color, page))
+@pytest.mark.usefixtures("toys")
+def test_chosen_looks_keep_their_distance() -> None:
+    colors, markers = (list(values) for values in zip(*looks().values(), strict=True))
+    assert nearest(colors) >= APART
+    assert len(set(markers)) == len(markers)
+    for color in colors:
+        assert min(contrast(color, page) for page in PAGES) >= 3, color  # WCAG 1.4.11: what a graphic is made of
+
+
+def test_chosen_looks_do_not_depend_on_the_order_of_registration(toys: list[str]) -> None:
+    before = looks()
+    for name in reversed(toys):
+        methods._entries[name] = methods._entries.pop(name)
+    assert looks() == before
+    assert palette.look("toy-a")[1] == "triangle-left"  # the first marker that none of ours has
+
+
+def test_what_no_legend_can_draw_counts_as_not_given(toys: list[str]) -> None:
+    methods._entries["toy-a"] = replace(methods["toy-a"], color="<b>red</b>", marker="arrow")
+    color, marker = palette.look("toy-a")
+    assert color.startswith("#")
+    assert marker in swatch.MARKERS
+
+
+def test_more_methods_than_markers_still_have_a_look() -> None:
+    given = tuple((f"m{number:02}", "#2f7fd1", None) for number in range(len(swatch.MARKERS) + 2))
+    markers = [marker for _, marker in palette._looks(given).values()]
+    assert markers == [*swatch.MARKERS, *list(swatch.MARKERS)[:2]]
+
+
+@pytest.mark.parametrize("suffix", ["", "-open", "-dot", "-open-dot"])
+def test_plotly_knows_every_marker(suffix: str) -> None:
+    for marker in swatch.MARKERS:
+        if marker != "hourglass" or "dot" not in suffix:  # the only one that Plotly draws without a dot
+            go.Scatter(marker={"symbol": marker + suffix})  # ValueError if not
+
+
+def test_swatches_of_all_looks_differ() -> None:
+    drawn = {swatch.swatch("#2f7fd1", dash, marker + kind) for dash in swatch.DASHES for marker in swatch.MARKERS
+             for kind in ("", "-open", "-dot", "-open-dot")}  # fmt: skip
+    assert len(drawn) == len(swatch.DASHES) * len(swatch.MARKERS) * 4
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -82,19 +123,12 @@ def test_text_and_buttons_can_be_read(scheme: str) -> None:
     assert contrast("#ffffff", theme["primaryColor"]) >= 4.5  # the words on a button
 
 
-@pytest.mark.parametrize("vision", VISION)
-def test_colours_stay_apart_whoever_looks(vision: str) -> None:
-    seen = {name: oklab(np.clip(linear(color) @ np.transpose(VISION[vision]), 0, 1)) for name, color in COLORS.items()}
-    for one, other in combinations(seen, 2):
-        assert np.linalg.norm(seen[one] - seen[other]) >= 0.055, (one, other)
-
-
 def test_variants_of_deltamask_look_different() -> None:
     configs = [
         RunConfig(noise=noise, aggregation=kind) for noise in ("shared", "per_client") for kind in ("beta", "unbiased")
     ]
     configs.append(RunConfig(codec="gap"))
-    looks = [palette.style(config) for config in configs]
-    assert {color for color, *_ in looks} == {COLORS["deltamask"]}
-    assert len({dash for _, dash, _ in looks}) == len(looks)
+    styles = [palette.style(config) for config in configs]
+    assert {color for color, *_ in styles} == {methods["deltamask"].color}
+    assert len({dash for _, dash, _ in styles}) == len(styles)
     assert len({config_label(config) for config in configs}) == len(configs)
