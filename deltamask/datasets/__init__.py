@@ -6,37 +6,48 @@ reading is NumPy, Pillow and SciPy, so that a dashboard can draw a label split w
 
 from __future__ import annotations
 
-from deltamask.datasets import bbc_news, idx, image_files, small  # noqa: F401  (they register themselves)
-from deltamask.datasets.base import (
+import importlib
+import pkgutil
+
+from deltamask.datasets import catalogue
+from deltamask.datasets.folder import FOLDER
+from deltamask.datasets.idx import read_idx, write_idx
+from deltamask.datasets.image_files import BrokenImage, ImageFiles
+from deltamask.datasets.places import roots
+from deltamask.datasets.spec import (
     Classes,
     DatasetError,
     DatasetSpec,
+    Groups,
     ImageDataset,
     Images,
     Labels,
+    StoredImages,
     datasets,
-    roots,
+    families,
 )
-from deltamask.datasets.idx import DEBIAN_FASHION, read_idx, write_idx
-from deltamask.datasets.image_files import FOLDER, BrokenImage, ImageFiles, folder_spec
 
 __all__ = [
-    "DEBIAN_FASHION", "FOLDER", "BrokenImage", "Classes", "DatasetError", "DatasetSpec", "ImageDataset", "ImageFiles",
-    "Images", "Labels", "datasets", "get", "labels", "load", "names", "read_idx", "roots",
+    "FOLDER", "BrokenImage", "Classes", "DatasetError", "DatasetSpec", "Groups", "ImageDataset", "ImageFiles", "Images",
+    "Labels", "StoredImages", "datasets", "families", "get", "labels", "load", "names", "read_idx", "roots",
     "write_idx",
 ]  # fmt: skip
+
+for _file in pkgutil.iter_modules(catalogue.__path__):
+    importlib.import_module(f"{catalogue.__name__}.{_file.name}")  # it registers what is in it
 
 names = datasets.names
 
 
 def get(name: str) -> DatasetSpec:
     """The entry called `name`, or that of `folder:PATH`. KeyError lists the names that exist."""
-    if name.startswith(FOLDER):
-        return folder_spec(name)
+    for prefix in families:
+        if name.startswith(prefix):
+            return families[prefix](name)
     try:
         return datasets[name]
     except KeyError as error:
-        raise KeyError(f"{error.args[0]}, {FOLDER}PATH") from None
+        raise KeyError(f"{error.args[0]}, {', '.join(f'{prefix}PATH' for prefix in families)}") from None
 
 
 def load(name: str) -> ImageDataset:

@@ -11,56 +11,16 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import filelock
 
-from deltamask.datasets.base import DatasetError
+from deltamask.datasets.spec import DatasetError, Download, Remote
 
 BLOCK = 1 << 20
 TIMEOUT = 30.0  # seconds without an answer
 
 Progress = Callable[[str, int, int], None]  # (what, bytes done, bytes in all)
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file on the network. size: bytes."""
-
-    url: str
-    size: int
-    md5: str
-
-    @property
-    def name(self) -> str:
-        """Its file name."""
-        return self.url.rsplit("/", 1)[-1]
-
-    @property
-    def host(self) -> str:
-        """Who sends it."""
-        return urlsplit(self.url).netloc
-
-
-@dataclass(frozen=True)
-class Download:
-    """What a dataset consists of, and the folder under the root that it goes to. unpack: the files are archives."""
-
-    files: tuple[Remote, ...]
-    into: str = ""
-    unpack: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes that are fetched."""
-        return sum(file.size for file in self.files)
-
-    @property
-    def hosts(self) -> str:
-        """Who sends them."""
-        return ", ".join(sorted({file.host for file in self.files}))
 
 
 def download(name: str, what: Download, root: Path, progress: Progress) -> None:

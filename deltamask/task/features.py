@@ -21,7 +21,7 @@ from torch import Tensor
 
 from deltamask.backbones.split import Backbone
 from deltamask.base.units import byte_size
-from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, ImageFiles, Images
+from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, Images, StoredImages
 from deltamask.task.feature_cache import (
     CacheError,
     FeatureFile,
@@ -78,7 +78,7 @@ def preprocess(images: Images, backbone: Backbone, size: int) -> Tensor:
     return normalised.contiguous(memory_format=torch.channels_last)
 
 
-def _inputs(images: Images | ImageFiles, backbone: Backbone, size: int) -> tuple[Tensor, list[BrokenImage | None]]:
+def _inputs(images: Images | StoredImages, backbone: Backbone, size: int) -> tuple[Tensor, list[BrokenImage | None]]:
     """The trunk's input for a few images, and what is wrong with each file. A broken image's input is zeros."""
     if isinstance(images, np.ndarray):
         return preprocess(images, backbone, size), [None] * len(images)
@@ -112,7 +112,7 @@ def _stored(rows: npt.NDArray[Any], precision: str) -> npt.NDArray[Any]:
 
 @torch.inference_mode()
 def _batch(
-    images: Images | ImageFiles, backbone: Backbone, size: int, precision: str, skip: bool
+    images: Images | StoredImages, backbone: Backbone, size: int, precision: str, skip: bool
 ) -> tuple[npt.NDArray[Any], list[int]]:
     """(rows of the images that can be read, positions of the others). BrokenImage at the first of these unless skip."""
     x, faults = _inputs(images, backbone, size)
@@ -138,7 +138,7 @@ def padded(batch: Tensor, size: int) -> Tensor:
     return whole
 
 
-def _missing(file: FeatureFile, images: Images | ImageFiles, total: int) -> int:
+def _missing(file: FeatureFile, images: Images | StoredImages, total: int) -> int:
     """Bytes that are still to be computed for the first `total` images. Batches are computed whole."""
     needed = min(-(-total // BATCH) * BATCH, len(images))
     return max(0, needed - images_of(file.chunks())) * file.row_bytes
@@ -176,7 +176,7 @@ def load_features(
 
 
 def _load_split(
-    file: FeatureFile, images: Images | ImageFiles, total: int, backbone: Backbone, progress: Progress, skip: bool
+    file: FeatureFile, images: Images | StoredImages, total: int, backbone: Backbone, progress: Progress, skip: bool
 ) -> Features:
     if total == 0:
         return Features(torch.empty(0), np.zeros(0, np.int64), ())
@@ -191,11 +191,11 @@ def _load_split(
     starts = accumulate((chunk.images for chunk in chunks), initial=0)
     broken = [start + one for start, chunk in zip(starts, chunks, strict=False) for one in chunk.broken]
     broken = [one for one in broken if one < total]
-    if broken and not skip:
-        images[broken[0]]  # says what is wrong with it
+    if not isinstance(images, np.ndarray) and broken and not skip:
+        images.decode(broken[0])  # says what is wrong with it
     kept = np.setdiff1d(np.arange(total), broken)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it cannot be written to is what we want
         x = torch.from_numpy(file.map(len(kept)))
-    skipped = tuple(str(images.root / images.paths[at]) for at in broken) if isinstance(images, ImageFiles) else ()
+    skipped = () if isinstance(images, np.ndarray) else tuple(images.source(at) for at in broken)
     return Features(x.permute(0, 3, 1, 2) if x.ndim == 4 else x, kept, skipped)

@@ -199,7 +199,8 @@ def test_doctor_tells_an_incomplete_dataset_from_a_missing_one(
     assert entries["svhn"]["available"] is False
     assert f"{tmp_path / 'svhn'} is incomplete, test_32x32.mat missing" in entries["svhn"]["reason"]
     assert (entries["svhn"]["bytes"], entries["svhn"]["licence"]) == (246_316_178, "for non-commercial use only")
-    assert entries["cifar-100"]["reason"] == f"found at {tmp_path / 'cifar-100-python'}"
+    assert entries["cifar-100"]["available"] is False
+    assert f"{tmp_path / 'cifar-100-python'} is here, but that is the Python version" in entries["cifar-100"]["reason"]
     assert "`deltamask download food-101`" in entries["food-101"]["reason"]
 
 

@@ -14,7 +14,8 @@ import pytest
 from deltamask import datasets
 from deltamask.base.paths import data_dir
 from deltamask.base.registry import Registry
-from deltamask.datasets import DEBIAN_FASHION, DatasetError, ImageDataset, load, read_idx, write_idx
+from deltamask.datasets import DatasetError, ImageDataset, load, read_idx, write_idx
+from deltamask.datasets.catalogue.fashion_mnist import DEBIAN_FASHION
 
 MINI = data_dir() / "fashion-mnist-mini"
 

@@ -21,8 +21,10 @@ from lab import fetching
 
 from deltamask import datasets
 from deltamask.cli import main
-from deltamask.datasets import DatasetError, idx
-from deltamask.datasets.download import Download, Remote, download
+from deltamask.datasets import DatasetError
+from deltamask.datasets.catalogue import fashion_mnist
+from deltamask.datasets.download import download
+from deltamask.datasets.spec import Download, Remote
 from tests.support import real_formats
 
 
@@ -73,7 +75,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where downloads go; Debian's Fashion-MNIST is not looked at."""
-    monkeypatch.setattr(idx, "DEBIAN_FASHION", tmp_path / "not installed")
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FASHION", tmp_path / "not installed")
     folder = tmp_path / "data"
     monkeypatch.setenv("DELTAMASK_DATA", str(folder))
     return folder

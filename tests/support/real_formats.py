@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import struct
+import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
 from deltamask.datasets import write_idx
-from deltamask.datasets.idx import EMNIST_FILES, MNIST_FILES
-from deltamask.datasets.image_files import EUROSAT_CLASSES
+from deltamask.datasets.catalogue.emnist import FILES as EMNIST_FILES
+from deltamask.datasets.catalogue.eurosat import CLASSES as EUROSAT_CLASSES
+from deltamask.datasets.idx import MNIST_FILES
 
 
 def images(labels: np.ndarray, classes: int, *shape: int) -> np.ndarray:
@@ -38,7 +38,8 @@ def jpeg(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path, quality=95)
 
 
-# CIFAR: (n, 3072) bytes, channels first; ten thousand records a file in the real one
+# CIFAR: (n, 3072) bytes, channels first; ten thousand records a file in the real one. We read the binary version;
+# torchvision reads the Python version.
 
 
 def _cifar_batches(names: tuple[str, ...], classes: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -68,9 +69,9 @@ def cifar10_python(root: Path) -> None:
     for name, labels, data in _cifar_batches((*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"), 10):
         files = [f"a_{i:06d}.png" for i in range(len(labels))]
         batch = {"batch_label": "training batch 1 of 5", "labels": labels.tolist(), "data": data, "filenames": files}
-        (folder / name).write_bytes(python2_pickle(batch))
+        (folder / name).write_bytes(pickle.dumps(batch))
     meta = {"num_cases_per_batch": 10000, "label_names": CIFAR10_NAMES, "num_vis": 3072}
-    (folder / "batches.meta").write_bytes(python2_pickle(meta))
+    (folder / "batches.meta").write_bytes(pickle.dumps(meta))
 
 
 def cifar100_binary(root: Path) -> None:
@@ -87,53 +88,8 @@ def cifar100_python(root: Path) -> None:
     folder.mkdir(parents=True)
     for name, fine, data in _cifar_batches(("train", "test"), 100):
         batch = {"fine_labels": fine.tolist(), "coarse_labels": (fine // 5).tolist(), "data": data}
-        (folder / name).write_bytes(python2_pickle(batch))
-    (folder / "meta").write_bytes(python2_pickle({"fine_label_names": CIFAR100_NAMES}))
-
-
-def python2_pickle(value: Any) -> bytes:
-    """As Python 2's cPickle wrote protocol 2, which is what the real files hold."""
-    memo = 0
-
-    def put() -> bytes:
-        nonlocal memo
-        memo += 1
-        return b"q" + bytes([memo - 1]) if memo <= 256 else b"r" + struct.pack("<I", memo - 1)
-
-    def text(content: bytes) -> bytes:
-        head = b"U" + bytes([len(content)]) if len(content) < 256 else b"T" + struct.pack("<I", len(content))
-        return head + content
-
-    def number(content: int) -> bytes:
-        if 0 <= content < 256:
-            return b"K" + bytes([content])
-        return b"M" + struct.pack("<H", content) if 0 <= content < 65536 else b"J" + struct.pack("<i", content)
-
-    def spell(content: Any) -> bytes:
-        match content:
-            case str():
-                return text(content.encode()) + put()
-            case int():
-                return number(content)
-            case list():
-                parts = [b"]", put()]
-                for start in range(0, len(content), 1000):
-                    parts += [b"(", *map(spell, content[start : start + 1000]), b"e"]
-                return b"".join(parts)
-            case dict():
-                return b"}" + put() + b"(" + b"".join(spell(k) + spell(v) for k, v in content.items()) + b"u"
-            case np.ndarray():
-                rebuilt = b"cnumpy.core.multiarray\n_reconstruct\n" + put() + b"cnumpy\nndarray\n" + put()
-                rebuilt += number(0) + b"\x85" + put() + text(b"b") + put() + b"\x87" + put() + b"R" + put()
-                shape = b"".join(map(number, content.shape)) + b"\x86" + put()
-                kind = b"cnumpy\ndtype\n" + put() + text(b"u1") + put() + number(0) + number(1) + b"\x87" + put() + b"R"
-                kind += put() + b"(" + number(3) + text(b"|") + put() + b"NNN" + number(-1) * 2 + number(0)
-                kind += b"t" + put() + b"b"
-                data = b"\x89" + text(content.tobytes()) + put()
-                return rebuilt + b"(" + number(1) + shape + kind + data + b"t" + put() + b"b"
-        raise TypeError(content)
-
-    return b"\x80\x02" + spell(value) + b"."
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": CIFAR100_NAMES}))
 
 
 # SVHN: MATLAB files with X (32, 32, 3, n) and y (n, 1), where the digit 0 is called 10
@@ -228,9 +184,7 @@ def cars(root: Path) -> None:
 
 MAKERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "cifar-10": ("cifar-10", cifar10_binary),
-    "cifar-10, Python version": ("cifar-10", cifar10_python),
     "cifar-100": ("cifar-100", cifar100_binary),
-    "cifar-100, Python version": ("cifar-100", cifar100_python),
     "svhn": ("svhn", svhn),
     "fashion-mnist": ("fashion-mnist", fashion),
     "emnist": ("emnist", emnist),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deltamask.base.paths import packaged
-from deltamask.datasets.base import DatasetError, DatasetSpec, ImageDataset, datasets
+from deltamask.datasets.spec import DatasetError, DatasetSpec, ImageDataset, datasets
 
 CLASSES = ("business", "entertainment", "politics", "sports", "tech")
 CHARACTERS = 2000  # kept of an article: more than a text backbone reads

@@ -1,0 +1,1 @@
+"""One file a dataset or family of datasets. Each registers itself; `deltamask.datasets` imports whatever is here."""
