@@ -94,6 +94,7 @@ EXTREME = {
 }
 FIELDS = {
     "bfuse": "<QII", "xor": "<QI", "bloom": "<IBI", "rice": "<QB", "gap": "<HH", "counts": "<I", "theta": "<I",
+    "head-": "<BH",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from deltamask.codecs.wire import dense, png
 from deltamask.codecs.wire.message import HEADER, HEADER_BYTES, seal, unseal
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, ThetaMemory, counts
+from deltamask.heads import HeadSettings, Sender, Statistics, heads, temperature
 from deltamask.masking.masks import THETA_MAX, THETA_MIN, Positions, flips
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -80,6 +81,22 @@ def golden_update() -> np.ndarray:
     return ((i * 40503 % 2001 - 1000) / 2.0 ** (10 + i % 10)).astype(np.float32)
 
 
+HEADS = HeadSettings(SEED, classes=3, features=9, means=2, projection=6)
+HOLDS = Sender(CLIENT, np.array([5, 0, 6]))
+
+
+def golden_features() -> tuple[np.ndarray, np.ndarray]:
+    """Eleven samples of two classes, by a formula."""
+    i = np.arange(11 * 9).reshape(11, 9)
+    return (i * 40503 % 101 / 32).astype(np.float32), np.repeat([0, 2], [5, 6])
+
+
+def flat_statistics(of: Statistics) -> np.ndarray:
+    """All of a client's statistics as one vector of integers."""
+    parts = (of.labels, of.counts, of.sums, np.zeros(0, np.int64) if of.gram is None else of.gram)
+    return np.concatenate([part.ravel() for part in parts])
+
+
 def digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
@@ -111,6 +128,19 @@ def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
             lambda codec=codec: codec.encode(golden_positions(), of),  # type: ignore[misc]
             lambda payload, codec=codec: codec.decode(payload, of),  # type: ignore[misc]
         )
+    for name in heads:
+        kind = heads[name]
+        table[f"head-{name}"] = (
+            ".bin",
+            lambda kind=kind: kind.encode(kind.summarise(*golden_features(), HOLDS, HEADS), HOLDS, HEADS),  # type: ignore[misc]
+            lambda payload, kind=kind: flat_statistics(kind.decode(payload, HOLDS, HEADS)),  # type: ignore[misc]
+        )
+    losses = np.arange(len(temperature.GRID), dtype=np.int64) * 40503
+    table["head-temperature"] = (
+        ".bin",
+        lambda: temperature.encode(losses, HOLDS),
+        lambda payload: temperature.decode(payload, HOLDS),
+    )
     at = UpdateContext(SEED, ROUND, CLIENT)
     for name in updates:
         update = updates[name]

@@ -1,0 +1,107 @@
+"""What a closed-form head is made from: class statistics that add up, and the registry of the ways to get a head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from deltamask.base.registry import Registry
+
+Features = npt.NDArray[np.float32] | npt.NDArray[np.float64]  # (samples, features): the unmasked network's output
+Integers = npt.NDArray[np.int64]
+
+MOST_MEANS = 16  # means that a client may send of one class
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """What all sides of a run agree on before any statistics travel.
+
+    seed: of the run. classes, features: the head's shape. fraction_bits: features are rounded to multiples of
+    2^-fraction_bits. min_samples: no mean of fewer samples leaves a client. means: how many a client sends of a class
+    (`cof`). projection: q, the dimensions that `gram-rp` keeps. solver: `lda` or `ridge` (`gram`, `gram-rp`).
+    """
+
+    seed: int
+    classes: int
+    features: int
+    fraction_bits: int = 4
+    min_samples: int = 2
+    means: int = 4
+    projection: int = 512
+    solver: str = "lda"
+
+
+@dataclass(frozen=True)
+class Sender:
+    """The client a message is from. registered: (classes,) the samples of each class that it has said it holds."""
+
+    client: int
+    registered: Integers
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sums over samples, as integers: they add up to the same whatever the order and whoever held which sample.
+
+    labels, counts: (rows,) the class of each row, ascending, and the samples in it. sums: (rows, dims) their features'
+    sums, in steps of the fixed point. gram: (dims, dims) Σ q qᵀ over the same samples, or None.
+    """
+
+    labels: Integers
+    counts: Integers
+    sums: Integers
+    gram: Integers | None = None
+
+
+@dataclass(frozen=True)
+class Total:
+    """The sum of all clients' statistics. counts: (classes,); sums: (classes, dims); rows: (classes,) means received.
+
+    gram: (dims, dims) Σ q qᵀ over samples, where clients send it. scatter: (dims, dims) Σ s sᵀ / n over means (`cof`).
+    """
+
+    counts: Integers
+    sums: Integers
+    rows: Integers
+    gram: Integers | None = None
+    scatter: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear classifier: logits = weight·x + bias. weight: (classes, features); bias: (classes,); float64."""
+
+    weight: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+
+    def flat(self, temperature: float = 1.0) -> npt.NDArray[np.float32]:
+        """(classes · (features + 1),): weights row by row, then biases, all times `temperature`."""
+        return (temperature * np.concatenate([self.weight.ravel(), self.bias])).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """A head that follows from statistics by a formula.
+
+    summarise(x, y, sender, settings): a client's statistics of its samples. Raises FloatingPointError where features
+        are not finite or beyond the fixed point's range.
+    encode(statistics, sender, settings), decode(payload, sender, settings): to bytes and back; decode raises
+        DecodeError, and nothing else.
+    total(parts, settings): the sum of all clients' statistics, consumed one by one.
+    solve(total, settings): the head.
+    """
+
+    name: str
+    summary: str
+    summarise: Callable[[Features, Integers, Sender, HeadSettings], Statistics]
+    encode: Callable[[Statistics, Sender, HeadSettings], bytes]
+    decode: Callable[[bytes, Sender, HeadSettings], Statistics]
+    total: Callable[[Iterable[Statistics], HeadSettings], Total]
+    solve: Callable[[Total, HeadSettings], Linear]
+
+
+heads: Registry[HeadKind] = Registry("head")
