@@ -29,7 +29,7 @@ from pathlib import Path
 import pandas as pd
 
 from deltamask import RunConfig, load_run, simulate
-from deltamask.plots import run_charts
+from deltamask.plots import client_charts
 from deltamask.runs.folder import RunFolder
 from deltamask.runs.runner import execute
 from deltamask.teaching import check, figures
@@ -52,10 +52,10 @@ splits = {
     alpha: dirichlet_split(labels, clients=5, alpha=alpha, min_samples=8, seed=0)
     for alpha in (10, 1, 0.1)
 }
-run_charts.label_split(label_counts(labels, splits[10], 10), data.classes)
+client_charts.label_split(label_counts(labels, splits[10], 10), data.classes)
 
 # %%
-run_charts.label_split(label_counts(labels, splits[0.1], 10), data.classes)
+client_charts.label_split(label_counts(labels, splits[0.1], 10), data.classes)
 
 # %% [markdown]
 # With α = 0.1 clients differ in what they hold *and* in how much. Whoever would get fewer than eight images is topped up from the largest client.
@@ -107,7 +107,7 @@ figures.lines(
 # A mean hides people. How good is the server's model *for a client*? Test accuracy by class, weighted with that client's own label shares: exact, and no test image has to be taken from anyone. (Mind the axis: it does not start at 0.)
 
 # %%
-run_charts.client_accuracies(apart, config.rounds)
+client_charts.client_accuracies(apart, config.rounds)
 
 # %%
 rows = []

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import streamlit as st
-from ui import exports, links, processes, rounds, scrubber, style
-from ui.figures import chart
+from ui import curves, exports, links, processes, rounds, scrubber, style
 
 from deltamask.base.units import byte_size
-from deltamask.plots import run_charts
 from deltamask.runs import queue
 from deltamask.runs.folder import RunFolder
 from deltamask.runs.reader import Run
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.comparison import Group
-from deltamask.studies.labels import label
-
-WAYS = {"up": "Uplink", "down": "Downlink", "total": "Both"}
-PERS = {"so far": "In all", "a round": "A round"}
 
 
 def watch(run_id: str, others: list[str], state_before: str | None) -> None:
@@ -44,7 +37,7 @@ def watch(run_id: str, others: list[str], state_before: str | None) -> None:
     last = int(run.records[-1]["round"])
     round = scrubber.draw(run.id, last, last if run.state in ACTIVE else last // 2)
     compared = [other for name in others if (other := processes.read(name))]
-    draw_curves([Group((each,)) for each in (run, *compared)], round)
+    curves.draw([Group((each,)) for each in (run, *compared)], round)
     rounds.draw(run, round)
     with notes:
         links.draw_notes()
@@ -176,44 +169,3 @@ def _draw_figures(run: Run) -> None:
 
 def _bpp(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f} bpp"
-
-
-def draw_measure() -> tuple[str, str]:
-    """Which bits the curves are drawn against: (way, per)."""
-    links.choice("way", list(WAYS), "up")
-    links.choice("per", list(PERS), "so far")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        way = st.segmented_control(
-            "Bits", list(WAYS), key="way", format_func=WAYS.__getitem__, required=True,
-            help="What clients send, what the server sends to each, or both together.",
-        )  # fmt: skip
-        per = st.segmented_control(
-            "Counted", list(PERS), key="per", format_func=PERS.__getitem__, required=True,
-            help="Everything so far, round 0 included; or the mean over the rounds after 0.",
-        )  # fmt: skip
-    links.write(way=None if way == "up" else way, per=None if per == "so far" else per)
-    return way or "up", per or "so far"  # a session that is ending has neither
-
-
-def draw_curves(groups: list[Group], round: int, *, numbered: bool = False) -> tuple[str, str]:
-    """Accuracy against bits and against rounds, with one legend, whose numbers other charts may use; against which
-    bits: (way, per)."""
-    runs = [run for group in groups for run in group.runs]
-    seeds = any(len(group.runs) > 1 for group in groups)
-    way, per = draw_measure()
-    style.legend(groups, run_charts.numbered_names(groups) if numbered else run_charts.group_names(groups))
-    left, right = st.columns(2, gap="medium")
-    unit = "Bits per parameter and client, log scale. What comes after the chosen round is pale."
-    with left:
-        figure = run_charts.accuracy_curves(runs, way=way, per=per, at_round=round, seeds=seeds)
-        chart("Accuracy against bits", figure.update_layout(height=360), "bits_curve", about=unit, legend=False)
-    with right:
-        figure = run_charts.accuracy_curves(runs, against="rounds", at_round=round, seeds=seeds)
-        about = "Test accuracy of the server model after each round."
-        chart("Accuracy against rounds", figure.update_layout(height=360), "rounds_curve", about=about, legend=False)
-    return way, per
-
-
-def run_table(runs: list[Run]) -> pd.DataFrame:
-    """Headline figures of runs, with names and states."""
-    return pd.DataFrame([{"run": run.id, "method": label(run), "state": run.state, **run.summary()} for run in runs])

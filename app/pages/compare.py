@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
-from lab.panels import draw_curves
-from ui import exports, links, processes, rounds, scrubber, style
+from ui import curves, exports, links, processes, rounds, scrubber, style
 from ui.figures import chart
 
 from deltamask.base.paths import recorded_dir
@@ -78,7 +77,7 @@ def watch(names: list[str]) -> None:
         round = scrubber.draw(",".join(names), last, last if growing else _middle(tuple(names), last))
     with right:
         exports.draw_comparison_exports(drawn, round)
-    way, per = draw_curves(groups, round, numbered=True)
+    way, per = curves.draw(groups, round, numbered=True)
     _draw_pictures(groups, round)
     left, right = st.columns(2, gap="medium")
     with left:

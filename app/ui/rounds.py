@@ -11,7 +11,7 @@ import streamlit as st
 from ui import style
 from ui.figures import chart, download
 
-from deltamask.plots import palette, pictures, run_charts
+from deltamask.plots import client_charts, palette, pictures, run_charts
 from deltamask.plots.pictures import Picture
 from deltamask.runs.reader import Run
 
@@ -69,17 +69,20 @@ def _draw_clients(run: Run, round: int, record: dict[str, Any]) -> None:
     places = st.columns(3 if run.task else 2, gap="medium")
     with places[0]:
         about = "The server model's accuracy for the clients of each round, by their own mix of classes."
-        chart("Best and worst client", run_charts.client_spread(run, at_round=round), "spread", about=about)
+        chart("Best and worst client", client_charts.client_spread(run, at_round=round), "spread", about=about)
     with places[1]:
         about = "Accuracy for each client of this round, worst first."
         chart(
-            "Accuracy by client", run_charts.client_accuracies(run, round, height=300), "client_accuracy", about=about
+            "Accuracy by client",
+            client_charts.client_accuracies(run, round, height=300),
+            "client_accuracy",
+            about=about,
         )
     if run.task:
         with places[2]:
             about = f"Training samples of each class that each client holds, α = {run.config.dirichlet_alpha:g}."
             counts = np.array(run.task["label_counts"])
-            chart("Who holds what", run_charts.label_split(counts, run.task["classes"]), "run_split", about=about)
+            chart("Who holds what", client_charts.label_split(counts, run.task["classes"]), "run_split", about=about)
     st.dataframe(record["clients"], hide_index=True, alt="The clients of this round")
 
 

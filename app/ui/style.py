@@ -73,7 +73,7 @@ def count_table(counts: npt.NDArray[np.int64], classes: Sequence[str], most: int
     rows = []
     for client, row in enumerate(counts[:most]):
         cells = "".join(
-            f'<td style="background: color-mix(in srgb, #2f7fd1 {8 + 62 * count / top:.0f}%, transparent)" '
+            f'<td style="background: color-mix(in srgb, {palette.SAMPLES} {8 + 62 * count / top:.0f}%, transparent)" '
             f'title="client {client}, {escape(name)}: {count} samples">{count if len(classes) <= 12 else ""}</td>'
             for name, count in zip(classes, row.tolist(), strict=True)
         )

@@ -27,6 +27,7 @@ STAGES = {
     "train": "#2f7fd1", "encode": "#d9641e", "decode": "#8a6fd1", "aggregate": "#1f9e77", "evaluate": "#7d8590",
     "broadcast": "#c69214",
 }  # fmt: skip
+SAMPLES = "#2f7fd1"
 READABLE = (0.123, 0.297)  # the luminance of what has a contrast of 3 to 1 on both of the dashboard's pages
 
 Look = tuple[str, str]  # (colour, marker)

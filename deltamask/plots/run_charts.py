@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -22,11 +21,6 @@ CURSOR = "rgba(128,138,155,0.8)"
 PER = {"so far": "_total", "a round": "_mean"}
 WAY_WORDS = {"up": "uplink", "down": "downlink", "total": "up and down"}
 LOG_TICKS = [mantissa * 10.0**power for power in range(-5, 6) for mantissa in (1, 2, 5)]
-
-
-def curve_names(runs: Sequence[Run]) -> list[str]:
-    """Legend names, made unique with the folder's name where two runs share a label."""
-    return group_names([Group((run,)) for run in runs])
 
 
 def group_names(groups: Sequence[Group]) -> list[str]:
@@ -169,25 +163,6 @@ def flips_by_round(run: Run, *, height: int = 300, at_round: int | None = None) 
     return _by_round(run, curves, "%{y:,.0f}", "positions a client", height, at_round)
 
 
-def client_spread(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:
-    """How differently the server model serves its clients: the best, the mean and the worst of each round."""
-    frame = run.clients
-    every = frame.groupby("round")["accuracy"] if len(frame) else None
-    color, figure = palette.color(run.config), blank("round", "accuracy for the client", height)
-    if every is not None:
-        by = every.agg(["max", "mean", "min"])
-        for column, name, dash, fill in (
-            ("max", "best client", "dot", None), ("min", "worst client", "dash", "tonexty"),
-            ("mean", "mean over clients", "solid", None),
-        ):  # fmt: skip
-            figure.add_scatter(
-                x=by.index, y=by[column], name=name, mode="lines", fill=fill, fillcolor=see_through(color, 0.16),
-                line={"color": color, "dash": dash, "width": 2},
-                hovertemplate=f"round %{{x}}: %{{y:.4f}}<extra>{name}</extra>",
-            )  # fmt: skip
-    return _cursor(figure, at_round)
-
-
 def flips_by_layer(run: Run, round: int, *, height: int = 300) -> go.Figure:
     """Flips that a round's clients sent, by layer: their share of the layer's weights, a client."""
     record = next((record for record in run.records if record["round"] == round), {})
@@ -224,7 +199,7 @@ def seconds_by_stage(run: Run, *, height: int = 300, at_round: int | None = None
             hovertemplate=f"round %{{x}}: %{{y:.3f}} s<extra>{stage}</extra>",
         )  # fmt: skip
     figure.update_layout(barmode="stack", bargap=0.15)
-    return _cursor(figure, at_round)
+    return cursor(figure, at_round)
 
 
 def _by_round(
@@ -243,55 +218,7 @@ def _by_round(
                 hovertemplate=f"round %{{x}}: {value}<extra>{name}</extra>",
             )
     figure.update_yaxes(rangemode="tozero")
-    return _cursor(figure, at_round)
-
-
-def label_split(counts: npt.NDArray[np.int64], classes: Sequence[str], *, small: bool = False) -> go.Figure:
-    """How many training samples of each class each client holds; at most the first 50 clients are drawn.
-
-    `small` leaves out all text, for a narrow column.
-    """
-    shown = np.asarray(counts)[:50]
-    figure = blank("", "", 140 if small else 280)
-    figure.add_trace(
-        go.Heatmap(
-            z=shown,
-            x=[plain(name) for name in classes],
-            y=[f"client {client}" for client in range(len(shown))],
-            colorscale=[[0, "rgba(47,127,209,0.06)"], [1, "#2f7fd1"]],
-            colorbar={"title": "samples", "thickness": 10},
-            showscale=not small,
-            texttemplate="%{z}" if len(shown) <= 12 and not small else None,
-            xgap=1,
-            ygap=1 if len(shown) <= 20 else 0,
-            hovertemplate="%{y}, %{x}: %{z} samples<extra></extra>",
-        )
-    )
-    figure.update_yaxes(autorange="reversed", showgrid=False, showticklabels=not small)
-    figure.update_xaxes(showgrid=False, showticklabels=not small)
-    if small:
-        figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0}, xaxis_title=None, yaxis_title=None, height=100)
-    return figure
-
-
-def client_accuracies(run: Run, round: int, *, height: int = 260) -> go.Figure:
-    """The server model's accuracy for each sampled client after a round, worst first."""
-    frame = run.clients
-    frame = frame[frame["round"] == round].sort_values("accuracy") if len(frame) else frame
-    figure = blank("", "accuracy for the client", height)
-    figure.add_trace(
-        go.Bar(
-            x=[f"client {client}" for client in frame["client"]],
-            y=frame["accuracy"],
-            marker={"color": palette.color(run.config)},
-            customdata=frame["samples"],
-            hovertemplate="%{x}: %{y:.4f}, holds %{customdata} samples<extra></extra>",
-        )
-    )
-    if len(frame):
-        worst, best = float(frame["accuracy"].min()), float(frame["accuracy"].max())
-        figure.update_yaxes(range=[max(0.0, worst - 0.05), min(1.0, best + 0.02)])
-    return figure
+    return cursor(figure, at_round)
 
 
 def as_table(figure: go.Figure) -> pd.DataFrame:
@@ -313,7 +240,7 @@ def _log_axis(figure: go.Figure) -> None:
     figure.update_xaxes(type="log", tickvals=LOG_TICKS, ticktext=[f"{tick:g}" for tick in LOG_TICKS])
 
 
-def _cursor(figure: go.Figure, at_round: int | None) -> go.Figure:
+def cursor(figure: go.Figure, at_round: int | None) -> go.Figure:
     """A line where the round slider stands."""
     if at_round is not None:
         figure.add_vline(at_round, line={"color": CURSOR, "width": 1.5, "dash": "dot"})

@@ -17,6 +17,7 @@ from deltamask.masking.masks import ONE
 from deltamask.methods import deltamask as method
 from deltamask.plots import run_charts
 from deltamask.runs.reader import list_runs, load_run
+from deltamask.studies.comparison import Group
 from deltamask.studies.labels import label
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,6 @@ def test_curves_draw_the_records() -> None:
 
 def test_legend_names_are_unique() -> None:
     runs = list_runs(recorded_dir())
-    names = run_charts.curve_names([*runs, runs[0]])
+    names = run_charts.group_names([Group((run,)) for run in (*runs, runs[0])])
     assert len(set(names[:-1])) == len(runs)
     assert names[0] == names[-1] == f"{label(runs[0])} · {runs[0].id}"
