@@ -1,4 +1,4 @@
-"""Small grids of cells for the walk, drawn as HTML; the numbers in them are the walk's own."""
+"""Small grids of cells, one for each position of the walkthrough's block, as HTML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SENT, FALSE, HELD_BACK, ALL, THETA, NEUTRAL = "#2f7fd1", "#d9641e", "#7d8590", "
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells row by row: (colour, opacity, what hovering says) of each. marks: (cells, colour of their frame)."""
+    """Cells row by row: (colour, opacity, tooltip) of each. marks: (cells, frame colour). texts: in cells."""
 
     title: str
     cells: Sequence[tuple[str, float, str]]
@@ -42,20 +42,20 @@ def members(title: str, d: int, sets: Sequence[tuple[Positions, str, str]], **mo
 
 
 def noise(u: Words) -> Grid:
-    """The public randomness: the lighter, the smaller."""
+    """The public randomness; light cells are small numbers."""
     return Grid("u", [(NEUTRAL, 0.05 + 0.7 * v / ONE, f"{v / ONE:.4f}") for v in u.tolist()], example().side)
 
 
 def draw(grid: Grid) -> str:
-    """A grid as HTML. Everything in it is our own numbers and words."""
+    """A grid as HTML. It holds only numbers and the page's own words, so nothing is escaped."""
     frames = {index: color for cells, color in grid.marks for index in cells}
     parts = []
-    for index, (color, opacity, says) in enumerate(grid.cells):
+    for index, (color, opacity, tooltip) in enumerate(grid.cells):
         delay = 12 * (index % grid.columns + index // grid.columns)
         frame = f"box-shadow:0 0 0 2px {frames[index]};" if index in frames else ""
         text = f"<b>{grid.texts[index]}</b>" if grid.texts and grid.texts[index] else ""
         parts.append(
-            f'<div class="walk-cell" title="{says}" style="animation-delay:{delay}ms;{frame}">'
+            f'<div class="walk-cell" title="{tooltip}" style="animation-delay:{delay}ms;{frame}">'
             f'<i style="background:{color};opacity:{opacity:.3f}"></i>{text}</div>'
         )
     return f'<div class="walk-grid" style="grid-template-columns:repeat({grid.columns},1fr)">{"".join(parts)}</div>'
@@ -71,17 +71,17 @@ STYLE = """<style>
 .walk-cell i {position: absolute; inset: 0; border-radius: 2px;}
 .walk-cell b {position: absolute; inset: 0; display: grid; place-items: center;
   font: 500 .62rem ui-monospace, monospace;}
-.veiled {filter: blur(22px); opacity: .4; pointer-events: none; user-select: none;}
+.blurred {filter: blur(22px); opacity: .4; pointer-events: none; user-select: none;}
 @keyframes walk-in {from {opacity: 0; transform: scale(.6);}}
 @media (prefers-reduced-motion: reduce) {.walk-cell {animation: none;}}
 </style>"""
 
 
-def as_html(grids: Sequence[Grid], *, veiled: bool = False) -> str:
-    """The grids side by side. veiled: blurred, until somebody has guessed."""
+def as_html(grids: Sequence[Grid], *, blurred: bool = False) -> str:
+    """The grids side by side. blurred: until the step's question is answered."""
     figures = "".join(
         f"<figure><figcaption>{grid.title}<small>{grid.about or '&nbsp;'}</small></figcaption>{draw(grid)}</figure>"
         for grid in grids
     )
-    hidden = ' aria-hidden="true"' if veiled else ""
-    return f'{STYLE}<div class="walk{" veiled" if veiled else ""}"{hidden}>{figures}</div>'
+    hidden = ' aria-hidden="true"' if blurred else ""
+    return f'{STYLE}<div class="walk{" blurred" if blurred else ""}"{hidden}>{figures}</div>'

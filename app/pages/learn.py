@@ -1,4 +1,4 @@
-"""Learn: one round, step by step, on a small real example whose numbers can be changed."""
+"""The Learn page: one round, step by step, on a small real example whose numbers can be changed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pandas as pd
 import streamlit as st
 from learn.grids import as_html
 from learn.scenes import SCENES
-from wire.text import plain
+from ui.style import markdown
 
 from deltamask.teaching.predictions import question
-from deltamask.teaching.walkthrough import CHOICES, RANGES, Settings, Walk, example, read_settings, walk
+from deltamask.teaching.walkthrough import CHOICES, RANGES, Settings, Walkthrough, example, play_round, read_settings
 
 PACE = 5.0  # seconds a step while playing
 LAST = len(SCENES) - 1
@@ -30,9 +30,9 @@ def start() -> None:
         st.session_state[f"learn_{name}"] = value
     step, asked = 0, st.query_params.get("step")
     if asked is not None:
-        known = {scene.key: index for index, scene in enumerate(SCENES)}
-        if asked in known:
-            step = known[asked]
+        step_of = {scene.key: index for index, scene in enumerate(SCENES)}
+        if asked in step_of:
+            step = step_of[asked]
         else:
             text = asked.lstrip("+-")
             number = int(asked) - 1 if text.isascii() and text.isdigit() and len(text) < 9 else 0
@@ -61,7 +61,7 @@ def press(step: int) -> None:
 
 
 def settings() -> Settings:
-    """Draw the controls; returns what they say, always playable."""
+    """Draw the controls; returns their values, always within range."""
     st.markdown("**Change the numbers**")
     st.slider("κ, share of flips sent", *RANGES["kappa"], step=0.05, key="learn_kappa")
     st.slider(
@@ -78,41 +78,40 @@ def settings() -> Settings:
     clients = st.session_state.learn_clients
     st.session_state.learn_client = min(st.session_state.learn_client or 0, clients - 1)
     st.segmented_control("Client shown", range(clients), key="learn_client", required=True)
-    usual = asdict(Settings())
-    said = {name: st.session_state[f"learn_{name}"] for name in usual}
-    # On a busy machine a browser may answer before it has learnt what its buttons stand at.
-    return Settings(**{name: usual[name] if value is None else value for name, value in said.items()})
+    defaults = asdict(Settings())
+    values = {name: st.session_state[f"learn_{name}"] for name in defaults}
+    # On a busy machine a browser may report before it has received the state of its buttons.
+    return Settings(**{name: defaults[name] if value is None else value for name, value in values.items()})
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)
-def played(settings: Settings) -> Walk:
-    """The round for these settings."""
-    return walk(settings)
+def cached_round(settings: Settings) -> Walkthrough:
+    return play_round(settings)
 
 
 def draw(chosen: Settings) -> None:
-    """The step that is shown. While playing, its timer moves on."""
+    """The step that is shown. While playing, its timer moves to the next."""
     state = st.session_state
     if state.learn_playing and time.monotonic() - state.get("learn_since", 0) >= PACE - 0.5:
         go(state.learn_step + 1)
         state.learn_playing = state.learn_step < LAST
-        st.rerun()  # the path above shows where we are
-    round, scene = played(chosen), SCENES[state.learn_step]
+        st.rerun()  # the row of buttons above marks the step
+    round, scene = cached_round(chosen), SCENES[state.learn_step]
     at = state.learn_step
     st.subheader(f"{at + 1}. {scene.title}")
-    st.markdown(scene.says(round))
-    veiled = not ask(round, scene.key)
-    st.html(as_html(scene.grids(round), veiled=veiled))
-    if not veiled:
+    st.markdown(scene.text(round))
+    answered = ask(round, scene.key)
+    st.html(as_html(scene.grids(round), blurred=not answered))
+    if answered:
         with st.expander("The numbers as a table"):
             st.dataframe(pd.DataFrame(scene.table(round)), hide_index=True)
     st.caption(f"Deeper: `notebooks/{scene.notebook}.ipynb` (`make notebooks` opens it).")
-    words = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in asdict(chosen).items()}
-    st.query_params.update({"step": str(at + 1)} | words)
+    link = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in asdict(chosen).items()}
+    st.query_params.update({"step": str(at + 1)} | link)
 
 
-def ask(round: Walk, step: str) -> bool:
-    """Predict, then see: draw the step's question, if it has one. Returns whether its answer may be seen."""
+def ask(round: Walkthrough, step: str) -> bool:
+    """Draw the step's question, if it has one. Returns whether its answer may be seen."""
     asked = question(round, step)
     if asked is None or st.session_state.learn_playing:
         return True
@@ -136,19 +135,18 @@ st.title("One round, step by step")
 origin = example().origin
 st.markdown(
     f"A block of {len(example().theta)} real weights goes through one round of DeltaMask. "
-    "Every number is computed by the package's own code while you watch."
+    "Every number is computed by the package's own code when you change a setting."
 )
 for note in st.session_state.learn_notes:
-    st.info(f"From the link: {plain(note)}", icon=":material/link:")
+    st.info(f"From the link: {markdown(note)}", icon=":material/link:")
 with st.container(horizontal=True, gap="small", vertical_alignment="center"):
     for index, scene in enumerate(SCENES):
-        here = index == st.session_state.learn_step
         st.button(
             scene.sign,
             key=f"learn_go_{scene.key}",
             on_click=press,
             args=(index,),
-            type="primary" if here else "secondary",
+            type="primary" if index == st.session_state.learn_step else "secondary",
             help=scene.title,
         )
 with st.container(horizontal=True, gap="small", vertical_alignment="center"):

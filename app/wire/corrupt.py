@@ -8,121 +8,108 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from wire.opened import Opened, StoreError
-from wire.text import plain
+from ui.style import markdown
 
 from deltamask.inspection import corruption, recorded_payload
-from deltamask.runs import launch
+from deltamask.inspection.corruption import Change, CorruptionEffect
+from deltamask.inspection.recorded_payload import RecordedPayload
+from deltamask.runs import StoreError, launch
 
-PIXEL, FILE = "a byte of the message", "a byte of the file"
-TIMEOUT = 600  # seconds for playing a round again
+MESSAGE, FILE = "a byte of the message", "a byte of the file"
+MAX_ROWS = 500  # positions listed of each kind
+TIMEOUT = 600  # seconds for repeating a round
 
 
 @st.fragment
-def draw(opened: Opened) -> None:
-    """Controls, the verdict, and on demand the accuracy."""
+def draw(opened: RecordedPayload) -> None:
+    """Controls, what the server makes of the change, and on demand the accuracy."""
     st.subheader("Break it")
-    if opened.flips is None:
+    flips = opened.flips
+    if flips is None:
         st.caption("Only payloads of flips can be broken here.")
         return
     st.markdown(
         "Change one byte. A checksum guards the message; repair it, as an attacker would, and the server must "
-        "live with what the byte now says."
+        "use what the byte now says."
     )
-    _defaults(opened)
+    _set_defaults(opened)
     with st.container(horizontal=True, gap="small"):
-        for name, (offset, value, repair) in _ideas(opened).items():
-            st.button(name, key=f"idea_{name}", on_click=_set, args=(offset, value, repair))
-        st.button("The byte chosen above", key="idea_chosen", on_click=_take_chosen, args=(opened,))
-    place = st.columns([2, 1, 1, 2], vertical_alignment="bottom")
-    where = place[0].radio("Change", [PIXEL, FILE], key="break_where", horizontal=True)
-    content = opened.glass.pixels if where == PIXEL and opened.glass.picture else opened.data
+        for name, change in corruption.examples(opened.anatomy).items():
+            st.button(name, key=f"example_{name}", on_click=_set, args=(change,))
+        st.button("The byte chosen above", key="example_chosen", on_click=_set_chosen, args=(opened,))
+    columns = st.columns([2, 1, 1, 2], vertical_alignment="bottom")
+    where = columns[0].radio("Change", [MESSAGE, FILE], key="break_where", horizontal=True)
+    content = opened.anatomy.pixels if where == MESSAGE and opened.anatomy.is_picture else opened.data
     st.session_state.break_offset = min(st.session_state.break_offset, len(content) - 1)
-    offset = place[1].number_input("Offset", 0, len(content) - 1, step=1, key="break_offset")
-    value = place[2].number_input("New value", 0, 255, step=1, key="break_value", help=f"It is {content[offset]} now.")
-    repair = place[3].toggle("Repair the checksum", key="break_repair")
+    offset = columns[1].number_input("Offset", 0, len(content) - 1, step=1, key="break_offset")
+    old = f"It is {content[offset]} now."
+    value = columns[2].number_input("New value", 0, 255, step=1, key="break_value", help=old)
+    repair = columns[3].toggle("Repair the checksum", key="break_repair")
     if value == content[offset]:
         st.caption(f"Byte {offset:,} is {value} already: give it another value.")
         return
-    if where == PIXEL:
-        broken = corruption.change_pixel(opened.glass, offset, value, repair=repair)
+    if where == MESSAGE:
+        changed = corruption.change_message(opened.anatomy, Change(offset, value, repair))
     else:
-        broken = corruption.change_file(opened.data, offset, value, repair=repair)
+        changed = corruption.change_file(opened.data, offset, value, repair=repair)
     try:
-        verdict = corruption.judge(
-            broken, lambda data: recorded_payload.decode(opened.run.config, data, opened.context), opened.flips.decoded
+        effect = corruption.effect_of(
+            changed, lambda data: recorded_payload.decode(opened.run.config, data, opened.context), flips.decoded
         )
     except StoreError as error:
-        st.warning(plain(error))
+        st.warning(markdown(str(error)))
         return
-    _draw_verdict(opened, verdict, broken)
-    _draw_accuracy(opened, broken)
+    _draw_effect(opened, effect, changed)
+    _draw_accuracy(opened, changed)
 
 
-def _defaults(opened: Opened) -> None:
-    start = opened.glass.slots.start if opened.glass.slots else min(40, len(opened.data) - 1)
+def _set_defaults(opened: RecordedPayload) -> None:
+    anatomy = opened.anatomy
+    start = anatomy.slots.start if anatomy.slots else min(40, len(opened.data) - 1)
     st.session_state.setdefault("break_offset", st.session_state.get("wire_byte", start))
-    st.session_state.setdefault("break_value", 255 ^ opened.glass.pixels[min(start, len(opened.glass.pixels) - 1)])
+    st.session_state.setdefault("break_value", 255 ^ anatomy.pixels[min(start, len(anatomy.pixels) - 1)])
     st.session_state.setdefault("break_repair", False)
-    st.session_state.setdefault("break_where", PIXEL)
+    st.session_state.setdefault("break_where", MESSAGE)
 
 
-def _ideas(opened: Opened) -> dict[str, tuple[int, int, bool]]:
-    """Things worth trying: name → (offset, value, repair)."""
-    pixels, slots = opened.glass.pixels, opened.glass.slots
-    names = {section.name: section for section in opened.glass.sections}
-    target = slots.start if slots else names["CRC-32"].stop
-    while slots and target < slots.stop - 1 and not pixels[target]:
-        target += 1  # a slot in use
-    target = min(target, len(pixels) - 1)
-    bit = pixels[target] ^ 1
-    ideas = {"Flip one bit": (target, bit, False), "… and repair the checksum": (target, bit, True)}
-    if "seed" in names:
-        seed = names["seed"].start
-        ideas["Another seed, repaired"] = (seed, pixels[seed] ^ 1, True)
-    client = names["client"].start
-    ideas["Speak for another client, repaired"] = (client, (pixels[client] + 1) % 256, True)
-    return ideas
+def _set(change: Change) -> None:
+    st.session_state.update(
+        break_where=MESSAGE, break_offset=change.offset, break_value=change.value, break_repair=change.repair
+    )
 
 
-def _set(offset: int, value: int, repair: bool) -> None:
-    st.session_state.update(break_where=PIXEL, break_offset=offset, break_value=value, break_repair=repair)
-
-
-def _take_chosen(opened: Opened) -> None:
+def _set_chosen(opened: RecordedPayload) -> None:
     offset = st.session_state.wire_byte
-    _set(offset, opened.glass.pixels[offset] ^ 1, st.session_state.break_repair)
+    _set(Change(offset, opened.anatomy.pixels[offset] ^ 1, st.session_state.break_repair))
 
 
-def _draw_verdict(opened: Opened, verdict: corruption.Verdict, broken: bytes) -> None:
-    if verdict.refused is not None:
-        st.error(f"Refused: {plain(verdict.refused)}.", icon=":material/gpp_bad:")
+def _draw_effect(opened: RecordedPayload, effect: CorruptionEffect, changed: bytes) -> None:
+    if effect.refused is not None:
+        st.error(f"Refused: {markdown(effect.refused)}.", icon=":material/gpp_bad:")
         st.caption("The server drops the payload, says so in the round's record, and goes on without this client.")
         return
-    if broken == opened.data:
+    if changed == opened.data:
         st.info("The repair has undone the change: the payload is the one that was sent.")
         return
-    flips = opened.flips
-    assert flips is not None
-    if verdict.mask_bits == 0:
-        st.success("Accepted, and nothing changes: no position's answer depends on it in a way that shows.")
+    if effect.wrong_mask_bits == 0:
+        st.success("Accepted, and nothing changes: every position gets the same answer as before.")
         return
     st.warning(
-        f"Accepted: the server cannot know. **{verdict.mask_bits:,}** of {opened.context.d:,} bits of the "
-        f"client's mask come out wrong: {len(verdict.lost):,} flips are lost, {len(verdict.gained):,} appear "
-        "from nowhere.",
+        f"Accepted: the server cannot know. **{effect.wrong_mask_bits:,}** of {opened.context.d:,} bits of the "
+        f"client's mask come out wrong: {len(effect.lost):,} flips are lost, {len(effect.gained):,} appear "
+        "that were not in the payload.",
         icon=":material/warning:",
     )
     with st.expander("The positions"):
-        rows = [{"position": int(p), "what happens": "lost"} for p in verdict.lost[:500]]
-        rows += [{"position": int(p), "what happens": "appears"} for p in verdict.gained[:500]]
+        rows = [{"position": int(p), "what happens": "lost"} for p in effect.lost[:MAX_ROWS]]
+        rows += [{"position": int(p), "what happens": "appears"} for p in effect.gained[:MAX_ROWS]]
         st.dataframe(rows, hide_index=True)
-        if verdict.mask_bits > len(rows):
-            st.caption(f"The first 500 of each; {verdict.mask_bits:,} in all.")
+        if effect.wrong_mask_bits > len(rows):
+            st.caption(f"The first {MAX_ROWS} of each; {effect.wrong_mask_bits:,} in all.")
 
 
-def _draw_accuracy(opened: Opened, broken: bytes) -> None:
-    """Play the round again with the broken payload, in a process of its own: training code stays out of the server."""
+def _draw_accuracy(opened: RecordedPayload, changed: bytes) -> None:
+    """Repeat the round with the changed payload, in a process of its own: this one never loads training code."""
     missing = recorded_payload.missing_payload(opened.run, opened.payload.round)
     pressed = st.button(
         "What does it do to the accuracy?", key="break_accuracy", icon=":material/replay:",
@@ -130,31 +117,29 @@ def _draw_accuracy(opened: Opened, broken: bytes) -> None:
         help="Runs `deltamask what-if`: all rounds' updates up to this one are made again from the kept payloads.",
     )  # fmt: skip
     if missing is not None:
-        st.caption(f"The accuracy cannot be known here: {plain(missing)}.")
+        st.caption(f"The accuracy cannot be measured for this payload: {markdown(missing)}.")
     if not pressed:
         return
-    with st.spinner("Playing the round again, with and without the change"):
-        answer = _what_if(opened, broken)
+    with st.spinner("Repeating the round, with and without the change"):
+        answer = _what_if(opened, changed)
     if isinstance(answer, str):
-        st.error(plain(answer))
+        st.error(markdown(answer))
         return
     cells = st.columns(3)
-    cells[0].metric(
-        f"Accuracy after round {answer['round']}", f"{answer['accuracy']:.4f}", help="Played again as it was."
-    )
+    cells[0].metric(f"Accuracy after round {answer['round']}", f"{answer['accuracy']:.4f}", help="Repeated as it was.")
     cells[1].metric(
-        "With the broken payload", f"{answer['changed']:.4f}", delta=f"{answer['changed'] - answer['accuracy']:+.4f}"
+        "With the changed payload", f"{answer['changed']:.4f}", delta=f"{answer['changed'] - answer['accuracy']:+.4f}"
     )
-    cells[2].metric("In the record", f"{answer['recorded']:.4f}", help="What the run itself wrote down.")
+    cells[2].metric("In the record", f"{answer['recorded']:.4f}", help="What the run itself recorded.")
     if answer["dropped"]:
         st.caption("The payload was refused, so this is the round without this client.")
 
 
-def _what_if(opened: Opened, broken: bytes) -> dict[str, Any] | str:
-    """What the command answers, or what it complains of."""
+def _what_if(opened: RecordedPayload, changed: bytes) -> dict[str, Any] | str:
+    """The answer of `deltamask what-if`, or its error message."""
     with tempfile.TemporaryDirectory(prefix="deltamask-") as folder:
         file = Path(folder) / opened.payload.path.name
-        file.write_bytes(broken)
+        file.write_bytes(changed)
         words = [
             "what-if", str(opened.run.path.absolute()), "--json",
             "--payload", str(file), "--round", str(opened.payload.round), "--client", str(opened.payload.client),

@@ -9,19 +9,19 @@ import time
 
 import streamlit as st
 
-AFTER = 3.0  # seconds: the page that the visitor is waiting for comes first
+DELAY = 3.0  # seconds: the page that the visitor is waiting for comes first
 
 
 @st.cache_resource(show_spinner=False)
 def start() -> threading.Thread:
-    """Begin, once a server, behind the visitor's back. Compiling here would hold up every page."""
-    thread = threading.Thread(target=_warm, name="warm", daemon=True)
+    """Begin in the background, once a server. Compiling in this process would hold up every page."""
+    thread = threading.Thread(target=_precompile, name="precompile", daemon=True)
     thread.start()
     return thread
 
 
-def _warm() -> None:
-    time.sleep(AFTER)
+def _precompile() -> None:
+    time.sleep(DELAY)
     done = subprocess.run(
         [sys.executable, "-m", "deltamask.inspection.precompile"],
         check=False,
@@ -32,4 +32,4 @@ def _warm() -> None:
     if done.returncode == 0:
         from deltamask.inspection import precompile
 
-        precompile.kernels()
+        precompile.compile_kernels()

@@ -1,4 +1,4 @@
-"""What follows from a payload: its figures, where its bytes go, where its flips lie, and other codecs beside it."""
+"""What follows from a payload: its figures, what its parts cost, where its flips lie, and other codecs beside it."""
 
 from __future__ import annotations
 
@@ -6,82 +6,79 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from ui.style import METRIC_WIDTH
-from wire.opened import Opened, StoreError
-from wire.text import plain
+from ui.style import METRIC_WIDTH, markdown
+from wire.selection import stamp
 
 from deltamask.codecs import codecs
-from deltamask.inspection import anatomy, codec_comparison, recorded_payload
+from deltamask.inspection import codec_comparison, recorded_payload
+from deltamask.inspection.false_flips import FalseFlips, false_flips_of
+from deltamask.inspection.part_costs import part_costs
+from deltamask.inspection.recorded_payload import Flips, RecordedPayload
 from deltamask.masking.masks import Positions
 from deltamask.plots import payload_charts
+from deltamask.runs import StoreError
 
 CHART: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+TABLE = "The same as a table"
 
 
-def draw_figures(opened: Opened) -> None:
+def draw_figures(opened: RecordedPayload) -> None:
     """The headline figures of this payload."""
-    flips, size = opened.flips, len(opened.data)
+    flips = opened.flips
     cells = st.container(horizontal=True, gap="medium")
-    cells.metric("File", f"{size:,} bytes", width=METRIC_WIDTH, help=opened.payload.path.name)
+    cells.metric("File", f"{len(opened.data):,} bytes", width=METRIC_WIDTH, help=opened.payload.path.name)
+    cells.metric("Uplink", f"{opened.bpp:.4f} bpp", width=METRIC_WIDTH, help="8 × bytes of the file / d.")
+    cells.metric("What it holds", opened.anatomy.kind, width=METRIC_WIDTH, help="The kind in the message's header.")
+    if flips is None:
+        st.info(markdown(opened.no_flips or ""))
+        return
+    sent = "–" if flips.sent is None else f"{len(flips.sent):,}"
     cells.metric(
-        "Uplink", f"{8 * size / opened.context.d:.4f} bpp", width=METRIC_WIDTH, help="8 × bytes of the file / d."
-    )
-    cells.metric("What it holds", opened.glass.kind, width=METRIC_WIDTH, help="The kind in the message's header.")
-    if flips is not None:
-        sent = "–" if flips.sent is None else f"{len(flips.sent):,}"
-        cells.metric(
-            "Flips sent", sent, width=METRIC_WIDTH, help="Δ′, known to the client only; from the run's own notes."
-        )
-        cells.metric(
-            "Flips read", f"{len(flips.decoded):,}", width=METRIC_WIDTH,
-            delta=None if flips.false is None else f"{len(flips.false):,} false", delta_color="off", delta_arrow="off",
-            help="What the server decodes, by asking about every one of the d positions.",
-        )  # fmt: skip
-    else:
-        st.info(plain(opened.why))
+        "Flips sent", sent, width=METRIC_WIDTH,
+        help="Δ′, known to the client only; from the file that the run keeps beside the payload.",
+    )  # fmt: skip
+    cells.metric(
+        "Flips read", f"{len(flips.decoded):,}", width=METRIC_WIDTH,
+        delta=None if flips.false is None else f"{len(flips.false):,} false", delta_color="off", delta_arrow="off",
+        help="What the server decodes, by asking about every one of the d positions.",
+    )  # fmt: skip
 
 
-def draw_shares(opened: Opened) -> None:
+def draw_parts(opened: RecordedPayload) -> None:
     """Where the file's bytes go."""
     st.subheader("Where the bytes go")
-    found = anatomy.shares(opened.glass)
-    parts = "".join(
-        f'<span><i style="background: {payload_charts.share_color(part)}"></i>{part.name}</span>' for part in found
+    parts = part_costs(opened.anatomy)
+    legend = "".join(
+        f'<span><i style="background: {payload_charts.part_color(part)}"></i>{part.name}</span>' for part in parts
     )
-    st.html(f'<div class="legend">{parts}</div>')
-    st.plotly_chart(payload_charts.byte_shares(found), key="wire_shares", config=CHART)
+    st.html(f'<div class="legend">{legend}</div>')
+    st.plotly_chart(payload_charts.part_costs(parts), key="wire_parts", config=CHART)
     st.caption(_about_slots(opened))
-    size = len(opened.data)
-    with st.expander("The same as a table"):
-        rows = [
-            {
-                "part": share.name,
-                "bytes in the message": share.message_bytes,
-                "bits in the file": round(share.bits),
-                "bytes in the file": round(share.bits / 8, 2),
-                "share": f"{share.bits / 8 / size:.1%}",
-            }
-            for share in found
-        ]
-        total = sum(share.bits for share in found)
-        rows.append(
-            {
-                "part": "the whole file",
-                "bytes in the message": sum(share.message_bytes for share in found),
-                "bits in the file": round(total),
-                "bytes in the file": round(total / 8, 2),
-                "share": "100.0%",
-            }
+    with st.expander(TABLE):
+        total = sum(part.bits for part in parts)
+        message_bytes = sum(part.message_bytes for part in parts)
+        rows = [(part.name, part.message_bytes, part.bits) for part in parts]
+        st.dataframe(
+            [
+                {
+                    "part": name,
+                    "bytes in the message": count,
+                    "bits in the file": round(bits),
+                    "bytes in the file": round(bits / 8, 2),
+                    "share": f"{bits / total:.1%}",
+                }
+                for name, count, bits in [*rows, ("the whole file", message_bytes, total)]
+            ],
+            hide_index=True,
         )
-        st.dataframe(rows, hide_index=True)
 
 
-def _about_slots(opened: Opened) -> str:
+def _about_slots(opened: RecordedPayload) -> str:
     kept = recorded_payload.client_record(opened.run, opened.payload.round, opened.payload.client).get("kept")
-    slots, view = opened.glass.slots, opened.glass
-    if slots is None or not isinstance(kept, int) or view.kind.startswith("bloom"):
+    slots, anatomy = opened.anatomy.slots, opened.anatomy
+    if slots is None or not isinstance(kept, int) or anatomy.kind.startswith("bloom"):
         return "Bits of a picture are those of its DEFLATE codes, followed through the stream one by one."
-    count = (slots.stop - slots.start) // view.slot_bytes
+    count = (slots.stop - slots.start) // anatomy.slot_bytes
     return (
         f"{count:,} slots for {kept:,} flips: every flip settles one, so {count - kept:,} hold nothing and are "
         "0. PNG's DEFLATE gives that frequent byte a short code; bits are followed through the stream one by "
@@ -90,24 +87,22 @@ def _about_slots(opened: Opened) -> str:
 
 
 @st.fragment
-def draw_map(opened: Opened) -> None:
+def draw_map(opened: RecordedPayload, flips: Flips) -> None:
     """Where flips lie in the layers."""
     st.subheader("Where the flips lie")
-    flips = opened.flips
-    assert flips is not None
-    sorts = _sorts(opened)
-    names = list(sorts)
-    choice = st.segmented_control("Show", names, default=names[0], key="wire_sort", label_visibility="collapsed")
-    positions, color, about = sorts[choice or names[0]]
+    kinds = _kinds(flips)
+    names = list(kinds)
+    choice = st.segmented_control("Show", names, default=names[0], key="wire_kind", label_visibility="collapsed")
+    positions, color, about = kinds[choice or names[0]]
     st.caption(f"{len(positions):,} positions. {about}")
     few = len(opened.layers) <= 8
     figure = payload_charts.layer_maps(opened.layers, positions, color, columns=2 if few else 4)
     st.plotly_chart(figure, key="wire_map", config=CHART)
     if len(opened.layers) > payload_charts.MAPS:
         st.caption(f"The first {payload_charts.MAPS} of {len(opened.layers)} layers; the table has all.")
-    with st.expander("The same as a table"):
+    with st.expander(TABLE):
         bounds = [0, *(layer.stop for layer in opened.layers)]
-        counts = {name: np.histogram(found, bins=bounds)[0] for name, (found, _, _) in sorts.items()}
+        counts = {name: np.histogram(positions, bins=bounds)[0] for name, (positions, _, _) in kinds.items()}
         st.dataframe(
             [
                 {"layer": layer.name, "positions": layer.stop - layer.start}
@@ -118,16 +113,14 @@ def draw_map(opened: Opened) -> None:
         )
 
 
-def _sorts(opened: Opened) -> dict[str, tuple[Positions, str, str]]:
-    flips = opened.flips
-    assert flips is not None
+def _kinds(flips: Flips) -> dict[str, tuple[Positions, str, str]]:
+    """The kinds of flips that a map can show: (positions, colour, explanation)."""
     if flips.delta is None or flips.sent is None or flips.false is None or flips.held_back is None:
-        return {
-            "Flips read": (flips.decoded, payload_charts.SENT, "True and false ones: this run kept no notes on which.")
-        }
+        about = "True and false ones: this run kept no record of the client's own flips."
+        return {"Flips read": (flips.decoded, payload_charts.SENT, about)}
     return {
         "Sent": (flips.sent, payload_charts.SENT, "Learning changed them, and κ let them through."),
-        "False": (flips.false, payload_charts.FALSE, "Nobody sent them: spread evenly, for they come from hashing."),
+        "False": (flips.false, payload_charts.FALSE, "Not sent: spread evenly, for they come from hashing."),
         "Held back by κ": (flips.held_back, payload_charts.HELD_BACK, "Real flips with the smallest KL(θ_k ‖ θ_g)."),
         "All real flips": (
             flips.delta,
@@ -137,80 +130,74 @@ def _sorts(opened: Opened) -> dict[str, tuple[Positions, str, str]]:
     }
 
 
-def draw_false_flips(opened: Opened) -> None:
-    """Counted against predicted false flips, over the whole run."""
-    codec = codecs[opened.run.config.codec]
-    st.subheader("False flips, counted and predicted")
-    rate = codec.false_positive_rate
+def draw_false_flips(opened: RecordedPayload) -> None:
+    """Counted against expected false flips, over the whole run."""
+    codec = recorded_payload.flip_codec(opened.run.config)
+    assert codec is not None
+    st.subheader("False flips, counted and expected")
     if codec.exact:
         st.markdown(f"`{codec.name}` is exact: what the server reads is what was sent, so there are none.")
         return
-    d = opened.context.d
-    lines = [
-        (round, line["kept"], line["false_flips"], line["client"])
-        for round, line in recorded_payload.client_lines(opened.run)
-        if type(line.get("kept")) is int and type(line.get("false_flips")) is int
-    ]
-    here = next(
-        ((r, false) for r, _, false, client in lines if (r, client) == (opened.payload.round, opened.payload.client)),
-        None,
-    )
+    payloads = false_flips_of(opened.run, opened.context.d)
+    place = (opened.payload.round, opened.payload.client)
+    shown = next((payload for payload in payloads if (payload.round, payload.client) == place), None)
+    rate = codec.false_positive_rate
     if rate is None:
         st.markdown(f"`{codec.name}` promises no fixed rate: it depends on how far its gate is open.")
-        predicted = None
-    else:
-        predicted = [(d - kept) * rate for _, kept, _, _ in lines]
-    if here is not None and rate is not None:
-        kept = next(k for r, k, _, c in lines if (r, c) == (opened.payload.round, opened.payload.client))
-        outside = d - kept
-        st.markdown(
-            f"`{codec.name}` promises one false flip in {1 / rate:,.0f} of the {outside:,} positions that were "
-            f"not sent: **{outside * rate:,.1f}**. Counted: **{here[1]:,}**, a rate of 1 in "
-            f"{outside / max(1, here[1]):,.1f}."
-        )
-    if lines and predicted is not None:
-        figure = payload_charts.false_flips([r for r, *_ in lines], [f for _, _, f, _ in lines], predicted, here)
-        st.plotly_chart(figure, key="wire_false", config=CHART)
-    with st.expander("The same as a table"):
+    elif shown is not None:
+        st.markdown(_about_false_flips(codec.name, rate, shown, opened.context.d - shown.sent))
+    if payloads and rate is not None:
+        st.plotly_chart(payload_charts.false_flips(payloads, shown), key="wire_false", config=CHART)
+    with st.expander(TABLE):
         st.dataframe(
             [
-                {"round": r, "client": c, "sent": kept, "false flips": false}
-                | ({"predicted": round(predicted[i], 1)} if predicted else {})
-                for i, (r, kept, false, c) in enumerate(lines)
+                {"round": row.round, "client": row.client, "sent": row.sent, "false flips": row.counted}
+                | ({} if row.expected is None else {"expected": round(row.expected, 1)})
+                for row in payloads
             ],
             hide_index=True,
         )
 
 
+def _about_false_flips(codec: str, rate: float, shown: FalseFlips, not_sent: int) -> str:
+    return (
+        f"`{codec}` promises one false flip in {1 / rate:,.0f} of the {not_sent:,} positions that were not sent: "
+        f"**{shown.expected:,.1f}**. Counted: **{shown.counted:,}**, a rate of 1 in "
+        f"{not_sent / max(1, shown.counted):,.1f}."
+    )
+
+
 @st.fragment
-def draw_rivals(opened: Opened) -> None:
+def draw_codecs(opened: RecordedPayload, flips: Flips) -> None:
     """The same flips in every codec, on demand."""
     st.subheader("The same flips in every codec")
-    flips = opened.flips
-    assert flips is not None
-    positions = flips.decoded if flips.sent is None else flips.sent
+    positions = flips.best_known
     what = "the flips that were sent" if flips.sent is not None else "the flips as read, false ones included"
     st.markdown(
-        f"Encodes {what} ({len(positions):,}) with each codec and decodes them again. Nothing here is a formula."
+        f"Encodes {what} ({len(positions):,}) with each codec and decodes them again. Every figure is measured."
     )
-    key = f"rivals_{opened.payload.path}_{opened.stamp}"
+    key = f"codecs_{opened.payload.path}_{stamp(opened.run, opened.payload)}"
     if st.button("Encode with every codec", key="wire_encode", icon=":material/compare_arrows:"):
         try:
-            _ = opened.context.theta
+            _ = opened.context.theta  # rebuilt before any codec is timed
             with st.spinner("Encoding"):
                 bar = st.progress(0.0)
-                rows: list[codec_comparison.Rival] = []
-                for row in codec_comparison.encode_all(positions, opened.context):
-                    rows.append(row)
-                    bar.progress(len(rows) / len(codecs), text=row.codec)
+                results: list[codec_comparison.CodecResult] = []
+                for result in codec_comparison.compare_codecs(positions, opened.context):
+                    results.append(result)
+                    bar.progress(len(results) / len(codecs), text=result.codec)
                 bar.empty()
-                st.session_state[key] = rows, codec_comparison.bounds(positions, opened.context)
+                st.session_state[key] = results, codec_comparison.entropy_bounds(positions, opened.context)
         except StoreError as error:
-            st.warning(f"Some codecs, and one of the bounds, need θ_g as it was. {plain(error)}")
+            st.warning(f"Some codecs, and one of the bounds, need θ_g as it was. {markdown(str(error))}")
     if key in st.session_state:
-        rows, bounds = st.session_state[key]
-        st.plotly_chart(payload_charts.rivals(rows, bounds, opened.run.config.codec), key="wire_rivals", config=CHART)
+        results, bounds = st.session_state[key]
+        used = recorded_payload.flip_codec(opened.run.config)
+        figure = payload_charts.codec_comparison(results, bounds, used.name if used else "")
+        st.plotly_chart(figure, key="wire_codecs", config=CHART)
         st.caption("Blue: exact. Orange: adds false flips. Bold: what this run uses.")
-        with st.expander("The same as a table"):
-            st.dataframe([vars(row) for row in sorted(rows, key=lambda row: row.bytes)], hide_index=True)
-            st.caption(f"Entropy, nothing known: {bounds[0]:.6f} bpp. Given what both sides know: {bounds[1]:.6f} bpp.")
+        with st.expander(TABLE):
+            st.dataframe([vars(row) for row in sorted(results, key=lambda row: row.bytes)], hide_index=True)
+            st.caption(
+                f"Entropy, knowing only n and d: {bounds[0]:.6f} bpp. Given what both sides know: {bounds[1]:.6f} bpp."
+            )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deltamask.backbones.spec import BackboneError
+from deltamask.masking.layers import Layer
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,6 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One masked weight tensor and its place in the flat vector."""
-
-    name: str
-    start: int
-    stop: int
-    shape: tuple[int, ...]
 
 
 class Tail:

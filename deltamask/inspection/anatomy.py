@@ -1,4 +1,4 @@
-"""One payload under the glass: what every byte of it is, what it cost, and, in a filter, who asks for it.
+"""One payload taken apart: which bytes are header, fields, filter slots, body or padding, and what each byte means.
 
 Reads bytes only; needs no torch. Whatever the bytes, the only exception is DecodeError.
 """
@@ -9,7 +9,6 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from deltamask.codecs import DecodeError, bloom, codecs, rice
 from deltamask.codecs.base import CodecContext
@@ -19,14 +18,10 @@ from deltamask.codecs.bloom import BloomCodec
 from deltamask.codecs.wire import png
 from deltamask.codecs.wire.message import HEADER, HEADER_BYTES, KINDS
 from deltamask.codecs.xor import XorCodec, XorFilter
-from deltamask.inspection.deflate_costs import ZLIB_BITS, byte_costs
 from deltamask.inspection.filter_lookup import Filter
 from deltamask.masking.masks import Positions
 
-KIND_NAMES = {number: name for name, number in KINDS.items()}
-MAX_PIXELS = 1 << 26  # a viewer inflates no more than this for flips, and 2²⁴ for a head
-PNG_FRAME = 8 + 3 * 12 + 13  # signature, three chunks' length, name and CRC, IHDR's data
-PNG_IDAT = 8 + 25 + 8  # where IDAT's data begins
+MAX_PIXELS = 1 << 26  # no more than this is inflated for flips, and 2²⁴ more for a classifier head
 
 HEADER_FIELDS = (
     ("magic", 2, "“DM”: a message of this package"),
@@ -73,16 +68,17 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Glass:
+class Anatomy:
     """A payload taken apart.
 
-    picture: does it travel as a PNG, whose pixels are `message` and zeros that fill the last row? Otherwise the message
-    is the payload, and width and height only say how it is drawn. filter: for kinds that are one.
+    is_picture: it travels as a PNG whose pixels are the message and zeros that fill the last row. Otherwise the payload
+    is the message itself, and width and height only say how it is drawn. pixels: the message and its padding, row by
+    row. filter: None for kinds that are no filter.
     """
 
     payload: bytes
     kind: str
-    picture: bool
+    is_picture: bool
     pixels: bytes
     width: int
     height: int
@@ -91,16 +87,16 @@ class Glass:
 
     @property
     def message(self) -> bytes:
-        """Without the padding of the last row."""
+        """The pixels without the padding of the last row."""
         return self.pixels[: self.section("padding").start]
 
     def section(self, name: str) -> Section:
-        """The section called so. KeyError if there is none."""
+        """The section of this name. KeyError if there is none."""
         return {section.name: section for section in self.sections}[name]
 
     @property
     def slots(self) -> Section | None:
-        """The bytes that a position may ask for."""
+        """The bytes of the filter's slots; None for kinds that are no filter."""
         return next((section for section in self.sections if section.role == "slots"), None)
 
     @property
@@ -110,8 +106,8 @@ class Glass:
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """What one byte is. slots: (first, last) that it holds or is part of, in a filter. text: for people."""
+class ByteMeaning:
+    """What one byte is. slots: the first and last slot of the filter that it holds or is part of. text: for a page."""
 
     offset: int
     value: int
@@ -120,36 +116,28 @@ class Meaning:
     text: str
 
 
-@dataclass(frozen=True)
-class Share:
-    """One kind of byte in a payload: how many of it the message has, and what they cost in the file, in bits."""
+def take_apart(payload: bytes, context: CodecContext) -> Anatomy:
+    """The parts of a payload of `context`'s round and client. Raises DecodeError.
 
-    name: str
-    message_bytes: int
-    bits: float
-
-
-def look(payload: bytes, context: CodecContext) -> Glass:
-    """Take apart a payload of `context`'s round and client. Raises DecodeError.
-
-    Filters are parsed by their codec, which checks every field. Kinds that are no filter get only their header checked
-    here; whether they decode is the codec's to say.
+    Filters are parsed by their codec, which checks every field. Of other kinds only the header's size and kind are
+    checked: their codec decides whether they decode.
     """
-    picture = payload[:8] == png.SIGNATURE
-    if picture:
+    is_picture = payload[:8] == png.SIGNATURE
+    if is_picture:
         pixels, (height, width) = png.read(payload, max_pixels=min(8 * context.d, MAX_PIXELS) + (1 << 24))
     else:
         height, width = png.shape(len(payload))
         pixels = payload.ljust(height * width, b"\0")
-    if len(pixels) < HEADER_BYTES or (not picture and len(payload) < HEADER_BYTES):
+    if len(pixels) < HEADER_BYTES or (not is_picture and len(payload) < HEADER_BYTES):
         raise DecodeError(f"{len(pixels)} bytes are too few for a header of {HEADER_BYTES}")
     _, _, number, *_ = HEADER.unpack_from(pixels)
-    kind = KIND_NAMES.get(number)
+    kind = next((name for name, its_number in KINDS.items() if its_number == number), None)
     if kind is None:
-        raise DecodeError(f"kind {number} is unknown; there are {KIND_NAMES}")
+        raise DecodeError(f"kind {number} is unknown; there are {', '.join(KINDS)}")
     filter = _filter(kind, payload, context)
-    body = _body_bytes(kind, pixels, len(payload), picture, filter)
-    return Glass(payload, kind, picture, pixels, width, height, _sections(kind, body, len(pixels), filter), filter)
+    body = _body_bytes(kind, pixels, len(payload), is_picture, filter)
+    sections = _sections(kind, body, len(pixels), filter)
+    return Anatomy(payload, kind, is_picture, pixels, width, height, sections, filter)
 
 
 def _filter(kind: str, payload: bytes, context: CodecContext) -> Filter | None:
@@ -165,11 +153,11 @@ def _filter(kind: str, payload: bytes, context: CodecContext) -> Filter | None:
     return None
 
 
-def _body_bytes(kind: str, pixels: bytes, payload_bytes: int, picture: bool, filter: Filter | None) -> int:
+def _body_bytes(kind: str, pixels: bytes, payload_bytes: int, is_picture: bool, filter: Filter | None) -> int:
     """Length of the body, without the picture's padding. Fields of filters have been checked by their codec."""
-    if not picture:
+    if not is_picture:
         return payload_bytes - HEADER_BYTES
-    most = len(pixels) - HEADER_BYTES
+    most_bytes = len(pixels) - HEADER_BYTES
     if filter is not None and isinstance(filter, bloom.BloomFilter):
         m, _, judged = bloom.FIELDS.unpack_from(pixels, HEADER_BYTES)
         return bloom.FIELDS.size - (-m // 8) - (-judged // 8)
@@ -177,8 +165,8 @@ def _body_bytes(kind: str, pixels: bytes, payload_bytes: int, picture: bool, fil
         return sum(length for _, length, _ in BODY_FIELDS[kind]) + filter.fingerprints.nbytes
     if kind == "dense32":
         (values,) = struct.unpack_from("<Q", pixels, 12)
-        return min(4 * values, most)
-    return most
+        return min(4 * values, most_bytes)
+    return most_bytes
 
 
 def _sections(kind: str, body: int, pixels: int, filter: Filter | None) -> tuple[Section, ...]:
@@ -200,7 +188,12 @@ def _sections(kind: str, body: int, pixels: int, filter: Filter | None) -> tuple
         add("filter bits", "slots", len(filter.bits), "a position asks several bits; all must be set")
         add("verdicts", "body", end, "one bit a positive: is it a flip?")
     elif filter is not None:
-        add("fingerprints", "slots", filter.fingerprints.nbytes, "a position asks three; their XOR must be its own")
+        add(
+            "fingerprints",
+            "slots",
+            filter.fingerprints.nbytes,
+            "a position asks three; their XOR must be its own",
+        )
     else:
         add(BODY_NAMES.get(kind, "body"), "body", end, _ABOUT_BODY.get(kind, "what the method sends"))
     sections.append(Section("padding", "padding", end, pixels, "zeros that fill the last row"))
@@ -209,105 +202,67 @@ def _sections(kind: str, body: int, pixels: int, filter: Filter | None) -> tuple
 
 _ABOUT_BODY = {
     "rice": "each gap to the next flip: its high part in unary, then k low bits",
-    "gap": "range coding: every word speaks of all positions that are still to come",
-    "mask": "range coding: every word speaks of all positions that are still to come",
+    "gap": "range coding: every word depends on all positions that follow",
+    "mask": "range coding: every word depends on all positions that follow",
     "dense32": "the classifier head, weights row by row, then biases",
     "theta16": "the mask probabilities, in units of 2⁻¹⁶",
 }
 
 
-def meaning(glass: Glass, offset: int) -> Meaning:
+def meaning(anatomy: Anatomy, offset: int) -> ByteMeaning:
     """What the byte at `offset` of the pixels is. IndexError outside of them."""
-    if not 0 <= offset < len(glass.pixels):
-        raise IndexError(f"byte {offset} of {len(glass.pixels)}")
-    section = next(part for part in glass.sections if part.start <= offset < part.stop)
-    value, inside = glass.pixels[offset], offset - section.start
+    if not 0 <= offset < len(anatomy.pixels):
+        raise IndexError(f"byte {offset} of {len(anatomy.pixels)}")
+    section = next(part for part in anatomy.sections if part.start <= offset < part.stop)
+    value, inside = anatomy.pixels[offset], offset - section.start
     slots: tuple[int, int] | None = None
     if section.role == "slots":
-        if isinstance(glass.filter, bloom.BloomFilter):
-            slots = 8 * inside, min(8 * inside + 7, glass.filter.m - 1)
-            text = f"bits {slots[0]:,} to {slots[1]:,} of the filter, in this order: {f'{value:08b}'[::-1]}"
-        else:
-            slots = (inside // glass.slot_bytes,) * 2
-            part = f", byte {inside % glass.slot_bytes + 1} of {glass.slot_bytes}" if glass.slot_bytes > 1 else ""
-            empty = not any(glass.pixels[offset - inside % glass.slot_bytes :][: glass.slot_bytes])
-            text = f"slot {slots[0]:,} of {section.name}{part}" + (": 0, as empty slots are" if empty else "")
+        slots, text = _slot_meaning(anatomy, section, offset)
     elif section.role in ("header", "field"):
-        length = section.stop - section.start
-        whole = int.from_bytes(glass.pixels[section.start : section.stop], "little")
-        shown = f"{whole:#x}" if section.name in ("magic", "CRC-32", "seed") else f"{whole:,}"
-        if section.name == "kind":
-            shown += f" ({glass.kind})"
-        text = (
-            f"{section.name} = {shown}" if length == 1 else f"byte {inside + 1} of {length} of {section.name} = {shown}"
-        )
+        text = _field_meaning(anatomy, section, inside)
     elif section.role == "padding":
         text = "padding of the last row"
-    elif glass.kind == "dense32":
+    elif anatomy.kind == "dense32":
         start = offset - inside % 4
-        (number,) = struct.unpack_from("<f", glass.pixels.ljust(start + 4, b"\0"), start)
+        (number,) = struct.unpack_from("<f", anatomy.pixels.ljust(start + 4, b"\0"), start)
         text = f"byte {inside % 4 + 1} of 4 of value {inside // 4:,} = {number:.6g}"
     else:
         text = f"byte {inside:,} of {section.name}"
-    return Meaning(offset, value, section, slots, text)
+    return ByteMeaning(offset, value, section, slots, text)
 
 
-def rice_positions(glass: Glass, positions: Positions, offset: int) -> Positions:
+def _slot_meaning(anatomy: Anatomy, section: Section, offset: int) -> tuple[tuple[int, int], str]:
+    """((first, last) slot, text) of a byte among the filter's slots."""
+    inside, width = offset - section.start, anatomy.slot_bytes
+    if isinstance(anatomy.filter, bloom.BloomFilter):
+        first, last = 8 * inside, min(8 * inside + 7, anatomy.filter.m - 1)
+        bits = f"{anatomy.pixels[offset]:08b}"[::-1]
+        return (first, last), f"bits {first:,} to {last:,} of the filter, in this order: {bits}"
+    slot = inside // width
+    part = f", byte {inside % width + 1} of {width}" if width > 1 else ""
+    is_empty = not any(anatomy.pixels[offset - inside % width :][:width])
+    return (slot, slot), f"slot {slot:,} of {section.name}{part}" + (": 0, as empty slots are" if is_empty else "")
+
+
+def _field_meaning(anatomy: Anatomy, section: Section, inside: int) -> str:
+    """Text for byte `inside` of a field of the header or of the codec."""
+    length = section.stop - section.start
+    number = int.from_bytes(anatomy.pixels[section.start : section.stop], "little")
+    shown = f"{number:#x}" if section.name in ("magic", "CRC-32", "seed") else f"{number:,}"
+    if section.name == "kind":
+        shown += f" ({anatomy.kind})"
+    return f"{section.name} = {shown}" if length == 1 else f"byte {inside + 1} of {length} of {section.name} = {shown}"
+
+
+def rice_positions(anatomy: Anatomy, positions: Positions, offset: int) -> Positions:
     """The flips whose gaps have bits in the byte at `offset` of a `rice` message. positions: all it decodes to."""
-    body = glass.section("gaps")
-    k = rice.FIELDS.unpack_from(glass.pixels, HEADER_BYTES)[1]
+    body = anatomy.section("gaps")
+    k = rice.FIELDS.unpack_from(anatomy.pixels, HEADER_BYTES)[1]
     ends = np.cumsum(((np.diff(positions, prepend=-1) - 1) >> k) + 1 + k)
-    first, last = 8 * (offset - body.start), 8 * (offset - body.start) + 7
-    low = int(np.searchsorted(ends, first, side="right"))  # the first gap that ends behind bit `first`
-    high = int(np.searchsorted(ends, last, side="right"))
-    return positions[low : high + 1]
+    first_bit, last_bit = 8 * (offset - body.start), 8 * (offset - body.start) + 7
+    first = int(np.searchsorted(ends, first_bit, side="right"))  # the first gap that ends behind `first_bit`
+    last = int(np.searchsorted(ends, last_bit, side="right"))
+    return positions[first : last + 1]
 
 
-def shares(glass: Glass) -> list[Share]:
-    """Where the payload's bytes go, to the bit; bits add up to 8·len(payload)."""
-    costs = pixel_bits(glass)
-    header = _sum("our header", [part for part in glass.sections if part.role == "header"], costs)
-    fields = _sum("fields of the code", [part for part in glass.sections if part.role == "field"], costs)
-    rest = [_sum(part.name, [part], costs) for part in glass.sections if part.role in ("body", "padding")]
-    slots: list[Share] = []
-    if glass.slots is not None:
-        part = slice(glass.slots.start, glass.slots.stop)
-        entry = np.frombuffer(glass.pixels[part], np.uint8).reshape(-1, glass.slot_bytes)
-        bits = costs[part].reshape(-1, glass.slot_bytes).sum(axis=1)
-        empty = ~entry.any(axis=1)
-        what = "filter bytes" if isinstance(glass.filter, bloom.BloomFilter) else "slots"
-        slots = [
-            Share(f"{what} in use", int(entry[~empty].size), float(bits[~empty].sum())),
-            Share(f"{what} that hold 0", int(entry[empty].size), float(bits[empty].sum())),
-        ]
-    found = [header, fields, *slots, *rest]
-    if glass.picture:
-        around = 8 * len(glass.payload) - sum(share.bits for share in found)
-        frame = 8 * PNG_FRAME + ZLIB_BITS
-        found = [
-            Share("PNG frame", 0, frame),
-            Share("Huffman tables, row starts", 0, around - frame),
-            *found,
-        ]
-    return [share for share in found if share.bits]
-
-
-def pixel_bits(glass: Glass) -> npt.NDArray[np.float64]:
-    """Bits that each pixel takes in the file: 8 without a picture, else what DEFLATE made of it."""
-    if not glass.picture:
-        return np.where(np.arange(len(glass.pixels)) < len(glass.payload), 8.0, 0.0)
-    (length,) = struct.unpack_from(">I", glass.payload, PNG_IDAT - 8)
-    rows = glass.height * (glass.width + 1)
-    costs, _ = byte_costs(glass.payload[PNG_IDAT : PNG_IDAT + length], rows)
-    return np.ascontiguousarray(costs.reshape(glass.height, glass.width + 1)[:, 1:]).reshape(-1)
-
-
-def _sum(name: str, parts: list[Section], costs: npt.NDArray[np.float64]) -> Share:
-    return Share(
-        name,
-        sum(part.stop - part.start for part in parts),
-        float(sum(costs[part.start : part.stop].sum() for part in parts)),
-    )
-
-
-__all__ = ["Glass", "Meaning", "Section", "Share", "look", "meaning", "pixel_bits", "rice_positions", "shares"]
+__all__ = ["Anatomy", "ByteMeaning", "Section", "meaning", "rice_positions", "take_apart"]

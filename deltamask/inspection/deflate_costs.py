@@ -1,6 +1,6 @@
-"""What each byte of a zlib stream cost: the DEFLATE codes (RFC 1951) walked through and weighed, to the bit.
+"""How many bits each byte of a zlib stream takes, from the stream's DEFLATE codes (RFC 1951).
 
-For showing where a picture's bytes go: an empty slot of a filter takes fewer bits than one that holds a fingerprint.
+The Wire page shows with it where a picture's bytes go: an empty slot of a filter takes fewer bits than a used one.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def _read_tables(data, at, order):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _walk(data, out, length_base, length_extra, distance_extra, order):  # type: ignore[no-untyped-def]
-    """Fills `out` with the bits that each byte took. Returns (bytes seen or −1 if broken, the last bit)."""
+def _fill_costs(data, out, length_base, length_extra, distance_extra, order):  # type: ignore[no-untyped-def]
+    """Fills `out` with the bits that each byte takes. Returns (bytes seen or −1 if broken, the next bit)."""
     at, done = 16, 0
     while True:
         head, at = _bits(data, at, 3)
@@ -155,12 +155,13 @@ def _walk(data, out, length_base, length_extra, distance_extra, order):  # type:
 
 
 def byte_costs(stream: bytes, count: int) -> tuple[npt.NDArray[np.float64], int]:
-    """(bits spent on each of the `count` bytes that a zlib stream inflates to, bits spent on anything else).
+    """(bits of each of the `count` bytes that a zlib stream inflates to, bits of everything else).
 
-    The two add up to 8·len(stream). Bytes of one back-reference share its bits. Raises DecodeError for no such stream.
+    The two add up to 8·len(stream). The bytes of a back-reference share its bits equally. Raises DecodeError if
+    `stream` is no zlib stream of `count` bytes.
     """
     data, costs = np.frombuffer(stream, np.uint8), np.zeros(count)
-    done, end = _walk(data, costs, _LENGTH_BASE, _LENGTH_EXTRA, _DISTANCE_EXTRA, _ORDER)
+    done, end = _fill_costs(data, costs, _LENGTH_BASE, _LENGTH_EXTRA, _DISTANCE_EXTRA, _ORDER)
     if done != count or -(-end // 8) + 4 != len(stream):
         raise DecodeError(f"no zlib stream of {count} bytes")
     return costs, 8 * len(stream) - round(float(costs.sum()))

@@ -1,4 +1,4 @@
-"""A filter's answer for one position, taken apart: which slots it asks, what they say; and who asks a given slot.
+"""How a filter answers for one position, step by step, and which positions ask a given slot.
 
 The arithmetic is the codecs' own, called for a single position. Needs no torch.
 """
@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs import bfuse, bloom, xor
+from deltamask.codecs import bloom, xor
 from deltamask.codecs.base import scan
 from deltamask.codecs.bfuse import FuseFilter
 from deltamask.codecs.bfuse_build import murmur64, slots_of
@@ -27,8 +27,9 @@ WORD = (1 << 64) - 1
 class Lookup:
     """How a filter comes to its answer for `position`.
 
-    hash: 64 bits (for Bloom the first one). slots: those it asks, in order. values: what they hold. combined: XOR of
-    the values, and wanted: the own fingerprint; for Bloom the number of bits that are set, and of all asked.
+    hash: 64 bits (for Bloom the first one). slots: those the position asks, in order. values: what they hold.
+    combined: XOR of the values; for Bloom the number of asked bits that are set. wanted: the position's own
+    fingerprint; for Bloom the number of asked bits.
     """
 
     position: int
@@ -39,7 +40,7 @@ class Lookup:
     wanted: int
 
     @property
-    def inside(self) -> bool:
+    def is_member(self) -> bool:
         return self.combined == self.wanted
 
 
@@ -105,17 +106,17 @@ xor_slots_of, bloom_slot_of = xor.slots_of, bloom.slot_of
 
 def askers(filter: Filter, first: int, last: int, d: int) -> Positions:
     """The positions in [0, d) whose answer depends on the slots first … last, sorted."""
-    one, other = np.uint64(first), np.uint64(last)
+    low, high = np.uint64(first), np.uint64(last)
 
     def asks(start: int, stop: int) -> npt.NDArray[np.bool_]:
         found = np.zeros(stop - start, np.bool_)
         if isinstance(filter, BloomFilter):
-            _bloom_asks(np.uint64(filter.m), filter.hashes, one, other, start, stop, found)
+            _bloom_asks(np.uint64(filter.m), filter.hashes, low, high, start, stop, found)
         elif isinstance(filter, XorFilter):
-            _xor_asks(np.uint64(filter.seed), np.uint64(filter.block_length), one, other, start, stop, found)
+            _xor_asks(np.uint64(filter.seed), np.uint64(filter.block_length), low, high, start, stop, found)
         else:
             reach = np.uint64(filter.segment_count * filter.segment_length)
-            _fuse_asks(np.uint64(filter.seed), np.uint64(filter.segment_length), reach, one, other, start, stop, found)
+            _fuse_asks(np.uint64(filter.seed), np.uint64(filter.segment_length), reach, low, high, start, stop, found)
         return found
 
     return scan(asks, d) if slot_count(filter) else np.zeros(0, np.int64)
@@ -124,9 +125,3 @@ def askers(filter: Filter, first: int, last: int, d: int) -> Positions:
 def segment_of(filter: FuseFilter | XorFilter, slot: int) -> int:
     """The segment (of a fuse filter) or the third (of an xor filter) in which a slot lies."""
     return slot // (filter.block_length if isinstance(filter, XorFilter) else filter.segment_length)
-
-
-def holds(filter: Filter, position: int) -> bool:
-    """The codec's own answer for one position."""
-    module = {BloomFilter: bloom, XorFilter: xor, FuseFilter: bfuse}[type(filter)]
-    return bool(module.members(filter, position, position + 1)[0])

@@ -1,7 +1,7 @@
-"""Run every kernel that looking at a payload needs once, so that nobody waits for its compilation.
+"""Compile every kernel that the inspection of a payload needs, so that the first payload opens as fast as the next.
 
 Numba keeps compiled code on disk: `python -m deltamask.inspection.precompile` fills that store in a process of its own,
-and calling `kernels()` afterwards only loads it.
+and calling `compile_kernels()` afterwards only loads it.
 """
 
 from __future__ import annotations
@@ -11,31 +11,33 @@ import os
 import numpy as np
 
 from deltamask.codecs import CodecContext, codecs, entropy
-from deltamask.inspection import anatomy, filter_lookup
+from deltamask.inspection import filter_lookup
+from deltamask.inspection.anatomy import take_apart
+from deltamask.inspection.part_costs import part_costs
 from deltamask.masking.noise import PublicNoise
 from deltamask.runs import client_flips
 
 D = 4096
 
 
-def kernels() -> list[str]:
+def compile_kernels() -> list[str]:
     """Encode, decode and take apart a few flips with every codec; returns the codecs' names."""
     context = CodecContext(1, 0, np.full(D, 1 << 15, np.uint16), PublicNoise(0, 1, 0), (0, D))
     flips = np.arange(3, D, 60)
     client_flips.unpack(client_flips.pack(flips, flips[::2], D, 1, 0), D, 1, 0)
-    for name in sorted(codecs, key=lambda name: name != "bfuse8"):  # what most payloads are comes first
+    for name in sorted(codecs, key=lambda name: name != "bfuse8"):  # most payloads use it: first
         payload = codecs[name].encode(flips, context)
         codecs[name].decode(payload, context)
-        view = anatomy.look(payload, context)
-        anatomy.shares(view)
-        if view.filter is not None:
-            filter_lookup.look_up(view.filter, 3)
-            filter_lookup.askers(view.filter, 0, 0, D)
+        anatomy = take_apart(payload, context)
+        part_costs(anatomy)
+        if anatomy.filter is not None:
+            filter_lookup.look_up(anatomy.filter, 3)
+            filter_lookup.askers(anatomy.filter, 0, 0, D)
     entropy.entropy_side(flips, context)
     return list(codecs)
 
 
 if __name__ == "__main__":
     if hasattr(os, "nice"):
-        os.nice(10)  # nobody waits for this process
-    kernels()
+        os.nice(10)  # the page that a visitor waits for comes first
+    compile_kernels()

@@ -1,4 +1,4 @@
-"""A round of a recorded run once more, with one payload replaced: what that does to the accuracy. Needs torch."""
+"""Repeat a round of a recorded run with one payload replaced, and measure the accuracy. Needs torch."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from deltamask.task.task import Task, load_task
 
 
 def replace_payload(run: Run, round: int, client: int, replacement: bytes) -> dict[str, Any]:
-    """Accuracy after `round` as it was, and with the client's payload replaced.
+    """Accuracy after `round` with the client's own payload, and with `replacement`.
 
-    Both are measured: the server's updates of all rounds up to this one are made again from the kept payloads, so the
-    first figure must be the record's. Keys: round, client, dropped (why the server refuses the replacement, or null),
-    recorded, accuracy, changed. Raises StoreError where payloads are missing.
+    Both are measured: the server's updates of all rounds up to this one are repeated from the kept payloads, so the
+    first figure must equal the record's. Keys of the answer: round, client, dropped (why the server refuses the
+    replacement, or None), recorded, accuracy, changed. Raises StoreError where payloads are missing.
     """
-    sent = _payloads(run, round)
+    payloads = _payloads(run, round)
     if (missing := recorded_payload.missing_payload(run, round)) is not None:
-        raise StoreError(f"the round cannot be played again: {missing}")
-    if client not in sent:
+        raise StoreError(f"the round cannot be repeated: {missing}")
+    if client not in payloads:
         raise StoreError(f"client {client} sent nothing in round {round}")
     task = load_task(run.config)
     state = _state_before(run, task, round)
-    accuracy, _ = _play(run, task, state, round, sent)
-    changed, dropped = _play(run, task, state, round, {**sent, client: replacement})
+    accuracy, _ = _repeat(run, task, state, round, payloads)
+    changed, dropped = _repeat(run, task, state, round, {**payloads, client: replacement})
     recorded = next(record["accuracy"] for record in run.records if record["round"] == round)
     return {
         "round": round,
@@ -43,7 +43,7 @@ def replace_payload(run: Run, round: int, client: int, replacement: bytes) -> di
 
 
 def _state_before(run: Run, task: Task, round: int) -> State:
-    """The server's state after round − 1, by the methods' own updates."""
+    """The server's state after round − 1, by the method's own updates."""
     config, probe, method = run.config, methods["linear-probe"], methods[run.config.method]
     state = probe.init(task, config, np.zeros(task.head_size, np.float32))
     if round == 0:
@@ -55,10 +55,10 @@ def _state_before(run: Run, task: Task, round: int) -> State:
     return state
 
 
-def _play(
+def _repeat(
     run: Run, task: Task, state: State, round: int, payloads: dict[int, bytes]
 ) -> tuple[float, dict[int, str | None]]:
-    """(accuracy after the round, why payloads were dropped)."""
+    """(accuracy after the round, client → why its payload was dropped, None if it was used)."""
     config, method = run.config, methods[run.config.method if round else "linear-probe"]
     dropped: dict[int, str | None] = {}
 
@@ -71,8 +71,7 @@ def _play(
 
 
 def _payloads(run: Run, round: int) -> dict[int, bytes]:
-    """The kept payloads of a round, in the order in which the server took them. StoreError if there is no "
-    "such round."""
+    """The kept payloads of a round, in the order in which the server took them. StoreError without such a round."""
     record = next((record for record in run.records if record["round"] == round), None)
     if record is None:
         raise StoreError(f"{run.id} has no round {round}")
@@ -85,4 +84,4 @@ def _payloads(run: Run, round: int) -> dict[int, bytes]:
 
 
 def _ignore(receipt: Receipt) -> None:
-    """What was dropped then is dropped again."""
+    """Receipts of earlier rounds are in the record already."""

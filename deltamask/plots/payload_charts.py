@@ -1,4 +1,4 @@
-"""The charts of one payload: where its bytes go, where its flips lie, what other codecs make of them. Needs plotly."""
+"""Charts of one payload: what its parts cost, where its flips lie, its false flips, other codecs. Needs plotly."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from deltamask.inspection.anatomy import Share
-from deltamask.inspection.codec_comparison import Rival
-from deltamask.inspection.recorded_payload import Layer
+from deltamask.inspection.codec_comparison import CodecResult
+from deltamask.inspection.false_flips import FalseFlips
+from deltamask.inspection.part_costs import PartCost
+from deltamask.masking.layers import Layer
 from deltamask.masking.masks import Positions
 from deltamask.plots import template
 
 SENT, FALSE, HELD_BACK, ALL = "#2f7fd1", "#d9641e", "#7d8590", "#1f9e77"
 IID, SIDE = "#8a6fd1", "#1f9e77"  # the two entropy bounds, as in the charts of a run
-SHARE_COLORS = {
+PART_COLORS = {
     "PNG frame": "#57606a",
     "Huffman tables, row starts": "#8c96a3",
     "our header": "#2f7fd1",
@@ -32,27 +33,27 @@ SHARE_COLORS = {
 }
 BODY_COLOR = "#8a6fd1"
 ROWS, COLUMNS = 36, 54  # cells of a layer's map, at most
-MAPS = 24  # layers drawn; the table has all
+MAPS = 24  # layers drawn at most
 
 
-def share_color(share: Share) -> str:
-    return SHARE_COLORS.get(share.name, BODY_COLOR)
+def part_color(part: PartCost) -> str:
+    return PART_COLORS.get(part.name, BODY_COLOR)
 
 
-def byte_shares(shares: Sequence[Share]) -> go.Figure:
-    """One bar, as long as the file, in the parts that it is made of."""
+def part_costs(parts: Sequence[PartCost]) -> go.Figure:
+    """One bar, as long as the file, divided into the parts of the payload."""
     figure = template.blank("bytes of the file", "", 130)
-    for share in shares:
-        size = share.bits / 8
+    for part in parts:
         figure.add_bar(
-            x=[size],
+            x=[part.bits / 8],
             y=[""],
-            name=share.name,
+            name=part.name,
             orientation="h",
-            marker={"color": share_color(share), "line": {"width": 1, "color": "white"}},
-            hovertemplate=f"{share.name}: %{{x:,.1f}} bytes of the file<extra></extra>",
+            marker={"color": part_color(part), "line": {"width": 1, "color": "white"}},
+            hovertemplate=f"{part.name}: %{{x:,.1f}} bytes of the file<extra></extra>",
         )
-    figure.update_layout(barmode="stack", bargap=0.25, showlegend=False)  # the page's own wraps on a narrow screen
+    # The page draws a legend of its own, which wraps on a narrow screen.
+    figure.update_layout(barmode="stack", bargap=0.25, showlegend=False)
     figure.update_yaxes(visible=False)
     return figure
 
@@ -69,7 +70,7 @@ def layer_maps(layers: Sequence[Layer], positions: Positions, color: str, column
             z=counts / np.maximum(cells, 1),
             customdata=np.dstack([counts, cells]),
             coloraxis="coloraxis",
-            hovertemplate="%{customdata[0]} of %{customdata[1]} positions here<extra></extra>",
+            hovertemplate="%{customdata[0]} of %{customdata[1]} positions in this cell<extra></extra>",
             row=index // columns + 1,
             col=index % columns + 1,
         )
@@ -107,18 +108,19 @@ def _title(layer: Layer) -> str:
     return f"{name} · {' × '.join(str(n) for n in layer.shape if n > 1)}"
 
 
-def false_flips(
-    rounds: Sequence[int], measured: Sequence[int], predicted: Sequence[float], here: tuple[int, int] | None
-) -> go.Figure:
-    """Every payload's false flips as counted, against what the codec promises. here: the payload in focus."""
+def false_flips(payloads: Sequence[FalseFlips], shown: FalseFlips | None) -> go.Figure:
+    """False flips of a run's payloads as counted, against those expected. shown: the payload that is marked.
+
+    Every payload must have an expected number.
+    """
     figure = template.blank("round", "false flips", 330)
-    spread = [2 * math.sqrt(value) for value in predicted]
-    order = np.argsort(rounds, kind="stable")
-    x = [rounds[i] for i in order]
+    ordered = sorted(payloads, key=lambda payload: payload.round)
+    rounds = [payload.round for payload in ordered]
+    expected = [payload.expected or 0.0 for payload in ordered]
     for sign, fill in ((1, None), (-1, "tonexty")):
         figure.add_scatter(
-            x=x,
-            y=[predicted[i] + sign * spread[i] for i in order],
+            x=rounds,
+            y=[value + sign * 2 * math.sqrt(value) for value in expected],
             mode="lines",
             line={"width": 0},
             fill=fill,
@@ -127,21 +129,19 @@ def false_flips(
             showlegend=fill is not None,
             hoverinfo="skip",
         )
+    figure.add_scatter(x=rounds, y=expected, mode="lines", name="expected", line={"color": HELD_BACK, "dash": "dash"})
     figure.add_scatter(
-        x=x, y=[predicted[i] for i in order], mode="lines", name="predicted", line={"color": HELD_BACK, "dash": "dash"}
-    )
-    figure.add_scatter(
-        x=list(rounds),
-        y=list(measured),
+        x=rounds,
+        y=[payload.counted for payload in ordered],
         mode="markers",
         name="counted, a client",
         marker={"color": FALSE, "size": 6, "opacity": 0.75},
         hovertemplate="round %{x}: %{y:,} false flips<extra></extra>",
     )
-    if here is not None:
+    if shown is not None:
         figure.add_scatter(
-            x=[here[0]],
-            y=[here[1]],
+            x=[shown.round],
+            y=[shown.counted],
             mode="markers",
             name="this payload",
             marker={"color": FALSE, "size": 13, "line": {"color": "white", "width": 2}},
@@ -149,32 +149,31 @@ def false_flips(
     return figure
 
 
-def rivals(rows: Sequence[Rival], bounds: tuple[float, float], used: str) -> go.Figure:
+def codec_comparison(results: Sequence[CodecResult], bounds: tuple[float, float], used: str) -> go.Figure:
     """Bits per parameter of the same flips in every codec, least first, with both entropy bounds as lines."""
-    ordered = sorted(rows, key=lambda row: row.bpp, reverse=True)
-    exact = [row.false_flips == 0 for row in ordered]
+    ordered = sorted(results, key=lambda result: result.bpp, reverse=True)
     figure = template.blank("bits per parameter (log scale)", "", 90 + 30 * len(ordered))
     figure.add_trace(
         go.Bar(
-            x=[row.bpp for row in ordered],
-            y=[f"<b>{row.codec}</b>" if row.codec == used else row.codec for row in ordered],
+            x=[result.bpp for result in ordered],
+            y=[f"<b>{result.codec}</b>" if result.codec == used else result.codec for result in ordered],
             orientation="h",
             marker={
-                "color": [SENT if ok else FALSE for ok in exact],
-                "opacity": [1.0 if row.codec == used else 0.72 for row in ordered],
+                "color": [FALSE if result.false_flips else SENT for result in ordered],
+                "opacity": [1.0 if result.codec == used else 0.72 for result in ordered],
             },
             text=[
-                f"{row.bytes:,} bytes" + ("" if row.false_flips == 0 else f", {row.false_flips:,} false")
-                for row in ordered
+                f"{result.bytes:,} bytes" + (f", {result.false_flips:,} false" if result.false_flips else "")
+                for result in ordered
             ],
             textposition="auto",
-            customdata=[[row.bits_a_flip] for row in ordered],
+            customdata=[[result.bits_per_flip] for result in ordered],
             hovertemplate="%{y}: %{x:.4f} bpp, %{customdata[0]:.2f} bits a flip<extra></extra>",
             showlegend=False,
         )
     )
     for value, name, color, dash in (
-        (bounds[0], "entropy, nothing known", IID, "dash"),
+        (bounds[0], "entropy, knowing only n and d", IID, "dash"),
         (bounds[1], "entropy, given what both sides know", SIDE, "dot"),
     ):
         figure.add_scatter(

@@ -1,12 +1,12 @@
-"""What the notebooks share: checks of their exercises, and the few figures that the dashboard has no need of.
+"""What the notebooks share, and the Learn page's walkthrough: checks of exercises, figures, one round step by step.
 
     from deltamask.teaching import check, figures
 
-`check(answer)` looks at a reader's function and says what is right, or hints at what is not. Exercises live beside the
-subject they belong to (`bits.py`, `wire.py`, `server.py`); importing this package registers them.
+`check(answer)` checks a reader's function and prints whether it is right, or a hint. The checks stand in one module for
+each subject (`bits.py`, `wire.py`, `server.py`); importing this package registers them.
 """
 
 from deltamask.teaching import bits, figures, server, wire
-from deltamask.teaching.checks import check, exercises, judge
+from deltamask.teaching.checks import check, check_answer, exercises
 
-__all__ = ["bits", "check", "exercises", "figures", "judge", "server", "wire"]
+__all__ = ["bits", "check", "check_answer", "exercises", "figures", "server", "wire"]

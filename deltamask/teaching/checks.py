@@ -1,4 +1,4 @@
-"""How an exercise is checked: by calling the reader's function and comparing, with a hint for each way to be wrong."""
+"""Checks of exercises: the reader's function is called and compared, with a hint for each common mistake."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Answer = Callable[..., Any]
 
 
 class Hint(Exception):
-    """The answer is not right yet; the message points the way without giving the answer away."""
+    """The answer is not right yet; the message says what to look at, and not what the answer is."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a check found. message: praise with one thing worth knowing, or a hint."""
+class CheckResult:
+    """What a check found. message: what is worth knowing about the right answer, or a hint."""
 
     passed: bool
     message: str
@@ -29,18 +29,18 @@ exercises: Registry[Callable[[Answer], str]] = Registry("exercise")
 """name of the reader's function → its check, which returns what to say when it is right and raises Hint otherwise."""
 
 
-def judge(answer: Answer) -> Verdict:
-    """Check a reader's function, found by its own name. KeyError if no exercise is called that."""
+def check_answer(answer: Answer) -> CheckResult:
+    """Check a reader's function; its own name says which exercise it answers. KeyError if there is no such exercise."""
     try:
-        return Verdict(True, exercises[answer.__name__](answer))
+        return CheckResult(True, exercises[answer.__name__](answer))
     except Hint as hint:
-        return Verdict(False, str(hint))
+        return CheckResult(False, str(hint))
 
 
 def check(answer: Answer) -> None:
-    """Print the verdict on a reader's function."""
-    verdict = judge(answer)
-    print(f"{'✓ Right.' if verdict.passed else '○ Not yet.'} {verdict.message}")
+    """Check a reader's function, and print what was found."""
+    result = check_answer(answer)
+    print(f"{'✓ Right.' if result.passed else '○ Not yet.'} {result.message}")
 
 
 def ask(answer: Answer, *arguments: Any) -> Any:
@@ -68,10 +68,10 @@ def same(got: Any, wanted: Any, hint: str) -> None:
 
 
 def not_this(got: Any, wrong: Any, hint: str) -> None:
-    """Hint if `got` equals `wrong`, a value that a known slip leads to."""
+    """Hint if `got` equals `wrong`, the result of a common mistake."""
     try:
-        slipped = np.allclose(np.asarray(got, np.float64), np.asarray(wrong, np.float64), rtol=1e-6, atol=1e-12)
+        equal = np.allclose(np.asarray(got, np.float64), np.asarray(wrong, np.float64), rtol=1e-6, atol=1e-12)
     except (TypeError, ValueError):
         return
-    if slipped:
+    if equal:
         raise Hint(hint)

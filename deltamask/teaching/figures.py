@@ -17,11 +17,11 @@ from deltamask.runs.reader import Run
 
 BLUE, ORANGE, GREEN, PURPLE, GRAY, GOLD = COLORWAY
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-Values = Sequence[float] | Sequence[float | None] | npt.NDArray
+PlotData = Sequence[float] | Sequence[float | None] | npt.NDArray
 
 
 def use_theme() -> None:
-    """Charts of this notebook sit on the page's own background, light or dark, in a colour that reads on both."""
+    """Draw the notebook's charts with the project's template."""
     pio.templates.default = NAME
 
 
@@ -30,7 +30,7 @@ def _titled(x: str, y: str, **layout: object) -> go.Figure:
 
 
 def lines(
-    x: Values, curves: Mapping[str, Values], *, axes: tuple[str, str], log_x: bool = False, log_y: bool = False
+    x: PlotData, curves: Mapping[str, PlotData], *, axes: tuple[str, str], log_x: bool = False, log_y: bool = False
 ) -> go.Figure:
     """One line for each of `curves` over the same x."""
     figure = _titled(*axes)
@@ -45,7 +45,7 @@ def lines(
 
 
 def bars(
-    names: Sequence[str], series: Mapping[str, Values], *, axis: str, text: str = ",.3r", log: bool = False
+    names: Sequence[str], series: Mapping[str, PlotData], *, axis: str, text: str = ",.3r", log: bool = False
 ) -> go.Figure:
     """Groups of horizontal bars: a group for each of `names`, a bar in it for each of `series`."""
     figure = _titled(axis, "", height=90 + 30 * len(names) * max(1, round(0.7 * len(series))), barmode="group")
@@ -117,7 +117,7 @@ def masks_from_one_u(
 
 
 def peeling(peeled: Peeling) -> go.Figure:
-    """Keys in peeling order, the three slots that each asks, and in a square the one that settles it."""
+    """Keys in peeling order, the three slots that each asks, and as a square the slot that is filled for it."""
     figure = _titled("slot of the filter", "key, in the order of peeling", height=150 + 42 * len(peeled.keys))
     order = np.arange(len(peeled.keys))
     for index, slots in enumerate(peeled.slots):
@@ -145,7 +145,7 @@ def peeling(peeled: Peeling) -> go.Figure:
 
 
 def picture_map(pixels: bytes, width: int, parts: Sequence[tuple[str, int, int]], *, rows: int) -> go.Figure:
-    """The first rows of a picture, each pixel in the colour of the part it belongs to. parts: (name, start, stop)."""
+    """The first rows of a picture, each pixel in the colour of its part. parts: (name, start, stop)."""
     shown = min(len(pixels), rows * width)
     values = np.frombuffer(pixels, np.uint8)[:shown]
     figure = _titled("column", "row", height=130 + 9 * rows)

@@ -1,4 +1,4 @@
-"""Predict, then look: a question at some steps of the walk, its answer computed from the round itself."""
+"""A question to answer before a step of the walkthrough is shown; the answer is computed from the round itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltamask.masking.masks import ONE
-from deltamask.teaching.walkthrough import Walk
+from deltamask.teaching.walkthrough import Walkthrough
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked before a step is looked at closely. right: index into `options`. why: the answer, with figures."""
+    """right: index into `options`. why: the answer, with figures."""
 
     text: str
     options: tuple[str, ...]
@@ -20,7 +20,7 @@ class Question:
     why: str
 
 
-def question(walk: Walk, step: str) -> Question | None:
+def question(walk: Walkthrough, step: str) -> Question | None:
     """The question of a step, or None."""
     maker = {
         "u": _noise,
@@ -35,30 +35,30 @@ def question(walk: Walk, step: str) -> Question | None:
     return maker(walk) if maker else None
 
 
-def _noise(walk: Walk) -> Question:
+def _noise(walk: Walkthrough) -> Question:
     d = len(walk.theta)
     return Question(
         f"Server and client must use the very same {d} random numbers. How many bits does it take to send them?",
         (f"{d}, one a position", f"{16 * d:,}, sixteen a position", "none"),
         2,
-        "None. Both draw them from (seed, round, client), which they know. Not a byte of u is ever on the wire.",
+        "None. Both draw them from (seed, round, client), which they know. No byte of u is ever sent.",
     )
 
 
-def _mask(walk: Walk) -> Question:
-    d, expected, drawn = len(walk.theta), float(walk.theta.sum()) / ONE, int(walk.focus.mask.sum())
+def _mask(walk: Walkthrough) -> Question:
+    d, expected, drawn = len(walk.theta), float(walk.theta.sum()) / ONE, int(walk.shown.mask.sum())
     offered = sorted({round(expected), d // 2, d})
     return Question(
         f"How many of the {d} mask bits will be 1?",
         tuple(f"about {n}" if n < d else f"all {d}" for n in offered),
         offered.index(round(expected)),
-        f"There are {drawn}. A bit is 1 with probability θ_g, so about Σθ_g = {expected:.1f} were to be expected.",
+        f"There are {drawn}. A bit is 1 with probability θ_g, so about Σθ_g = {expected:.1f} are expected.",
     )
 
 
-def _flips(walk: Walk) -> Question:
-    share, d = walk.focus, len(walk.theta)
-    moved, found = int((share.theta != walk.theta).sum()), len(share.flips)
+def _flips(walk: Walkthrough) -> Question:
+    client, d = walk.shown, len(walk.theta)
+    moved, found = int((client.theta != walk.theta).sum()), len(client.flips)
     options = ("none at all", f"a few: fewer than {d // 8}", f"many: from {d // 8} to {d // 2}", f"more than {d // 2}")
     right = 0 if found == 0 else 1 if found < d // 8 else 2 if found <= d // 2 else 3
     return Question(
@@ -66,33 +66,33 @@ def _flips(walk: Walk) -> Question:
         options,
         right,
         f"At {found}. A bit flips only where u lies between θ_g and θ_k. With fresh noise instead, "
-        f"{_fresh(walk):.0f} would be expected to differ without anybody having learnt anything.",
+        f"{_fresh(walk):.0f} would be expected to differ even without any learning.",
     )
 
 
-def _fresh(walk: Walk) -> float:
+def _fresh(walk: Walkthrough) -> float:
     """How many bits of two independent draws of the global mask differ, in expectation."""
     theta = walk.theta.astype(np.float64) / ONE
     return float((2 * theta * (1 - theta)).sum())
 
 
-def _kappa(walk: Walk) -> Question | None:
-    share = walk.focus
-    if not len(share.held_back):
+def _kappa(walk: Walkthrough) -> Question | None:
+    client = walk.shown
+    if not len(client.held_back):
         return None
-    kept = np.isin(share.flips, share.sent, assume_unique=True)
+    kept = np.isin(client.flips, client.sent, assume_unique=True)
     return Question(
-        f"κ = {walk.settings.kappa:g} keeps {len(share.sent)} of {len(share.flips)} flips. Which?",
+        f"κ = {walk.settings.kappa:g} keeps {len(client.sent)} of {len(client.flips)} flips. Which?",
         ("those found first", "those where θ moved most, by KL divergence", "a random choice"),
         1,
-        f"The least KL among those kept is {share.kl[kept].min():.4f} nats; the largest of those held back is "
-        f"{share.kl[~kept].max():.4f}.",
+        f"The least KL among those kept is {client.kl[kept].min():.4f} nats; the largest of those held back is "
+        f"{client.kl[~kept].max():.4f}.",
     )
 
 
-def _slots(walk: Walk) -> Question | None:
-    share = walk.focus
-    count, slots = len(share.sent), len(share.filter.fingerprints)
+def _slots(walk: Walkthrough) -> Question | None:
+    client = walk.shown
+    count, slots = len(client.sent), len(client.filter.fingerprints)
     if not count:
         return None
     ratio = slots / count
@@ -105,8 +105,8 @@ def _slots(walk: Walk) -> Question | None:
     )
 
 
-def _bytes(walk: Walk) -> Question:
-    d, size = len(walk.theta), len(walk.focus.payload)
+def _bytes(walk: Walkthrough) -> Question:
+    d, size = len(walk.theta), len(walk.shown.payload)
     raw = -(-d // 8)
     return Question(
         f"The whole mask of {d} bits would be {raw} bytes. Is the picture smaller?",
@@ -118,23 +118,23 @@ def _bytes(walk: Walk) -> Question:
     )
 
 
-def _false(walk: Walk) -> Question:
-    share, d, bpe = walk.focus, len(walk.theta), walk.settings.bpe
-    outside = d - len(share.sent)
-    expected = outside / 2**bpe if len(share.sent) else 0.0
-    found = len(share.false)
+def _false(walk: Walkthrough) -> Question:
+    client, d, bpe = walk.shown, len(walk.theta), walk.settings.bpe
+    outside = d - len(client.sent)
+    expected = outside / 2**bpe if len(client.sent) else 0.0
+    found = len(client.false)
     options = ("none", "one or two", "three or more")
     return Question(
         f"The server asks about all {d} positions. How many of the {outside} not sent will it flip by mistake?",
         options,
         0 if found == 0 else 1 if found <= 2 else 2,
-        f"It flips {found}. Each has a chance of 1 in {2**bpe:,}, so {expected:.2g} were to be expected here; "
+        f"It flips {found}. Each has a chance of 1 in {2**bpe:,}, so {expected:.2g} are expected; "
         f"at d = 1,009,792 it is {1_009_792 / 2**bpe:,.1f} for every client in every round.",
     )
 
 
-def _levels(walk: Walk) -> Question:
-    clients = len(walk.shares)
+def _levels(walk: Walkthrough) -> Question:
+    clients = len(walk.clients)
     found = len(np.unique(walk.theta_next))
     return Question(
         f"{clients} masks are averaged. How many different values can the new θ_g have at most?",
@@ -142,12 +142,8 @@ def _levels(walk: Walk) -> Question:
         1,
         f"At most {clients + 1}: a count from 0 to {clients}, divided by {clients} (and clipped). Here {found} occur."
         + (
-            " With one u for all, the clients mostly agree, and little is left between 0 and 1."
-            if _shared(walk)
+            " With one u for all, the clients mostly agree, and few values lie between 0 and 1."
+            if walk.settings.noise == "shared"
             else ""
         ),
     )
-
-
-def _shared(walk: Walk) -> bool:
-    return walk.settings.noise == "shared"

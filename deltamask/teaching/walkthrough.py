@@ -1,7 +1,7 @@
-"""One round on a small real example, every step of it by the package's own functions. Needs no torch.
+"""One round on a small real example, computed by the package's own functions. Needs no torch.
 
 The example (`data/walk/example.json`, made by `scripts/make_walk_example.py`) is a block of real weights: θ_g as a
-server sent it, and θ_k of five clients as local training left it. What may be changed is named in `Settings`.
+server sent it, and θ_k of five clients after local training. `Settings` holds what can be changed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.paths import data_dir
-from deltamask.codecs import CodecContext, bfuse, codecs
+from deltamask.codecs import CodecContext, codecs
 from deltamask.codecs.bfuse import FuseCodec, FuseFilter
 from deltamask.config.presets import PRESETS
+from deltamask.inspection.anatomy import Anatomy, take_apart
 from deltamask.masking import aggregation, masks
 from deltamask.masking.masks import ONE, Mask, Positions, Theta
 from deltamask.masking.noise import PublicNoise, Words
@@ -26,7 +27,7 @@ from deltamask.masking.noise import PublicNoise, Words
 Bpe = Literal[8, 16, 32]
 Noise = Literal["shared", "per_client"]
 
-# name: (lowest, highest) of the numbers that may be changed
+# name: (lowest, highest) of the numbers that can be changed
 RANGES: dict[str, tuple[float, float]] = {
     "kappa": (0.1, 1.0),
     "shift": (-5.0, 1.0),
@@ -64,8 +65,12 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Share:
-    """One client's part of the round. kl: of each flip in `flips`. decoded: what the server reads."""
+class ClientRound:
+    """One client's part of the round.
+
+    mask: m_g with this client's u. theta: θ_k after training. kl: of each flip in `flips`. decoded: what the server
+    reads. mask_decoded: m̂_k.
+    """
 
     u: Words
     mask: Mask
@@ -76,33 +81,43 @@ class Share:
     payload: bytes
     filter: FuseFilter
     decoded: Positions
-    mask_read: Mask
+    mask_decoded: Mask
+
+    @property
+    def trained_mask(self) -> Mask:
+        """m_k: the client's mask after training, drawn with the same u."""
+        return masks.sample(self.theta, self.u)
 
     @property
     def false(self) -> Positions:
-        """Flips that the server reads though nobody sent them."""
+        """Flips that the server decodes but that were not sent."""
         return np.setdiff1d(self.decoded, self.sent, assume_unique=True)
 
     @property
     def held_back(self) -> Positions:
-        """Flips that κ did not let through."""
+        """Flips that were not sent because of κ."""
         return np.setdiff1d(self.flips, self.sent, assume_unique=True)
 
 
 @dataclass(frozen=True)
-class Walk:
-    """A whole round. ones: (d,) how many of the clients' masks, as read, have the bit. theta_next: the new θ_g."""
+class Walkthrough:
+    """A whole round. ones: (d,) how many of the decoded masks have the bit. theta_next: the new θ_g."""
 
     settings: Settings
     theta: Theta
-    shares: list[Share]
+    clients: list[ClientRound]
     ones: aggregation.Counts
     theta_next: Theta
 
     @property
-    def focus(self) -> Share:
+    def shown(self) -> ClientRound:
         """The client whose steps are shown."""
-        return self.shares[self.settings.client]
+        return self.clients[self.settings.client]
+
+    def anatomy(self) -> Anatomy:
+        """The shown client's payload, taken apart."""
+        context = _context(self.settings, self.theta, self.settings.client)
+        return take_apart(self.shown.payload, context)
 
 
 @functools.cache
@@ -123,30 +138,35 @@ def _sigmoid(score: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return 1 / (1 + np.exp(-np.clip(score, -masks.SCORE_CLIP, masks.SCORE_CLIP)))
 
 
-def walk(settings: Settings) -> Walk:
-    """Play the round: broadcast, training's steps, flips, κ, filter, picture, decoding, posterior."""
+def play_round(settings: Settings) -> Walkthrough:
+    """Broadcast, training's steps, flips, κ, filter, picture, decoding, posterior."""
     real = example()
     score = _logit(real.theta) + settings.shift
     theta = masks.to_fixed(_sigmoid(score))
-    shares = [_share(settings, theta, real.steps[client], client) for client in range(settings.clients)]
-    ones = np.array([share.mask_read for share in shares], np.int32).sum(axis=0, dtype=np.int32)
-    return Walk(settings, theta, shares, ones, aggregation.beta(ones, len(shares)))
+    clients = [_play_client(settings, theta, real.steps[client], client) for client in range(settings.clients)]
+    ones = np.array([client.mask_decoded for client in clients], np.int32).sum(axis=0, dtype=np.int32)
+    return Walkthrough(settings, theta, clients, ones, aggregation.beta(ones, len(clients)))
 
 
-def _share(settings: Settings, theta: Theta, step: npt.NDArray[np.float64], client: int) -> Share:
+def _context(settings: Settings, theta: Theta, client: int) -> CodecContext:
+    """What server and client both know before the client's payload travels."""
     round = example().origin["round"]
     noise = PublicNoise(_seed(), round, client if settings.noise == "per_client" else None)
-    both_know = CodecContext(round, client, theta, noise, (0, len(theta)))
+    return CodecContext(round, client, theta, noise, (0, len(theta)))
+
+
+def _play_client(settings: Settings, theta: Theta, step: npt.NDArray[np.float64], client: int) -> ClientRound:
+    context = _context(settings, theta, client)
     codec = codecs[f"bfuse{settings.bpe}"]
     assert isinstance(codec, FuseCodec)
-    u = _of_the_block(noise)
+    u = _words_of_block(context.noise)
     mask = masks.sample(theta, u)
     trained = masks.to_fixed(_sigmoid(_logit(theta) + settings.strength * step))
     flips = masks.flips(trained, theta, u)
     sent = masks.keep_top(flips, trained, theta, settings.kappa)
-    payload = codec.encode(sent, both_know)
-    decoded = codec.decode(payload, both_know)
-    return Share(
+    payload = codec.encode(sent, context)
+    decoded = codec.decode(payload, context)
+    return ClientRound(
         u=u,
         mask=mask,
         theta=trained,
@@ -154,9 +174,9 @@ def _share(settings: Settings, theta: Theta, step: npt.NDArray[np.float64], clie
         kl=masks.bernoulli_kl(trained[flips], theta[flips]),
         sent=sent,
         payload=payload,
-        filter=bfuse.FuseCodec(settings.bpe).parse(payload, both_know),
+        filter=codec.parse(payload, context),
         decoded=decoded,
-        mask_read=masks.apply_flips(mask, decoded),
+        mask_decoded=masks.apply_flips(mask, decoded),
     )
 
 
@@ -164,7 +184,7 @@ def _seed() -> int:
     return PRESETS[example().origin["preset"]].seed
 
 
-def _of_the_block(noise: PublicNoise) -> Words:
+def _words_of_block(noise: PublicNoise) -> Words:
     """u at the block's places in the whole vector: the words that the recorded training itself drew."""
     origin, side = example().origin, example().side
     starts = [origin["start"] + row * origin["width"] + origin["columns"][0] for row in range(*origin["rows"])]
@@ -172,20 +192,20 @@ def _of_the_block(noise: PublicNoise) -> Words:
 
 
 def read_settings(given: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """Settings from a link's words, clamped; and a note for each value that was not in range."""
-    known: dict[str, Any] = asdict(Settings())
+    """Settings from a link's parameters, clamped to their ranges; and a note for each value that was changed."""
+    values: dict[str, Any] = asdict(Settings())
     notes: list[str] = []
     for field in fields(Settings):
         text = given.get(field.name)
         if text is None:
             continue
-        default = known[field.name]
+        default = values[field.name]
         if field.name in CHOICES:
-            match = next((choice for choice in CHOICES[field.name] if str(choice) == text), None)
-            if match is None:
-                known_words = ", ".join(map(str, CHOICES[field.name]))
-                notes.append(f"{field.name} = {text!r} is none of {known_words}: using {default}")
-            known[field.name] = default if match is None else match
+            choice = next((choice for choice in CHOICES[field.name] if str(choice) == text), None)
+            if choice is None:
+                offered = ", ".join(map(str, CHOICES[field.name]))
+                notes.append(f"{field.name} = {text!r} is none of {offered}: using {default}")
+            values[field.name] = default if choice is None else choice
             continue
         low, high = RANGES[field.name]
         try:
@@ -195,8 +215,8 @@ def read_settings(given: Mapping[str, str]) -> tuple[Settings, list[str]]:
         inside = min(max(value, low), high) if value == value else float(default)
         if inside != value:
             notes.append(f"{field.name} = {text!r} is out of range ({low:g} to {high:g}): using {inside:g}")
-        known[field.name] = type(default)(inside)
-    if known["client"] >= known["clients"]:
-        known["client"] = known["clients"] - 1
-        notes.append(f"only {known['clients']} clients take part: showing client {known['client']}")
-    return Settings(**known), notes
+        values[field.name] = type(default)(inside)
+    if values["client"] >= values["clients"]:
+        values["client"] = values["clients"] - 1
+        notes.append(f"only {values['clients']} clients take part: showing client {values['client']}")
+    return Settings(**values), notes

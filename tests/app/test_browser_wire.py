@@ -12,12 +12,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from deltamask.base.paths import recorded_dir
-from deltamask.inspection import anatomy, filter_lookup, recorded_payload
-from deltamask.inspection.recorded_payload import RecordedContext
+from deltamask.inspection import filter_lookup, recorded_payload
 from deltamask.runs.folder import RunFolder
 from deltamask.runs.reader import Run, load_run
 from deltamask.runs.runner import execute
-from deltamask.teaching.walkthrough import Settings, walk
+from deltamask.teaching.walkthrough import Settings, play_round
 from tests.support import tiny
 from tests.support.browsing import Server, metric, new_visitor, settle
 
@@ -55,22 +54,22 @@ def click_pixel(page: Page, offset: int, width: int, height: int) -> None:
 def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(server: Server, page: Page) -> None:
     run = load_run(recorded_dir() / "fashion")
     payload = next(payload for payload in run.payloads(12) if payload.client == 1)
-    context = RecordedContext(run, recorded_payload.layers_of(run), 12, 1)
-    view = anatomy.look(payload.path.read_bytes(), context)
-    assert view.filter is not None
-    assert view.slots is not None
+    opened = recorded_payload.open_payload(run, payload)
+    anatomy = opened.anatomy
+    assert anatomy.filter is not None
+    assert anatomy.slots is not None
     open_wire(page, f"{server.url}/wire?run=fashion&round=12&client=1")
-    assert metric(page, "File") == f"{len(view.payload):,} bytes"
+    assert metric(page, "File") == f"{len(anatomy.payload):,} bytes"
     line = recorded_payload.client_record(run, 12, 1)
     assert metric(page, "Flips read").startswith(f"{line['kept'] + line['false_flips']:,}")
-    assert page.locator(PICTURE).get_attribute("data-ready") == str(len(view.pixels))
+    assert page.locator(PICTURE).get_attribute("data-ready") == str(len(anatomy.pixels))
 
-    offset = view.slots.start + 10 * view.width + 3
-    click_pixel(page, offset, view.width, view.height)
-    slot = offset - view.slots.start
+    offset = anatomy.slots.start + 10 * anatomy.width + 3
+    click_pixel(page, offset, anatomy.width, anatomy.height)
+    slot = offset - anatomy.slots.start
     expect(page.get_by_role("spinbutton", name="Byte")).to_have_value(str(offset))
     expect(page.get_by_text(re.compile(f"Slot {slot:,} of fingerprints"))).to_be_visible()
-    asking = filter_lookup.askers(view.filter, slot, slot, context.d)
+    asking = filter_lookup.askers(anatomy.filter, slot, slot, opened.context.d)
     expect(page.get_by_text(f"{len(asking):,}", exact=True).first).to_be_visible()
     assert f"byte={offset}" in page.url
 
@@ -82,31 +81,26 @@ def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(serv
 def test_a_position_is_looked_up_step_by_step_and_a_link_leads_back_to_it(
     server: Server, small: Run, page: Page
 ) -> None:
-    run = small
-    payload = run.payloads(2)[1]
-    data, context = (
-        payload.path.read_bytes(),
-        RecordedContext(small, recorded_payload.layers_of(small), 2, payload.client),
-    )
-    flips, view = recorded_payload.flips_of(small, payload, data, context), anatomy.look(data, context)
-    assert flips.sent is not None
-    assert flips.false is not None
-    assert view.filter is not None
+    payload = small.payloads(2)[1]
+    opened = recorded_payload.open_payload(small, payload)
+    assert opened.flips is not None
+    assert opened.flips.sent is not None
+    assert opened.anatomy.filter is not None
     open_wire(page, f"{server.url}/wire?run=small&round=2&client={payload.client}&position=0")
     page.get_by_role("button", name="A sent flip").first.click()
-    answer = filter_lookup.look_up(view.filter, int(flips.sent[flips.sent > 0][0]))
+    answer = filter_lookup.look_up(opened.anatomy.filter, int(opened.flips.sent[opened.flips.sent > 0][0]))
     expect(page.get_by_text(f"{answer.hash:016x}")).to_be_visible()
     expect(page.get_by_text(f"h2 = {answer.slots[2]:,}")).to_be_visible()
     expect(page.get_by_text("A true flip:")).to_be_visible()
     page.get_by_role("button", name="A false flip").first.click()
-    expect(page.get_by_text("A false flip: nobody sent it")).to_be_visible()
+    expect(page.get_by_text("A false flip: it was not sent")).to_be_visible()
     page.get_by_text("Rebuild θ_g").click()
     expect(page.get_by_text("so the global mask has a")).to_be_visible()
     settle(page)
     link = page.url
     page.goto("about:blank")
     open_wire(page, link)
-    expect(page.get_by_text("A false flip: nobody sent it")).to_be_visible()
+    expect(page.get_by_text("A false flip: it was not sent")).to_be_visible()
 
 
 def test_the_same_flips_are_really_encoded_by_every_codec(server: Server, small: Run, page: Page) -> None:
@@ -117,7 +111,7 @@ def test_the_same_flips_are_really_encoded_by_every_codec(server: Server, small:
     expect(page.locator(".js-plotly-plot", has_text=f"{size:,} bytes").first).to_be_attached()
 
 
-def test_a_broken_byte_is_refused_and_resealed_it_spoils_the_mask(server: Server, small: Run, page: Page) -> None:
+def test_a_changed_byte_is_refused_unless_the_checksum_is_repaired(server: Server, small: Run, page: Page) -> None:
     open_wire(page, f"{server.url}/wire?run=small&round=2&client=0")
     page.get_by_role("button", name="Flip one bit").first.click()
     expect(page.get_by_text("Refused: checksum does not match")).to_be_visible()
@@ -128,7 +122,7 @@ def test_a_broken_byte_is_refused_and_resealed_it_spoils_the_mask(server: Server
     expect(page.get_by_role("button", name="What does it do to the accuracy?").first).to_be_enabled()
 
 
-def test_links_out_of_range_are_clamped_and_said_and_hostile_files_are_refused(
+def test_links_out_of_range_are_clamped_and_noted_and_hostile_files_are_refused(
     server: Server, small: Run, page: Page
 ) -> None:
     open_wire(page, f"{server.url}/wire?run=small&round=99&client=x&byte=-5&position=99999999")
@@ -146,18 +140,18 @@ def test_links_out_of_range_are_clamped_and_said_and_hostile_files_are_refused(
 
 
 def test_learn_is_stepped_through_and_a_question_answered(server: Server, small: Run, page: Page) -> None:
-    round = walk(Settings(kappa=0.5))
+    round = play_round(Settings(kappa=0.5))
     page.goto(f"{server.url}/learn?step=4&kappa=0.5&bpe=9")
     expect(page.get_by_text("bpe = '9' is none of 8, 16, 32: using 8")).to_be_visible()
     expect(page.get_by_role("heading", name="4. A client trains on its own data")).to_be_visible()
     page.get_by_role("button", name="Next").first.press("Enter")
     expect(page.get_by_role("heading", name="5. Only what changed matters")).to_be_visible()
-    expect(page.locator(".walk.veiled")).to_have_count(1)
+    expect(page.locator(".walk.blurred")).to_have_count(1)
     page.get_by_text("none at all", exact=True).click()  # wrong here
     expect(
-        page.get_by_text(re.compile(f"Not here\\..*{len(round.focus.flips)}\\. A bit flips only where"))
+        page.get_by_text(re.compile(f"Not here\\..*{len(round.shown.flips)}\\. A bit flips only where"))
     ).to_be_visible()
-    expect(page.locator(".walk.veiled")).to_have_count(0)
+    expect(page.locator(".walk.blurred")).to_have_count(0)
     assert page.locator(".walk-cell").count() == 3 * len(round.theta)
     page.get_by_role("button", name="Next").first.click()
     expect(page.get_by_text("nats; the largest of those held back").or_(page.get_by_text("Which?"))).to_be_visible()
@@ -165,7 +159,7 @@ def test_learn_is_stepped_through_and_a_question_answered(server: Server, small:
     page.get_by_role("button", name="Play").first.click()
     expect(page.get_by_role("heading", name="7. The flips go into a filter")).to_be_visible()
     page.get_by_role("button", name="Pause").first.click()
-    assert np.isin(round.focus.sent, round.focus.decoded).all()
+    assert np.isin(round.shown.sent, round.shown.decoded).all()
 
 
 @pytest.mark.parametrize("path", ["wire?run=small&round=2", "learn?step=9"])

@@ -11,7 +11,7 @@ import jupytext
 import numpy as np
 import pytest
 
-from deltamask.teaching import exercises, judge
+from deltamask.teaching import check_answer, exercises
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 STEMS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
@@ -43,12 +43,12 @@ def test_every_exercise_has_a_check_and_every_check_an_exercise() -> None:
 @pytest.mark.parametrize("name", UNSOLVED)
 def test_check_refuses_the_unsolved_exercise_and_accepts_the_solution(name: str) -> None:
     stem, empty = UNSOLVED[name]
-    verdict = judge(empty)
-    assert not verdict.passed
-    assert "Replace the three dots" in verdict.message
+    result = check_answer(empty)
+    assert not result.passed
+    assert "Replace the three dots" in result.message
     solution = runpy.run_path(str(NOTEBOOKS / "solutions" / f"{stem}.py"))[name]
-    verdict = judge(solution)
-    assert verdict.passed, verdict.message
+    result = check_answer(solution)
+    assert result.passed, result.message
 
 
 def named(name: str, answer: Any) -> Any:
@@ -88,7 +88,7 @@ def named(name: str, answer: Any) -> Any:
         ("interval", lambda v: 1 / 0, "ZeroDivisionError"),
     ],
 )  # fmt: skip
-def test_a_known_slip_gets_its_own_hint(name: str, wrong: Any, hint: str) -> None:
-    verdict = judge(named(name, wrong))
-    assert not verdict.passed
-    assert re.search(hint, verdict.message), verdict.message
+def test_a_common_mistake_gets_its_own_hint(name: str, wrong: Any, hint: str) -> None:
+    result = check_answer(named(name, wrong))
+    assert not result.passed
+    assert re.search(hint, result.message), result.message

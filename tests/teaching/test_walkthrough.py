@@ -1,4 +1,4 @@
-"""The walk through a round: real steps, the package's own arithmetic, and questions that the round itself answers."""
+"""The walkthrough of a round: real steps, the package's own arithmetic, and questions that the round itself answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
+from deltamask.base.paths import data_dir
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN
-from deltamask.teaching import walkthrough as module
 from deltamask.teaching.predictions import question
-from deltamask.teaching.walkthrough import CHOICES, RANGES, Settings, example, read_settings, walk
+from deltamask.teaching.walkthrough import CHOICES, RANGES, Settings, example, play_round, read_settings
 
 STEPS = ("theta", "u", "m_g", "theta_k", "flips", "kappa", "filter", "picture", "server", "posterior")
 
@@ -30,17 +30,17 @@ settings_strategy = st.builds(
 @settings_of_hypothesis(max_examples=30)
 @given(settings_strategy)
 def test_the_laws_of_a_round_hold_whatever_the_numbers(settings: Settings) -> None:
-    round = walk(settings)
-    share = round.focus
-    assert np.array_equal(share.flips, np.flatnonzero((share.u < share.theta) != (share.u < round.theta)))
-    assert len(share.sent) == int(np.ceil(settings.kappa * len(share.flips) * (1 - 1e-12)))
-    assert np.isin(share.sent, share.flips).all()
-    assert np.isin(share.sent, share.decoded).all()  # a filter never misses
-    assert np.array_equal(np.flatnonzero(share.mask_read != share.mask), share.decoded)
-    if len(share.held_back):
-        kept = np.isin(share.flips, share.sent)
-        assert share.kl[kept].min() >= share.kl[~kept].max()
-    assert np.array_equal(round.ones, np.sum([one.mask_read for one in round.shares], axis=0))
+    round = play_round(settings)
+    client = round.shown
+    assert np.array_equal(client.flips, np.flatnonzero((client.u < client.theta) != (client.u < round.theta)))
+    assert len(client.sent) == int(np.ceil(settings.kappa * len(client.flips) * (1 - 1e-12)))
+    assert np.isin(client.sent, client.flips).all()
+    assert np.isin(client.sent, client.decoded).all()  # a filter never misses
+    assert np.array_equal(np.flatnonzero(client.mask_decoded != client.mask), client.decoded)
+    if len(client.held_back):
+        kept = np.isin(client.flips, client.sent)
+        assert client.kl[kept].min() >= client.kl[~kept].max()
+    assert np.array_equal(round.ones, np.sum([client.mask_decoded for client in round.clients], axis=0))
     assert np.allclose(round.theta_next, np.clip(round.ones / 5 * ONE, THETA_MIN, THETA_MAX), atol=0.51)
     for step in STEPS:
         asked = question(round, step)
@@ -50,17 +50,17 @@ def test_the_laws_of_a_round_hold_whatever_the_numbers(settings: Settings) -> No
 
 def test_as_trained_it_is_the_recorded_training() -> None:
     real = example()
-    round = walk(Settings(shift=0, strength=1, kappa=1))
+    round = play_round(Settings(shift=0, strength=1, kappa=1))
     assert np.array_equal(round.theta, real.theta)
-    for share, step in zip(round.shares, real.steps, strict=True):
-        moved = (share.theta.astype(int) - round.theta.astype(int)) / ONE
+    for client, step in zip(round.clients, real.steps, strict=True):
+        moved = (client.theta.astype(int) - round.theta.astype(int)) / ONE
         assert (np.sign(moved[step != 0]) == np.sign(step[step != 0])).all()
-    assert sum(len(share.flips) for share in round.shares) == real.origin["flips_in_block"]
+    assert sum(len(client.flips) for client in round.clients) == real.origin["flips_in_block"]
 
 
 def test_without_learning_nothing_flips_and_the_filter_is_empty() -> None:
-    round = walk(Settings(strength=0))
-    assert all(not len(share.flips) and not len(share.decoded) for share in round.shares)
+    round = play_round(Settings(strength=0))
+    assert all(not len(client.flips) and not len(client.decoded) for client in round.clients)
     assert question(round, "kappa") is None
     assert question(round, "filter") is None
     flips = question(round, "flips")
@@ -69,19 +69,19 @@ def test_without_learning_nothing_flips_and_the_filter_is_empty() -> None:
 
 
 def test_shared_noise_makes_clients_agree() -> None:
-    apart, together = walk(Settings(noise="per_client", shift=-2)), walk(Settings(noise="shared", shift=-2))
-    assert all(np.array_equal(share.u, together.focus.u) for share in together.shares)
+    apart, together = play_round(Settings(noise="per_client", shift=-2)), play_round(Settings(noise="shared", shift=-2))
+    assert all(np.array_equal(client.u, together.shown.u) for client in together.clients)
     between = [np.mean((w.ones > 0) & (w.ones < 5)) for w in (apart, together)]
     assert between[0] > 3 * between[1]
 
 
 def test_answers_are_counted_in_the_round() -> None:
-    round = walk(Settings(shift=-3, bpe=8))
-    share = round.focus
-    expected = {"m_g": f"There are {share.mask.sum()}.", "server": f"It flips {len(share.false)}."}
-    expected["flips"] = f"At {len(share.flips)}."
-    expected["picture"] = f"It has {len(share.payload)} bytes"
-    expected["filter"] = f"It has {len(share.filter.fingerprints)},"
+    round = play_round(Settings(shift=-3, bpe=8))
+    client = round.shown
+    expected = {"m_g": f"There are {client.mask.sum()}.", "server": f"It flips {len(client.false)}."}
+    expected["flips"] = f"At {len(client.flips)}."
+    expected["picture"] = f"It has {len(client.payload)} bytes"
+    expected["filter"] = f"It has {len(client.filter.fingerprints)},"
     for step, start in expected.items():
         asked = question(round, step)
         assert asked is not None
@@ -100,13 +100,15 @@ def test_answers_are_counted_in_the_round() -> None:
         ({"bpe": "32", "kappa": "0.5", "other": "x"}, {"bpe": 32, "kappa": 0.5}, None),
     ],
 )
-def test_links_are_clamped_and_said(given: dict[str, str], expected: dict[str, object], note: str | None) -> None:
+def test_settings_of_a_link_are_clamped_and_noted(
+    given: dict[str, str], expected: dict[str, object], note: str | None
+) -> None:
     settings, notes = read_settings(given)
     assert {name: getattr(settings, name) for name in expected} == expected
     assert notes == ([note] if note else [])
-    walk(settings)
+    play_round(settings)
 
 
 def test_the_example_is_small_and_needs_no_other_data() -> None:
-    assert (module.data_dir() / "walk" / "example.json").stat().st_size < 20_000
+    assert (data_dir() / "walk" / "example.json").stat().st_size < 20_000
     assert len(example().theta) == example().side ** 2 == 144

@@ -1,12 +1,11 @@
-// The picture as it was sent, one canvas: zoom, pan, hover, choose a pixel. The browser decodes the PNG itself.
+// Draws a payload's PNG on a canvas that can be zoomed, panned, hovered and clicked. The browser decodes the PNG.
 
 const ROLE_COLORS = { header: "#2f7fd1", field: "#1f9e77", padding: "#7d8590", body: null, slots: null }
 const CURSOR = "#d9641e"
 const MAX_SCALE = 48
 
 export default function (component) {
-  const { parentElement, data, setTriggerValue } = component
-  const root = parentElement
+  const { parentElement: root, data, setTriggerValue } = component
   const canvas = root.querySelector("canvas")
   const status = root.querySelector(".status")
   const legend = root.querySelector(".legend")
@@ -16,7 +15,8 @@ export default function (component) {
   const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high))
   const sectionAt = (offset) => data.sections.find((s) => offset >= s.start && offset < s.stop)
 
-  function bound() {
+  // Keep the zoom between "whole picture" and MAX_SCALE, and the picture inside the canvas.
+  function limitView() {
     const least = fit()
     view.scale = clamp(view.scale || least, least, Math.max(least, MAX_SCALE))
     const wide = canvas.clientWidth / view.scale, high = canvas.clientHeight / view.scale
@@ -34,15 +34,15 @@ export default function (component) {
     draw()
   }
 
-  function show(offset) {
+  function scrollTo(offset) {
     const row = Math.floor(offset / data.width), column = offset % data.width
     const wide = canvas.clientWidth / view.scale, high = canvas.clientHeight / view.scale
     if (column < view.x || column + 1 > view.x + wide) view.x = column - wide / 2
     if (row < view.y || row + 1 > view.y + high) view.y = row - high / 2
   }
 
-  // Outline or fill a run of bytes, row by row.
-  function run(context, start, stop, paint) {
+  // Call paint(x, y, width, height) for each row of the bytes [start, stop).
+  function forEachRow(start, stop, paint) {
     for (let row = Math.floor(start / data.width); row * data.width < stop; row++) {
       const from = Math.max(start - row * data.width, 0), to = Math.min(stop - row * data.width, data.width)
       paint((from - view.x) * view.scale, (row - view.y) * view.scale, (to - from) * view.scale, view.scale)
@@ -51,7 +51,7 @@ export default function (component) {
 
   function outline(context, start, stop, color, width) {
     const grow = view.scale < 6 ? 3 : 0 // a pixel that is tiny on screen still gets a visible frame
-    run(context, start, stop, (x, y, w, h) => {
+    forEachRow(start, stop, (x, y, w, h) => {
       context.lineWidth = width + 2
       context.strokeStyle = "rgba(255,255,255,.95)"
       context.strokeRect(x - grow, y - grow, w + 2 * grow, h + 2 * grow)
@@ -66,7 +66,7 @@ export default function (component) {
     const ratio = window.devicePixelRatio || 1
     const wide = Math.round(canvas.clientWidth * ratio), high = Math.round(canvas.clientHeight * ratio)
     if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high]
-    bound()
+    limitView()
     const context = canvas.getContext("2d")
     context.setTransform(ratio, 0, 0, ratio, 0, 0)
     context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight)
@@ -77,7 +77,7 @@ export default function (component) {
       const color = ROLE_COLORS[section.role]
       if (!color) continue
       context.fillStyle = color + "66"
-      run(context, section.start, section.stop, (x, y, w, h) => context.fillRect(x, y, w, h))
+      forEachRow(section.start, section.stop, (x, y, w, h) => context.fillRect(x, y, w, h))
     }
     if (view.scale >= 9) grid(context)
     if (view.scale >= 22) hex(context)
@@ -126,22 +126,23 @@ export default function (component) {
     }
   }
 
-  function say(offset) {
+  function describe(offset) {
     const value = view.bytes ? view.bytes[offset] : 0
     const section = sectionAt(offset)
-    let what = section ? section.name : ""
+    let text = section ? section.name : ""
     if (section && section.role === "slots") {
       const inside = offset - section.start
-      what = data.slot_bits
+      text = data.slot_bits
         ? `bits ${(8 * inside).toLocaleString("en")} … of the filter`
         : `slot ${Math.floor(inside / data.slot_bytes).toLocaleString("en")} of the fingerprints`
     } else if (section && section.role !== "padding") {
-      what = `${section.role === "body" ? "" : section.role + " field "}${section.name}, byte ${offset - section.start + 1}`
+      text = `${section.role === "body" ? "" : section.role + " field "}${section.name}, byte ${offset - section.start + 1}`
     }
-    status.textContent = `byte ${offset.toLocaleString("en")} = ${value} (0x${value.toString(16).padStart(2, "0")}) · ${what}`
+    status.textContent = `byte ${offset.toLocaleString("en")} = ${value} (0x${value.toString(16).padStart(2, "0")}) · ${text}`
   }
 
-  function at(event) {
+  // The byte under the pointer, or null outside the picture.
+  function offsetAt(event) {
     const box = canvas.getBoundingClientRect()
     const column = Math.floor(view.x + (event.clientX - box.left) / view.scale)
     const row = Math.floor(view.y + (event.clientY - box.top) / view.scale)
@@ -164,16 +165,16 @@ export default function (component) {
         draw()
       }
     }
-    const offset = at(event)
-    if (offset !== null) say(offset)
+    const offset = offsetAt(event)
+    if (offset !== null) describe(offset)
   }
   canvas.onpointerup = (event) => {
-    const offset = at(event)
+    const offset = offsetAt(event)
     if (drag && !drag.moved && offset !== null) choose(offset)
     drag = null
   }
   canvas.onpointercancel = () => { drag = null }
-  canvas.onpointerleave = () => { if (data.selected !== null) say(data.selected) }
+  canvas.onpointerleave = () => { if (data.selected !== null) describe(data.selected) }
   canvas.onwheel = (event) => {
     if (root.activeElement !== canvas && !event.ctrlKey) return // scrolling past must not zoom
     event.preventDefault()
@@ -193,14 +194,14 @@ export default function (component) {
     else if (event.key === "0") zoom(1e-9)
     else return
     event.preventDefault()
-    show(view.cursor)
-    say(view.cursor)
+    scrollTo(view.cursor)
+    describe(view.cursor)
     draw()
   }
 
   function choose(offset) {
     view.cursor = offset
-    say(offset)
+    describe(offset)
     setTriggerValue("picked", offset)
   }
 
@@ -225,7 +226,7 @@ export default function (component) {
   }))
   if (data.selected !== null && data.selected !== view.selected) {
     view.selected = view.cursor = data.selected
-    if (view.scale) show(data.selected)
+    if (view.scale) scrollTo(data.selected)
   }
 
   if (view.png !== data.png) {
@@ -244,13 +245,13 @@ export default function (component) {
       view.bytes = new Uint8Array(data.width * data.height)
       for (let i = 0; i < view.bytes.length; i++) view.bytes[i] = pixels[4 * i]
       draw()
-      say(data.selected ?? 0)
+      describe(data.selected ?? 0)
       canvas.dataset.ready = String(view.bytes.length)
     }
     image.src = "data:image/png;base64," + data.png
   } else {
     draw()
-    if (data.selected !== null) say(data.selected)
+    if (data.selected !== null) describe(data.selected)
   }
 
   const observer = new ResizeObserver(draw)
