@@ -22,12 +22,13 @@ KINDS: dict[str, int] = {}  # what a body holds: its name and its number on the 
 def register_kind(name: str, number: int) -> None:
     """Give a kind of message its number, 1 to 255: part of the wire format, never used again for anything else.
 
-    1 to 127 are this package's, 128 to 255 are free for others. ValueError if either is taken.
+    1 to 127 are this package's, 128 to 255 are free for others. ValueError if name or number belongs to another kind;
+    the same pair may be registered again, as a notebook's cell does when it is run twice.
     """
     if not 1 <= number <= 255:
         raise ValueError(f"kind {name!r}: number {number} is out of range: 1 ≤ number ≤ 255")
     for other, its_number in KINDS.items():
-        if other == name or its_number == number:
+        if (other == name) != (its_number == number):
             raise ValueError(f"kind {name!r}, number {number}: {other!r} has number {its_number} already")
     KINDS[name] = number
 
