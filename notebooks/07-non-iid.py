@@ -44,7 +44,8 @@ figures.use_theme()
 
 # %%
 from deltamask import datasets
-from deltamask.datasets.partition import dirichlet_split, label_counts
+from deltamask.datasets.partitions import label_counts
+from deltamask.datasets.partitions.dirichlet import dirichlet_split
 
 data = datasets.load("fashion-mnist-mini")
 labels = data.train_y[:2000]

@@ -65,8 +65,8 @@ def test_public_names_are_pinned_and_all_there() -> None:
 
 def test_light_modules_load_neither_torch_nor_the_dashboard_nor_flower() -> None:
     names = (
-        "config config.presets backbones datasets datasets.partition codecs codecs.updates task.feature_cache downlink "
-        "masking.masks simulation.ledger runs.reader runs.folder runs.export cli"
+        "config config.presets backbones datasets datasets.partitions codecs codecs.updates task.feature_cache "
+        "downlink masking.masks simulation.ledger runs.reader runs.folder runs.export cli"
     )
     modules = ", ".join(f"deltamask.{name}" for name in names.split())
     code = (

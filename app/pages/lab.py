@@ -12,7 +12,8 @@ from deltamask.base.paths import runs_dir
 from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError
-from deltamask.datasets.partition import dirichlet_split, label_counts
+from deltamask.datasets.partitions import label_counts
+from deltamask.datasets.partitions.dirichlet import dirichlet_split
 from deltamask.runs import queue
 from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE

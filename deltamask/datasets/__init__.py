@@ -6,9 +6,7 @@ reading is NumPy, Pillow and SciPy, so that a dashboard can draw a label split w
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
+from deltamask.base.registry import import_all
 from deltamask.datasets import catalogue
 from deltamask.datasets.folder import FOLDER
 from deltamask.datasets.idx import read_idx, write_idx
@@ -33,9 +31,7 @@ __all__ = [
     "write_idx",
 ]  # fmt: skip
 
-for _file in pkgutil.iter_modules(catalogue.__path__):
-    importlib.import_module(f"{catalogue.__name__}.{_file.name}")  # it registers what is in it
-
+import_all(catalogue.__name__, catalogue.__path__)
 names = datasets.names
 
 

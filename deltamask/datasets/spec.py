@@ -52,6 +52,10 @@ class Groups:
     names: tuple[str, ...]
     of: Labels
 
+    def pick(self, samples: npt.NDArray[np.int64] | slice) -> Groups:
+        """Those of some of the samples."""
+        return Groups(self.names, self.of[samples])
+
 
 @dataclass(frozen=True)
 class ImageDataset:

@@ -15,7 +15,8 @@ from deltamask.backbones import BackboneError
 from deltamask.backbones.split import Tail
 from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
-from deltamask.datasets.partition import Shards, dirichlet_split, label_counts
+from deltamask.datasets import Groups, partitions
+from deltamask.datasets.partitions import Shards, label_counts
 from deltamask.task import device as devices
 from deltamask.task.features import Progress, feature_key, load_features, padded
 
@@ -33,7 +34,7 @@ class Task:
 
     test_x, test_y: what accuracy is measured on; held-out training images with `evaluate_on = "validation"`. The tail
     is on a device; features and labels stay in main memory, and go there batch by batch. skipped: image files that
-    could not be read and were left out.
+    could not be read and were left out. groups: the dataset's own clients, of the training samples.
     """
 
     tail: Tail
@@ -45,6 +46,7 @@ class Task:
     classes: tuple[str, ...]
     num_features: int
     skipped: tuple[str, ...] = ()
+    groups: Groups | None = None
 
     @property
     def device(self) -> torch.device:
@@ -111,11 +113,8 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
             task, train_x=task.train_x[:count], test_x=task.train_x[count:],
             train_y=task.train_y[:count], test_y=task.train_y[count:],
         )  # fmt: skip
-    labels = task.train_y.numpy()
-    shards = dirichlet_split(
-        labels, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
-    )
-    return replace(task, shards=shards)
+    groups = task.groups.pick(slice(len(task.train_y))) if task.groups else None
+    return replace(task, shards=partitions.split(config, task.train_y.numpy(), groups))
 
 
 def unshared_task(
@@ -145,4 +144,5 @@ def unshared_task(
         classes=data.classes,
         num_features=backbone.num_features,
         skipped=train.skipped + test.skipped,
+        groups=data.groups.pick(train.kept) if data.groups else None,
     )

@@ -17,8 +17,7 @@ import torch
 
 from deltamask import datasets
 from deltamask.config import RunConfig
-from deltamask.datasets import ImageDataset, Images, Labels
-from deltamask.datasets.partition import dirichlet_split
+from deltamask.datasets import ImageDataset, Images, Labels, partitions
 from deltamask.task.features import Progress
 from deltamask.task.task import Task, no_progress, unshared_task
 
@@ -63,9 +62,8 @@ def split(config: RunConfig) -> list[Shard]:
     if not isinstance(data.train_x, np.ndarray):
         raise datasets.DatasetError(f"{data.name} holds image files of any size: write each node's shard by hand")
     images, labels = data.train_x[: config.train_samples], data.train_y[: config.train_samples]
-    indices = dirichlet_split(
-        labels, config.clients, config.dirichlet_alpha, config.min_client_samples, seed=config.seed
-    )
+    groups = data.groups.pick(slice(len(labels))) if data.groups else None
+    indices = partitions.split(config, labels, groups)
     return [
         Shard(client, data.name, tuple(data.classes), images[index], labels[index])
         for client, index in enumerate(indices)

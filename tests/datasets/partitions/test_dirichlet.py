@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltamask.datasets.partition import dirichlet_split, label_counts
+from deltamask.datasets.partitions import label_counts
+from deltamask.datasets.partitions.dirichlet import dirichlet_split
 
 BALANCED = np.tile(np.arange(10), 600)  # 6,000 samples of 10 classes
 
@@ -84,3 +87,20 @@ def test_ten_thousand_clients() -> None:
     assert len(shards) == 10_000
     assert min(map(len, shards)) >= 4
     assert np.array_equal(np.sort(np.concatenate(shards)), np.arange(60_000))
+
+
+RECORDED = {
+    (5, 10.0, 8, 0): "41824a8e9c889be1",
+    (30, 0.1, 8, 1): "d5501b82b78e1b87",
+    (7, 1.0, 1, 2): "681c87b05d8d921f",
+}
+
+
+@pytest.mark.parametrize("asked", RECORDED)
+def test_the_split_of_recorded_runs_stays_what_it_was(asked: tuple[int, float, int, int]) -> None:
+    """These were made before there were other partitions. To change one would change what a resumed run trains on."""
+    clients, alpha, floor, seed = asked
+    labels = np.random.default_rng(0).integers(0, 10, 3000)
+    shards = dirichlet_split(labels, clients, alpha, floor, seed=seed)
+    digest = hashlib.sha256(b"|".join(shard.astype("<i8").tobytes() for shard in shards)).hexdigest()
+    assert digest[:16] == RECORDED[asked]
