@@ -1,4 +1,7 @@
-"""Pictures of every page, light and dark, wide and narrow, into docs/: `python scripts/screenshots.py`
+"""Pictures of the dashboard's pages, those that the documents show, into docs/: `python scripts/screenshots.py`
+
+    python scripts/screenshots.py --all --out /tmp/look     # every page, light and dark, wide and narrow
+    python scripts/screenshots.py --query round=20          # with parameters in the page's address
 
 Starts a dashboard of its own over the recorded runs, and needs Chromium (`apt-get install chromium`, or CHROMIUM).
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,16 +22,38 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-# Page: (address, whether it is there at all is read from app/).
-PAGES = {"lab": "", "compare": "compare", "wire": "wire", "learn": "learn"}
+PAGES = {"lab": "", "compare": "compare", "wire": "wire", "learn": "learn"}  # by address
 WIDTHS = {"": 1440, "-narrow": 420}
 TALLEST = {"": 2400, "-narrow": 5200}
 COLORS = 256  # a palette is enough for flat surfaces, and takes a third of the bytes
+
+
+class Shot(NamedTuple):
+    """One picture of a page. scheme: light or dark. width: a key of `WIDTHS`."""
+
+    page: str
+    scheme: str
+    width: str
+
+    @property
+    def file(self) -> str:
+        return f"{self.page}-{self.scheme}{self.width}.png"
+
+
+EVERY = [Shot(page, scheme, width) for page in PAGES for scheme in ("light", "dark") for width in WIDTHS]
+
+
+def shown() -> list[Shot]:
+    """The pictures of pages that README.md, CONTRIBUTING.md and the documents in docs/ show."""
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    linked = {Path(link).name for text in texts for link in re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text.read_text())}
+    return [shot for shot in EVERY if shot.file in linked]
 
 
 @contextmanager
@@ -58,6 +84,7 @@ def settle(page: Page) -> None:
     """Wait until the page is drawn and nothing moves."""
     page.get_by_test_id("stMain").wait_for()
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
+    page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)
     page.wait_for_timeout(1500)
 
 
@@ -75,24 +102,23 @@ def take(page: Page, target: Path, width: int, tallest: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
-    parser.add_argument("--only", nargs="*", default=list(PAGES))
+    parser.add_argument("--all", action="store_true", help="every page, not only what documents show")
+    parser.add_argument("--only", nargs="*", choices=list(PAGES), default=list(PAGES), help="these pages")
     parser.add_argument("--query", default="", help="address parameters, e.g. round=20")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     with dashboard() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        for name in options.only:
-            if not (ROOT / "app" / f"{name}.py").exists():
-                continue
-            for scheme in ("light", "dark"):
-                context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+        for shot in EVERY if options.all else shown():
+            if shot.page in options.only:
+                context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=shot.scheme)
                 page = context.new_page()
-                page.goto(f"{url}/{PAGES[name]}?{options.query}")
+                page.goto(f"{url}/{PAGES[shot.page]}?{options.query}")
                 settle(page)
-                for suffix, width in WIDTHS.items():
-                    take(page, options.out / f"{name}-{scheme}{suffix}.png", width, TALLEST[suffix])
+                take(page, options.out / shot.file, WIDTHS[shot.width], TALLEST[shot.width])
                 context.close()
         browser.close()
 
