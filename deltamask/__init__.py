@@ -1,8 +1,9 @@
 """DeltaMask Explorer: federated fine-tuning by probabilistic masking, its bytes and its accuracy.
 
-    from deltamask import RunConfig, simulate, load_run, list_runs, codecs, methods, datasets, backbones
+    from deltamask import RunConfig, simulate, Observer, make_task, load_run, list_runs
+    from deltamask import backbones, codecs, datasets, methods
 
-The last four are modules; each has `names()` and `get(name)` for what is registered. Names are loaded when first used,
+The latter are modules; each has `names()` and `get(name)` for what is registered. Names are loaded when first used,
 so that reading runs needs no torch.
 """
 
@@ -15,12 +16,23 @@ if TYPE_CHECKING:
     from deltamask import backbones, codecs, datasets, methods
     from deltamask.config import RunConfig
     from deltamask.runs.reader import list_runs, load_run
-    from deltamask.simulation.loop import simulate
+    from deltamask.simulation.loop import Observer, simulate
+    from deltamask.task.custom import make_task
 
-__all__ = ["RunConfig", "backbones", "codecs", "datasets", "list_runs", "load_run", "methods", "simulate"]
+__all__ = [
+    "Observer", "RunConfig", "backbones", "codecs", "datasets", "list_runs", "load_run", "make_task", "methods",
+    "simulate",
+]  # fmt: skip
 
 _MODULES = {"backbones", "codecs", "datasets", "methods"}
-_HOMES = {"RunConfig": "config", "list_runs": "runs.reader", "load_run": "runs.reader", "simulate": "simulation.loop"}
+_HOMES = {
+    "Observer": "simulation.loop",
+    "RunConfig": "config",
+    "list_runs": "runs.reader",
+    "load_run": "runs.reader",
+    "make_task": "task.custom",
+    "simulate": "simulation.loop",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -50,7 +50,10 @@ def test_environment_installs_the_packages_that_the_mission_names(package: str) 
 
 
 def test_public_names_are_pinned_and_all_there() -> None:
-    expected = ["RunConfig", "backbones", "codecs", "datasets", "list_runs", "load_run", "methods", "simulate"]
+    expected = [
+        "Observer", "RunConfig", "backbones", "codecs", "datasets", "list_runs", "load_run", "make_task", "methods",
+        "simulate",
+    ]  # fmt: skip
     assert deltamask.__all__ == expected
     for name in expected:
         assert getattr(deltamask, name) is not None

@@ -24,10 +24,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class RunConfig(MessageFields, TrainingFields, TaskFields):  # pydantic lists the fields of the last one first
-    """A federated fine-tuning run: what is learnt, by whom, how, and what is kept.
+    """A federated fine-tuning run: what is learnt, by whom, how, and what is kept."""
 
-    A value out of range raises pydantic.ValidationError; `explain_errors` turns it into one line a field.
-    """
+    # A value out of range raises pydantic.ValidationError; explain_errors turns it into one line a field.
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -97,7 +97,7 @@ def aggregate(law: MaskLaw, config: RunConfig, memory: ThetaMemory, round: int, 
         if aggregation.reset_priors(round, config.rho):
             return replace(memory, ones=np.zeros_like(memory.ones), seen=0)
         return memory
-    if config.aggregation == "unbiased" and law.unbiased:
+    if law.unbiased and config.aggregation == "unbiased":
         theta = aggregation.unbiased(memory.theta, change.values, len(received), config.server_lr)
         return ThetaMemory(theta, memory.ones, memory.seen, memory.head)
     ones = expected(law, config, memory.theta, round, received) + change.values

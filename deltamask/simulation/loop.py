@@ -72,9 +72,15 @@ Server = Generator[OpenRound | RoundRecord, Iterable[Answer] | None, None]
 def simulate(
     config: RunConfig, *, task: Task | None = None, start: Checkpoint | None = None, observer: Observer | None = None
 ) -> Iterator[RoundRecord]:
-    """Run `config` round by round. `start` goes on from a checkpoint, with the same results as an uninterrupted run."""
+    """Run `config` round by round. `start` goes on from a checkpoint, with the same results as an uninterrupted run.
+
+    task: by default what the config describes; `make_task` makes one from your own network and tensors. observer: is
+    shown payloads, reports and records as they happen. ValueError if the task is for another number of clients.
+    """
     observer = observer or Observer()
     task = task or load_task(config, observer.progress)
+    if len(task.shards) != config.clients:
+        raise ValueError(f"clients = {config.clients}, and the task has shards for {len(task.shards)}")
 
     def answers(opened: OpenRound) -> Iterator[Answer]:
         for client in opened.sampled:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import tyro
 
-from deltamask.cli.commands import run_command
+from deltamask.cli.running import run_command
 from deltamask.config import RunConfig
 from deltamask.config.presets import PRESETS
 from deltamask.runs import StoreError, export

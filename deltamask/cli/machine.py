@@ -1,0 +1,121 @@
+"""`deltamask doctor`, `check`, `download`, `cache` and `bench`: this machine, and what is registered on it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from deltamask import datasets
+from deltamask.base.paths import download_dir
+from deltamask.base.units import byte_size
+from deltamask.cli.output import Json, complain, people, print_json, progress
+from deltamask.task import feature_cache as caching
+
+
+def doctor(*, json: Json = False) -> int:
+    """Say what works here: packages, datasets, backbones, the feature cache."""
+    from deltamask.cli import doctor as examination
+
+    report = examination.examine()
+    if json:
+        return print_json(report)
+    examination.print_report(report, Console())
+    return 0 if report["healthy"] else 1
+
+
+def check(name: Annotated[str, tyro.conf.Positional], *, json: Json = False) -> int:
+    """Try on whatever is registered as NAME (method, codec, dataset, backbone …) what our own tests try on ours."""
+    from deltamask.conformance import check as outcomes
+
+    found = []
+    for outcome in outcomes(name):
+        found.append(outcome._asdict())
+        if not json:
+            mark = "holds " if outcome.fault is None else "BROKEN"
+            people.print(f"{mark} {outcome.kind}: {outcome.law}", highlight=False, markup=False, soft_wrap=True)
+            if outcome.fault:
+                people.print(f"       {outcome.fault}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if json:
+        print_json(found)
+    return int(any(outcome["fault"] for outcome in found))
+
+
+def download(
+    name: Annotated[str, tyro.conf.Positional],
+    *,
+    yes: Annotated[bool, tyro.conf.arg(help="Do not ask.")] = False,
+) -> int:
+    """Fetch a dataset, after saying its size and licence and asking."""
+    from deltamask.datasets.download import download as fetch
+
+    spec = datasets.get(name)
+    if (place := spec.where()) is not None:
+        people.print(f"{name} is here already: {place}", soft_wrap=True)
+        return 0
+    if spec.download is None:
+        return complain(1, f"{name} cannot be downloaded: {spec.how_to_get}")
+    root = download_dir()
+    people.print(
+        f"{name}: {byte_size(spec.download.size)} from {spec.download.hosts} into {root}\nlicence: {spec.license}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if not yes:
+        if not sys.stdin.isatty():
+            return complain(2, "nobody to ask: add --yes to download it")
+        if input("Download it? [y/N] ").strip().lower() not in ("y", "yes"):
+            return 1
+    with progress() as show:
+        try:
+            fetch(name, spec.download, root, show)
+        except KeyboardInterrupt:
+            people.print(f"interrupted; `deltamask download {name}` goes on from there", soft_wrap=True)
+            return 130
+    people.print(f"{name} is in {spec.where()}", soft_wrap=True)
+    return 0
+
+
+def cache(
+    what: Annotated[Literal["list", "clear"], tyro.conf.Positional],
+    *,
+    older_than: Annotated[float, tyro.conf.arg(help="Only what has not been used for so many days.")] = 0.0,
+    json: Json = False,
+) -> int:
+    """List or clear the feature cache. What is cleared is computed again when a run needs it."""
+    chosen = caching.clear(older_than) if what == "clear" else caching.entries(older_than)
+    total = sum(entry["bytes"] for entry in chosen)
+    if json:
+        limit = caching.cache_limit()
+        return print_json({"path": str(caching.features_dir()), "bytes": total, "limit": limit, "entries": chosen})
+    table = Table("features", "blocks", "precision", "train", "test", "size", "unused for")
+    for entry in chosen:
+        told = (entry["name"], str(entry["masked_blocks"] or ""), entry["precision"] or "")
+        samples = (f"{entry['samples'][split]:,}" for split in ("train", "test"))
+        table.add_row(*told, *samples, byte_size(entry["bytes"]), f"{entry['days_unused']:.1f} days")
+    Console().print(table)
+    removed = "removed" if what == "clear" else f"of {byte_size(caching.cache_limit())} (DELTAMASK_CACHE_LIMIT)"
+    Console().print(f"{caching.features_dir()}: {byte_size(total)} {removed}", soft_wrap=True)
+    return 0
+
+
+def bench(
+    what: Annotated[Literal["codecs"], tyro.conf.Positional],
+    *,
+    d: Annotated[float, tyro.conf.arg(help="Number of maskable weights; 1e9 is understood.")] = 1_009_792,
+    density: Annotated[float, tyro.conf.arg(help="Share of positions that flip.")] = 0.01,
+    seed: Annotated[int, tyro.conf.arg(help="Of the synthetic flips.")] = 0,
+    json: Json = False,
+) -> int:
+    """Time and weigh every codec on synthetic flips: bytes, both entropy bounds, false flips, memory."""
+    from deltamask.cli import bench_codecs as benchmarks
+
+    if not 1 <= d <= 1e10:
+        return complain(2, f"d = {d:g} is out of range: 1 ≤ d ≤ 1e10")
+    rows = benchmarks.bench_codecs(int(d), density, seed)
+    if json:
+        return print_json(rows)
+    benchmarks.print_table(rows)
+    return 0

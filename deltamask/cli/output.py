@@ -1,0 +1,75 @@
+"""What the commands print: for people on stderr, or JSON for programs on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deltamask.runs.reader import Run
+
+RunName = Annotated[str, tyro.conf.Positional]
+Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
+
+people = Console(stderr=True)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """show(what, done, total): a bar on a terminal, elsewhere a line for each thing that is begun."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=people, transient=True, disable=not people.is_terminal) as bars:
+        bar = bars.add_task("starting", total=None)
+        last = ""
+
+        def show(what: str, done: int, total: int) -> None:
+            nonlocal last
+            if what != last:
+                bars.reset(bar, description=what, total=total)
+                last = what
+                if not people.is_terminal and not what.startswith("round"):
+                    people.print(what, highlight=False)
+            bars.update(bar, completed=done)
+
+        yield show
+
+
+def print_summary(stored: Run, console: Console) -> None:
+    summary = stored.summary()
+    console.print(
+        f"{summary['rounds']} rounds: accuracy {figure_text(summary['accuracy'])} (mean of the last ten), "
+        f"uplink {figure_text(summary['bpp_up'])} bpp a round, {figure_text(summary['bpp_up_total'])} in all with the "
+        f"head, {summary['uplink_bytes']:,} bytes",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if skipped := stored.task.get("skipped"):
+        console.print(
+            f"{len(skipped)} images could not be read and were left out, {skipped[0]} first; task.json lists them",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def figure_text(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.4f}"
+
+
+def print_json(value: Any) -> int:
+    print(json.dumps(value, indent=1, allow_nan=False))
+    return 0
+
+
+def complain(status: int, *lines: str) -> int:
+    """Print what is wrong, a line each; returns the exit status."""
+    for line in lines:
+        people.print(f"deltamask: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+    return status

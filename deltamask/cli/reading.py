@@ -1,0 +1,85 @@
+"""`deltamask runs`, `show`, `export` and `what-if`: runs that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from deltamask.cli.output import Json, RunName, figure_text, people, print_json, print_summary
+from deltamask.runs import export as exporting
+from deltamask.runs.reader import list_runs, load_run
+
+
+def runs(*, json: Json = False) -> int:
+    """List runs: your own and the recorded ones."""
+    rows = [{"run": run.id, "state": run.state, **run.summary(), "path": str(run.path)} for run in list_runs()]
+    if json:
+        return print_json(rows)
+    table = Table("run", "state", "rounds", "accuracy", "bpp up", "total bpp up")
+    for row in rows:
+        table.add_row(
+            row["run"],
+            row["state"],
+            str(row["rounds"]),
+            *(figure_text(row[k]) for k in ("accuracy", "bpp_up", "bpp_up_total")),
+        )
+    Console().print(table)
+    return 0
+
+
+def show(run: RunName, *, json: Json = False) -> int:
+    """Show a run: its config, its rounds and its headline figures."""
+    stored = load_run(run)
+    if json:
+        return print_json(exporting.as_json(stored))
+    console = Console()
+    console.print(f"[bold]{stored.id}[/bold]  {stored.state}  {stored.status.get('message', '')}".rstrip())
+    console.print(exporting.command_line(stored.config), soft_wrap=True)
+    table = Table("round", "accuracy", "loss", "bpp up", "total bpp up", "flips", "kept", "false", "seconds")
+    for row in stored.rounds.to_dict("records"):
+        cells = [figure_text(row[k]) for k in ("accuracy", "loss", "bpp_up", "bpp_up_total")]
+        counts = [
+            "–" if row[k] is None or row[k] != row[k] else f"{row[k]:.0f}" for k in ("flips", "kept", "false_flips")
+        ]
+        table.add_row(str(row["round"]), *cells, *counts, f"{sum(row['seconds'].values()):.1f}")
+    console.print(table)
+    print_summary(stored, console)
+    return 0
+
+
+def export(
+    run: RunName,
+    *,
+    out: Annotated[
+        Path | None, tyro.conf.arg(help="A .zip (the whole folder), .csv (rounds) or .json file; by default <run>.zip.")
+    ] = None,
+) -> int:
+    """Write a run to one file, to mail or to open elsewhere."""
+    stored = load_run(run)
+    target = out or Path(f"{stored.id}.zip")
+    exporting.write(stored, target)
+    people.print(f"wrote {target}", soft_wrap=True)
+    return 0
+
+
+def what_if(
+    run: RunName,
+    *,
+    round: Annotated[int, tyro.conf.arg(help="The round to play again.")],
+    client: Annotated[int, tyro.conf.arg(help="Whose payload is replaced.")],
+    payload: Annotated[Path, tyro.conf.arg(help="The file that takes its place.")],
+    json: Json = False,
+) -> int:
+    """Play a recorded round again with one payload replaced: what does that do to the accuracy?"""
+    from deltamask.inspection.what_if import replace_payload
+
+    answer = replace_payload(load_run(run), round, client, payload.read_bytes())
+    if json:
+        return print_json(answer)
+    refused = "" if answer["dropped"] is None else f"\nthe server refuses it: {answer['dropped']}"
+    print(f"accuracy after round {round}: {answer['accuracy']:.4f}, with {payload}: {answer['changed']:.4f}{refused}")
+    return 0

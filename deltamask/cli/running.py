@@ -1,0 +1,109 @@
+"""`deltamask run` and `resume`: a run in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from deltamask import backbones, datasets
+from deltamask.cli.output import Json, RunName, people, print_summary, progress
+from deltamask.config import RunConfig, choices, field_bounds, field_range
+from deltamask.config.presets import PRESETS, preset
+from deltamask.methods import readers_of
+from deltamask.runs.folder import RunFolder, new_folder
+from deltamask.runs.reader import load_run
+
+Out = Annotated[Path | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
+PRESET_HELP = f"Start from a named config: {', '.join(PRESETS)}, or paper:BACKBONE:DATASET (docs/paper.md)."
+
+
+def run_command(default: RunConfig) -> Callable[..., int]:
+    """The `run` subcommand. Its options are RunConfig's fields, their defaults taken from the preset.
+
+    The parser sees a plain dataclass of the fields, so that validation happens once, in RunConfig, with its own words.
+    """
+    fields = make_dataclass(
+        "RunFields",
+        [(name, _option(name), field(default=getattr(default, name))) for name in RunConfig.model_fields],
+    )
+    fields.__doc__ = RunConfig.__doc__
+
+    def run(
+        config: Annotated[Any, tyro.conf.OmitArgPrefixes],
+        *,
+        preset: Annotated[str | None, tyro.conf.arg(help=PRESET_HELP)] = None,
+        out: Out = None,
+        json: Json = False,
+    ) -> int:
+        """Run a federated fine-tuning, round by round, into a run folder."""
+        valid = RunConfig(**vars(config))
+        dataset, _ = datasets.get(valid.dataset), backbones.get(valid.backbone)
+        if dataset.where() is None:  # neither it nor an unknown name may leave a run's folder behind
+            dataset.read()
+        return execute_run(RunFolder.create(out or new_folder(valid), valid), valid, json)
+
+    run.__annotations__["config"] = Annotated[fields, tyro.conf.OmitArgPrefixes]
+    return run
+
+
+def _option(name: str) -> Any:
+    """A field's type, with its help and range, for the parser."""
+    info, setting = RunConfig.model_fields[name], RunConfig.setting(name)
+    low, high = field_bounds(name)
+    limits = f" Range: {field_range(name)}." if low or high else ""
+    readers = f" Read by: {', '.join(readers_of(name))}." if setting.of_method else ""
+    kind: Any = Literal[tuple(choices(name))] if setting.registry and not setting.prefix else info.annotation
+    return Annotated[kind, tyro.conf.arg(help=f"{info.description}{limits}{readers}")]
+
+
+def resume(run: RunName, *, json: Json = False) -> int:
+    """Go on with a stopped, killed or failed run, from its last finished round."""
+    stored = load_run(run)
+    return execute_run(RunFolder(stored.path), stored.config, json)
+
+
+def execute_run(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
+    from deltamask.runs.runner import execute
+    from deltamask.simulation.records import RoundRecord
+
+    with progress() as show:
+
+        def on_record(record: RoundRecord) -> None:
+            if as_json:
+                print(json.dumps(record.to_json()), flush=True)
+                return
+            kept = "" if record.kept is None else f"  flips sent {record.kept:8.0f}"
+            people.print(
+                f"round {record.round:4d}/{config.rounds}  accuracy {record.accuracy:.4f}  "
+                f"uplink {record.bpp_up:.4f} bpp{kept}  {sum(record.seconds.values()):.1f} s",
+                highlight=False,
+            )  # fmt: skip
+
+        people.print(f"writing {folder.path}", highlight=False, soft_wrap=True)
+        try:
+            state = execute(folder, config, on_record=on_record, show=show)
+        except KeyboardInterrupt:
+            people.print(
+                f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round", soft_wrap=True
+            )
+            return 130
+    if not as_json:
+        print_summary(load_run(folder.path), people)
+    if state == "stopped":
+        people.print(f"stopped; `deltamask resume {folder.path}` goes on", soft_wrap=True)
+    return 0
+
+
+def chosen_preset(arguments: Sequence[str]) -> RunConfig:
+    """The config that --preset names. It must be known before the parser is made, whose defaults it sets."""
+    for at, argument in enumerate(arguments):
+        if argument == "--preset" and at + 1 < len(arguments):
+            return preset(arguments[at + 1])
+        if argument.startswith("--preset="):
+            return preset(argument.removeprefix("--preset="))
+    return RunConfig()

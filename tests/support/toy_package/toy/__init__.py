@@ -1,0 +1,1 @@
+"""A package from outside, found by its entry points."""
