@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ui import links
 
 from deltamask import backbones, datasets
+from deltamask.base.registry import find
 from deltamask.config import (
     GROUPS,
     RunConfig,
@@ -19,10 +20,11 @@ from deltamask.config import (
     explain_errors,
     field_bounds,
     field_range,
+    is_unread,
     paper,
+    readers_of,
 )
 from deltamask.config.presets import PRESETS
-from deltamask.methods import methods, readers_of
 
 FIRST = "quick"  # what the form shows on a first visit: some seconds of training
 OWN = "own settings"
@@ -121,8 +123,7 @@ def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, 
 
 def _is_idle(name: str) -> bool:
     """Does a run with these settings leave this field unread?"""
-    values = {field: st.session_state[key(field)] for field in ("method", "aggregation")}
-    return methods[values["method"]].ignores(name, RunConfig.model_construct(**values))
+    return is_unread(name, RunConfig.model_construct(**{f: st.session_state[key(f)] for f in RunConfig.model_fields}))
 
 
 def _draw(name: str) -> None:
@@ -156,10 +157,11 @@ def _help(name: str) -> str:
     info, setting = RunConfig.model_fields[name], RunConfig.setting(name)
     low, _ = field_bounds(name)
     parts = [f"{info.description} Range: {field_range(name)}." if low else str(info.description), setting.effect]
-    if setting.registry == "method":
-        parts += [f"**{entry.label}:** {entry.about}" for entry in map(methods.get, methods)]
-    if setting.of_method:
-        parts.append(f"**Read by:** {', '.join(methods[reader].label for reader in readers_of(name))}.")
+    if setting.registry in ("method", "partition"):
+        entries = map(find(setting.registry).get, find(setting.registry))
+        parts += [f"**{entry.label}:** {entry.about}" for entry in entries]
+    if setting.reader:
+        parts.append(f"**Read by:** {', '.join(find(setting.reader)[reader].label for reader in readers_of(name))}.")
     if value := paper.SETTINGS.get(name):
         parts.append(f"**The paper's study:** {value.value} ({value.source}).")
     return "\n\n".join(parts)

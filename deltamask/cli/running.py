@@ -12,9 +12,8 @@ import tyro
 
 from deltamask import backbones, datasets
 from deltamask.cli.output import Json, RunName, people, print_summary, progress
-from deltamask.config import RunConfig, choices, field_bounds, field_range
+from deltamask.config import RunConfig, choices, field_bounds, field_range, readers_of
 from deltamask.config.presets import PRESETS, preset
-from deltamask.methods import readers_of
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import load_run
 
@@ -56,7 +55,7 @@ def _option(name: str) -> Any:
     info, setting = RunConfig.model_fields[name], RunConfig.setting(name)
     low, high = field_bounds(name)
     limits = f" Range: {field_range(name)}." if low or high else ""
-    readers = f" Read by: {', '.join(readers_of(name))}." if setting.of_method else ""
+    readers = f" Read by: {', '.join(readers_of(name))}." if setting.reader else ""
     kind: Any = Literal[tuple(choices(name))] if setting.registry and not setting.prefix else info.annotation
     return Annotated[kind, tyro.conf.arg(help=f"{info.description}{limits}{readers}")]
 

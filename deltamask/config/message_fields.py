@@ -23,7 +23,7 @@ class MessageFields(Described):
         accuracy="the rougher, the noisier each step of the server",
         registry="update codec",
         bits="from 32 bits a weight to below one",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     noise: Noise = setting(
         "per_client",
@@ -32,7 +32,7 @@ class MessageFields(Described):
         "keeps θ from collapsing to 0 or 1. Costs no bits.",
         accuracy="per_client keeps θ from collapsing to 0 and 1",
         bits="u is never sent; shared noise flips less as θ freezes",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     aggregation: Aggregation = setting(
         "beta",
@@ -40,7 +40,7 @@ class MessageFields(Described):
         about="`beta`: posterior of the decoded masks (paper); `unbiased`: θ += η·mean(m̂ − m_g), far less noisy.",
         accuracy="unbiased has less variance and learns on",
         bits="unbiased keeps more bits in motion",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     server_lr: float = setting(
         1.0,
@@ -49,7 +49,7 @@ class MessageFields(Described):
         about="η, the server's step; read by `unbiased` and by the methods that send weights.",
         accuracy="larger follows the clients faster, and their noise too",
         bits="larger: more flips next round",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     kappa: float = setting(
         1.0,
@@ -59,7 +59,7 @@ class MessageFields(Described):
         "learning.",
         accuracy="smaller drops the least certain flips: slower learning",
         bits="falls almost in proportion",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     kappa_schedule: Schedule = setting(
         "constant",
@@ -67,7 +67,7 @@ class MessageFields(Described):
         about="`cosine` lowers κ from its value towards 0 over the rounds.",
         accuracy="cosine freezes the mask towards the end",
         bits="cosine sends less and less",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     codec: CodecName = setting(
         "bfuse8",
@@ -78,7 +78,7 @@ class MessageFields(Described):
         accuracy="exact codecs change nothing; filters add false flips that θ must undo",
         registry="codec",
         bits="the same flips, other bytes",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     downlink: Downlink = setting(
         "counts",
@@ -87,5 +87,5 @@ class MessageFields(Described):
         "of it in every round, 32 bits a parameter. Methods that send weights always do the latter.",
         accuracy="none: both forms say the same θ",
         bits="counts send only what changed since the last message",
-        of_method=True,
+        reader="method",
     )  # fmt: skip

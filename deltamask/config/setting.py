@@ -17,8 +17,8 @@ class Setting:
     """What people should know of a field of RunConfig, apart from its type, range and description.
 
     label, group: in the form. accuracy, bits: what it does to each. registry: the kind of thing that may be chosen;
-    prefix: beyond registered names, any that begin so. of_method: only methods that list the field in `reads` read it;
-    else every run does.
+    prefix: beyond registered names, any that begin so. reader: the kind of thing that reads the field where it lists it
+    in its `reads`; None: every run does.
     """
 
     label: str
@@ -27,7 +27,7 @@ class Setting:
     bits: str
     registry: str | None = None
     prefix: str | None = None
-    of_method: bool = False
+    reader: str | None = None
 
     @property
     def effect(self) -> str:
@@ -45,14 +45,14 @@ def setting(
     bits: str,
     registry: str | None = None,
     prefix: str | None = None,
-    of_method: bool = False,
+    reader: str | None = None,
     **bounds: float,
 ) -> Any:
     """A field of RunConfig. about: what it is, for `--help` and the form. bounds: ge, gt, le, lt."""
     if group not in GROUPS:
         raise ValueError(f"group {group!r} is none of {', '.join(GROUPS)}")
     info: Any = Field(default, description=about, **cast(Any, bounds))
-    info.metadata.append(Setting(label, group, accuracy, bits, registry, prefix, of_method))
+    info.metadata.append(Setting(label, group, accuracy, bits, registry, prefix, reader))
     return info
 
 
@@ -68,6 +68,7 @@ def _registered(kind: str) -> AfterValidator:
 MethodName = Annotated[str, _registered("method")]
 CodecName = Annotated[str, _registered("codec")]
 UpdateCodecName = Annotated[str, _registered("update codec")]
+PartitionName = Annotated[str, _registered("partition")]
 
 
 class Described(BaseModel):
@@ -79,6 +80,6 @@ class Described(BaseModel):
         return next(entry for entry in cls.model_fields[name].metadata if isinstance(entry, Setting))
 
     @classmethod
-    def method_fields(cls) -> frozenset[str]:
-        """The fields that only some methods read."""
-        return frozenset(name for name in cls.model_fields if cls.setting(name).of_method)
+    def read_by(cls, kind: str) -> frozenset[str]:
+        """The fields that only some things of this kind read."""
+        return frozenset(name for name in cls.model_fields if cls.setting(name).reader == kind)

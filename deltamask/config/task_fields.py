@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from deltamask.config.setting import Described, MethodName, setting
+from deltamask.config.setting import Described, MethodName, PartitionName, setting
 
 EvaluateOn = Literal["test", "validation"]
 FeaturePrecision = Literal["float32", "float16"]
@@ -119,13 +119,40 @@ class TaskFields(Described):
         accuracy="fewer clients a round: slower, less even",
         bits="in proportion: only sampled clients send",
     )  # fmt: skip
+    partition: PartitionName = setting(
+        "dirichlet",
+        label="Partition", group="Clients",
+        about="How the training samples are dealt out to the clients.",
+        accuracy="the more clients differ, the lower, and the worst one falls furthest",
+        bits="more flips where clients pull apart",
+        registry="partition",
+    )  # fmt: skip
     dirichlet_alpha: float = setting(
         10.0,
-        gt=0, le=10000,
+        gt=0, le=10_000,
         label="Dirichlet α", group="Clients",
         about="α_dir, concentration of the label split: 10 is close to IID, 0.1 strongly non-IID.",
         accuracy="small α pulls clients apart, and the worst one falls furthest",
         bits="small α: more flips",
+        reader="partition",
+    )  # fmt: skip
+    shards_per_client: int = setting(
+        2,
+        ge=1, le=1000,
+        label="Classes a client", group="Clients",
+        about="Pieces of the samples, sorted by class, that each client gets: about as many classes as it holds.",
+        accuracy="few classes pull clients apart",
+        bits="few classes: more flips",
+        reader="partition",
+    )  # fmt: skip
+    size_exponent: float = setting(
+        1.0,
+        ge=0, le=10,
+        label="Size exponent", group="Clients",
+        about="Client number k holds samples in proportion to k to the power of minus this; 0: all the same.",
+        accuracy="large: a few clients decide, and the small ones are served less well",
+        bits="small clients send less",
+        reader="partition",
     )  # fmt: skip
     min_client_samples: int = setting(
         8,

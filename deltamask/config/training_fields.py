@@ -44,7 +44,7 @@ class TrainingFields(Described):
         "send.",
         accuracy="larger learns faster, and too large stays restless",
         bits="larger moves more mask bits each round",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     lr_schedule: Schedule = setting(
         "constant",
@@ -52,7 +52,7 @@ class TrainingFields(Described):
         about="`cosine` lowers lr to 0 over the rounds; late flips are mostly optimiser noise, so it saves bits.",
         accuracy="cosine settles towards the end",
         bits="cosine saves the late flips, which are mostly noise",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     adam_eps: float = setting(
         1e-08,
@@ -61,7 +61,7 @@ class TrainingFields(Described):
         about="ε of Adam on the scores. Larger leaves scores with small gradients where they are: fewer bits.",
         accuracy="larger ignores weak gradients: less noise, and some learning",
         bits="larger: fewer flips",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     weight_lr: float = setting(
         0.0003,
@@ -70,7 +70,7 @@ class TrainingFields(Described):
         about="Adam's step size on weights, and on adapters beside them.",
         accuracy="too small learns little, too large forgets the pretrained weights",
         bits="none: all weights travel",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     lora_rank: int = setting(
         4,
@@ -79,7 +79,7 @@ class TrainingFields(Described):
         about="r, the rank of the adapters: more to learn, more to send.",
         accuracy="higher rank can say more",
         bits="in proportion to the rank",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     theta_init: float = setting(
         0.95,
@@ -88,7 +88,7 @@ class TrainingFields(Described):
         about="θ₀, the mask probability every weight starts with.",
         accuracy="near 1 the pretrained network starts intact; at 0.5 it starts broken",
         bits="extremes flip less",
-        of_method=True,
+        reader="method",
     )  # fmt: skip
     dropout: float = setting(
         0.0,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from deltamask.base.registry import find
 from deltamask.codecs import conformance as codecs
 from deltamask.codecs.conformance import Broken
-from deltamask.conformance import backbones, datasets, methods, updates
+from deltamask.conformance import backbones, datasets, methods, partitions, updates
 
 Law = Callable[[Any], None]
 LAWS: dict[str, dict[str, Law]] = {
@@ -21,6 +21,7 @@ LAWS: dict[str, dict[str, Law]] = {
     "update codec": updates.LAWS,
     "dataset": datasets.LAWS,
     "backbone": backbones.LAWS,
+    "partition": partitions.LAWS,
 }
 
 __all__ = ["LAWS", "Broken", "Outcome", "check", "kinds_of"]

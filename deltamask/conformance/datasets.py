@@ -42,7 +42,9 @@ def samples_can_be_read_and_the_order_is_fixed(spec: DatasetSpec) -> None:
     if first.fingerprint != second.fingerprint or not np.array_equal(first.train_y, second.train_y):
         raise Broken("read twice, it is not the same")
     for at in range(min(LOOKED_AT, len(first.train_y))):
-        sample = np.asarray(first.train_x[at])
+        stored = first.train_x
+        sample = stored[at] if isinstance(stored, np.ndarray) else stored.decode(at)
+        sample = np.asarray(sample)
         if sample.dtype != np.uint8 and sample.dtype.kind != "U":
             raise Broken(f"training sample {at} is {sample.dtype}: images are uint8, texts are strings")
 

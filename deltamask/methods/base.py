@@ -148,18 +148,9 @@ class Method:
     masks: MaskLaw | None = None
     flip_codec: Callable[[RunConfig], str] | None = None
 
-    def ignores(self, field: str, config: RunConfig) -> bool:
-        """Does a run with this config leave `field` unread? Only fields that not every run reads can be."""
-        return field in METHOD_FIELDS and (field not in self.reads or field in self.unread(config))
 
-
-METHOD_FIELDS = RunConfig.method_fields()
+METHOD_FIELDS = RunConfig.read_by("method")
 methods: Registry[Method] = Registry("method")
-
-
-def readers_of(field: str) -> list[str]:
-    """The methods that read a field of RunConfig: all of them, unless it is one that only some do."""
-    return [name for name in methods if field not in METHOD_FIELDS or field in methods[name].reads]
 
 
 def state_arrays(state: State) -> dict[str, np.ndarray]:

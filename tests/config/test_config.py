@@ -12,10 +12,9 @@ from pydantic import ValidationError
 
 from deltamask import codecs, methods
 from deltamask.codecs import updates
-from deltamask.config import RunConfig, choices, clamp_fields, explain_errors, field_bounds, field_range
+from deltamask.config import RunConfig, choices, clamp_fields, explain_errors, field_bounds, field_range, readers_of
 from deltamask.config.presets import PRESETS, preset
 from deltamask.config.setting import GROUPS
-from deltamask.methods import readers_of
 
 NUMERIC = [name for name, field in RunConfig.model_fields.items() if isinstance(field.default, int | float)]
 FLOATS = [name for name in NUMERIC if isinstance(RunConfig.model_fields[name].default, float)]
@@ -230,11 +229,11 @@ def test_every_field_says_where_it_stands_and_what_it_does() -> None:
 
 
 def test_a_field_of_methods_is_read_by_one_at_least_and_methods_read_fields_that_exist() -> None:
-    for name in RunConfig.method_fields():
+    for name in RunConfig.read_by("method"):
         assert readers_of(name), name
     for name in methods.names():
-        assert set(methods.get(name).reads) <= RunConfig.method_fields(), name
-    assert readers_of("clients") == methods.names()
+        assert set(methods.get(name).reads) <= RunConfig.read_by("method"), name
+    assert readers_of("clients") == []
 
 
 def test_a_field_that_comes_later_changes_no_id() -> None:

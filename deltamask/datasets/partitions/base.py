@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.registry import Registry
+from deltamask.config import RunConfig
 from deltamask.datasets.spec import Groups, Labels
 
 Shards = list[npt.NDArray[np.int64]]  # of each client: the sorted indices of its samples
@@ -29,14 +30,14 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition's entry. label: its name in a form. explanation: one line on how clients differ. split: the rule.
+    """A partition's entry. label: its name in a form. about: one line on how clients differ. split: the rule.
 
     reads: the RunConfig fields that change the split, besides clients and seed. natural: it needs a dataset with groups
     of its own.
     """
 
     label: str
-    explanation: str
+    about: str
     reads: tuple[str, ...]
     split: Split
     natural: bool = False
@@ -44,28 +45,20 @@ class Partition:
 
 partitions: Registry[Partition] = Registry("partition")
 
-# What stands for a field that a config written before lacks.
-DEFAULTS: Mapping[str, Any] = {"partition": "dirichlet", "shards_per_client": 2, "size_exponent": 1.0}
 
-
-def field(config: Any, name: str) -> Any:
-    """A field of the config, or what is as before where it has no such field yet."""
-    return getattr(config, name, DEFAULTS[name]) if name in DEFAULTS else getattr(config, name)
-
-
-def split(config: Any, labels: Labels, groups: Groups | None = None) -> Shards:
+def split(config: RunConfig, labels: Labels, groups: Groups | None = None) -> Shards:
     """Who holds which of the samples, by the config's partition. groups: of the same samples, in their order.
 
     ValueError, saying what to change, where the samples cannot be dealt out so; KeyError for an unknown partition.
     """
-    partition = partitions[field(config, "partition")]
+    partition = partitions[config.partition]
     if partition.natural and groups is None:
         raise ValueError(
-            f"partition = {field(config, 'partition')!r} needs a dataset with clients of its own, and "
+            f"partition = {config.partition!r} needs a dataset with clients of its own, and "
             f"{config.dataset!r} has none: choose another partition, or `clients:PATH`, a folder of images for each "
             f"client"
         )
-    values = {name: field(config, name) for name in partition.reads}
+    values = {name: getattr(config, name) for name in partition.reads}
     return partition.split(labels, config.clients, values, groups, seed=config.seed)
 
 

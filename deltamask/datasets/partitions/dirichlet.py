@@ -46,7 +46,7 @@ def split(labels: Labels, clients: int, values: Mapping[str, Any], groups: Group
 partitions.register("dirichlet")(
     Partition(
         label="Dirichlet",
-        explanation="Each class is dealt out in shares drawn from Dirichlet(α): small α makes clients differ in what "
+        about="Each class is dealt out in shares drawn from Dirichlet(α): small α makes clients differ in what "
         "they hold and in how much.",
         reads=("dirichlet_alpha", "min_client_samples"),
         split=split,

@@ -102,7 +102,7 @@ def _clients_of(amount: npt.NDArray[np.int64], clients: int, min_samples: int, n
 partitions.register("natural")(
     Partition(
         label="The dataset's own",
-        explanation="Clients are those that the dataset has itself (one folder a client, one source a client); more "
+        about="Clients are those that the dataset has itself (one folder a client, one source a client); more "
         "clients share a group's samples as `dirichlet` does, fewer hold several groups.",
         reads=("dirichlet_alpha", "min_client_samples"),
         split=split,

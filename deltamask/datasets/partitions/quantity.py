@@ -38,8 +38,7 @@ def split(labels: Labels, clients: int, values: Mapping[str, Any], groups: Group
 partitions.register("quantity")(
     Partition(
         label="Size",
-        explanation="Clients hold all classes alike; their sizes follow a power law, the r-th largest r^−a of the "
-        "largest.",
+        about="Clients hold all classes alike; their sizes follow a power law, the r-th largest r^−a of the largest.",
         reads=("size_exponent", "min_client_samples"),
         split=split,
     )

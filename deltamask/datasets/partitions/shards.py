@@ -39,7 +39,7 @@ def split(labels: Labels, clients: int, values: Mapping[str, Any], groups: Group
 partitions.register("shards")(
     Partition(
         label="Classes a client",
-        explanation="Every client holds the same number of samples, of about `shards_per_client` classes.",
+        about="Every client holds the same number of samples, of about `shards_per_client` classes.",
         reads=("shards_per_client", "min_client_samples"),
         split=split,
     )

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from deltamask.config import RunConfig
+from deltamask.config import RunConfig, explain_errors
 from deltamask.datasets import Groups
 from deltamask.datasets.partitions import Shards, label_counts, names, partitions, split
-from deltamask.datasets.partitions.base import DEFAULTS
 from deltamask.datasets.partitions.quantity import sizes
 
 BALANCED = np.tile(np.arange(10), 600)  # 6,000 samples of 10 classes
 PEOPLE = Groups(("anna", "ben", "cleo"), np.repeat([1, 0, 2], [3000, 2000, 1000]))
 
 
-def config(partition: str, clients: int = 5, **changes: Any) -> SimpleNamespace:
-    """What `split` reads of a config."""
-    fields = {
-        "partition": partition, "clients": clients, "dirichlet_alpha": 0.5, "min_client_samples": 8,
-        "shards_per_client": 2, "size_exponent": 1.0, "seed": 3, "dataset": "digits",
+def config(partition: str, clients: int = 5, **changes: Any) -> RunConfig:
+    """A config with this partition, for as many samples as there are."""
+    fields: dict[str, Any] = {
+        "partition": partition, "clients": clients, "dirichlet_alpha": 0.5, "seed": 3, "dataset": "digits",
+        "train_samples": 10_000_000,
     }  # fmt: skip
-    return SimpleNamespace(**(fields | changes))
+    return RunConfig(**(fields | changes))
 
 
 def same(left: Shards, right: Shards) -> bool:
@@ -88,23 +87,21 @@ def test_it_reads_what_it_says_it_reads(name: str) -> None:
 def test_it_says_what_it_is(name: str) -> None:
     entry = partitions[name]
     assert entry.label
-    assert entry.explanation.endswith(".")
-    assert "\n" not in entry.explanation
-    assert set(entry.reads) <= RunConfig.model_fields.keys() | DEFAULTS.keys()
+    assert entry.about.endswith(".")
+    assert "\n" not in entry.about
+    assert set(entry.reads) <= RunConfig.model_fields.keys()
 
 
 def test_a_config_without_the_field_means_dirichlet() -> None:
-    plain = config("dirichlet")
-    del plain.partition, plain.shards_per_client
-    assert same(split(plain, BALANCED), split(config("dirichlet"), BALANCED))
-    assert same(
-        split(RunConfig(clients=5), BALANCED), split(config("dirichlet", dirichlet_alpha=10.0, seed=0), BALANCED)
-    )
+    stored = {name: value for name, value in RunConfig(clients=5).model_dump().items() if name != "partition"}
+    asked = config("dirichlet", dirichlet_alpha=10.0, seed=0)
+    assert same(split(RunConfig(**stored), BALANCED), split(asked, BALANCED))
 
 
 def test_an_unknown_partition_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(KeyError, match="unknown partition 'alphabetical'; there are: dirichlet, natural, quantity"):
-        split(config("alphabetical"), BALANCED)
+    with pytest.raises(ValidationError) as caught:
+        config("alphabetical")
+    assert explain_errors(caught.value) == [f"partition = 'alphabetical' is out of range: one of: {', '.join(names())}"]
 
 
 def test_ten_thousand_clients_of_each_kind() -> None:
