@@ -1,7 +1,7 @@
-"""Pictures of the dashboard's pages, those that the documents show, into docs/: `python scripts/screenshots.py`
+"""Pictures of the dashboard's pages, those that the documents show, into docs/: `python -m scripts.screenshots`
 
-    python scripts/screenshots.py --all --out /tmp/look     # every page, light and dark, wide and narrow
-    python scripts/screenshots.py --query round=20          # with parameters in the page's address
+    python -m scripts.screenshots --all --out /tmp/look     # every page, light and dark, wide and narrow
+    python -m scripts.screenshots --query round=20          # with parameters in the page's address
 
 Starts a dashboard of its own over the recorded runs, and needs Chromium (`apt-get install chromium`, or CHROMIUM).
 """
@@ -14,11 +14,7 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +22,8 @@ from typing import NamedTuple
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+
+from tests.support.browsing import FLAGS, PATIENCE, Server, settle
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {"lab": "", "compare": "compare", "wire": "wire", "learn": "learn"}  # by address
@@ -62,30 +60,13 @@ def dashboard() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as runs:
-        environment = {**os.environ, "DELTAMASK_RUNS": runs}
-        command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
-        server = subprocess.Popen(command, cwd=ROOT, env=environment)
+    with tempfile.TemporaryDirectory() as home:
+        server = Server(Path(home), port)
+        server.start()
         try:
-            url = f"http://localhost:{port}"
-            while True:
-                try:
-                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.2)
-            yield url
+            yield server.url
         finally:
-            server.terminate()
-            server.wait(10)
-
-
-def settle(page: Page) -> None:
-    """Wait until the page is drawn and nothing moves."""
-    page.get_by_test_id("stMain").wait_for()
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
-    page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)
-    page.wait_for_timeout(1500)
+            server.stop()
 
 
 def take(page: Page, target: Path, width: int, tallest: int) -> None:
@@ -111,13 +92,15 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     with dashboard() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         for shot in EVERY if options.all else shown():
             if shot.page in options.only:
                 context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=shot.scheme)
                 page = context.new_page()
                 page.goto(f"{url}/{PAGES[shot.page]}?{options.query}")
+                page.get_by_test_id("stMain").wait_for()
                 settle(page)
+                page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=PATIENCE)
                 take(page, options.out / shot.file, WIDTHS[shot.width], TALLEST[shot.width])
                 context.close()
         browser.close()

@@ -61,7 +61,8 @@ def legend(groups: Sequence[Group], names: Sequence[str]) -> None:
         states = {run.state for run in group.runs} - {"finished"}
         mark = "".join(f' <em class="quiet">({state})</em>' for state in sorted(states))
         chips.append(
-            f'<span><img alt="" width="30" height="12" src="data:image/svg+xml;base64,{picture}">{name}{mark}</span>'
+            f'<span><img alt="" width="30" height="12" src="data:image/svg+xml;base64,{picture}">'
+            f"{escape(name)}{mark}</span>"
         )
     st.html(f'<div class="legend">{"".join(chips)}</div>')
 

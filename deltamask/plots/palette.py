@@ -82,5 +82,5 @@ def style(config: RunConfig) -> tuple[str, str, str]:
 
 
 def plain(text: str) -> str:
-    """Text for a chart: Plotly reads a little HTML, and a run's name may be anybody's."""
-    return escape(text, quote=False)
+    """Text for a chart, where a run's name may be anybody's: Plotly reads a little HTML, and `%{x}` as a value."""
+    return escape(text, quote=False).replace("%{", "%&#123;")

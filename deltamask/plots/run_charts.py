@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from html import unescape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +29,7 @@ def group_names(groups: Sequence[Group]) -> list[str]:
     """Legend names, made unique with the folder's name where two groups share one."""
     names = [group.name for group in groups]
     return [
-        plain(f"{name} · {group.runs[0].id}" if names.count(name) > 1 else name)
+        f"{name} · {group.runs[0].id}" if names.count(name) > 1 else name
         for name, group in zip(names, groups, strict=True)
     ]
 
@@ -60,7 +62,7 @@ def accuracy_curves(
     for group, name in zip(groups, group_names(groups), strict=True):
         frame = group.rounds
         if len(frame):
-            _accuracy_curve(figure, group, name, frame[frame[column].notna()], column, at_round)
+            _accuracy_curve(figure, group, plain(name), frame[frame[column].notna()], column, at_round)
     if against == "bits" and log_x:
         _log_axis(figure)
     return figure
@@ -117,6 +119,7 @@ def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round") ->
         mode="lines", line={"color": CURSOR, "width": 2, "shape": "hv"}, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
     for group, name, summary in points:
+        number, name = name.partition(" · ")[0], plain(name)
         color, _, marker = palette.style(group.config)
         spread = {
             "type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
@@ -128,7 +131,7 @@ def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round") ->
             y=[summary["accuracy"]],
             name=name,
             mode="markers+text",
-            text=[f"<b>{name.partition(' · ')[0]}</b>"],  # a whole name would lie across its neighbours
+            text=[f"<b>{number}</b>"],  # a whole name would lie across its neighbours
             textposition="bottom right",
             textfont={"color": color, "size": 14},
             cliponaxis=False,
@@ -222,18 +225,25 @@ def _by_round(
 
 
 def as_table(figure: go.Figure) -> pd.DataFrame:
-    """The numbers behind a chart: a row a point, with its curve's name; a heat map as the matrix it is."""
+    """The numbers behind a chart: a row a point, with its curve's name; a heat map as the matrix it is.
+
+    Names are as they were before `plain` made them fit for a chart.
+    """
     first = figure.data[0] if figure.data else None
     if isinstance(first, go.Heatmap):
-        return pd.DataFrame(first.z, columns=list(first.x), index=list(first.y)).rename_axis("").reset_index()
+        return pd.DataFrame(first.z, columns=_texts(first.x), index=_texts(first.y)).rename_axis("").reset_index()
     x, y = (figure.layout[axis].title.text or name for axis, name in (("xaxis", "client"), ("yaxis", "layer")))
     parts = [
-        pd.DataFrame({"curve": trace.name or "", x: list(trace.x), y: list(trace.y)})
+        pd.DataFrame({"curve": unescape(trace.name or ""), x: _texts(trace.x), y: _texts(trace.y)})
         for trace in figure.data
         if trace.hoverinfo != "skip"
     ]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["curve", x, y])
     return table if table["curve"].any() else table.drop(columns="curve")
+
+
+def _texts(values: Iterable[Any]) -> list[Any]:
+    return [unescape(value) if isinstance(value, str) else value for value in values]
 
 
 def _log_axis(figure: go.Figure) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from deltamask.base.paths import recorded_dir
 from deltamask.config import RunConfig
-from deltamask.plots import report, run_charts
+from deltamask.plots import palette, report, run_charts
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.studies.comparison import VIEWS, Group, differing, group_by_seed, pareto_front, prepared
@@ -151,6 +152,44 @@ def test_report_needs_no_network_and_escapes_names(tmp_path: Path) -> None:
     outside = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?(?!data:)([^\"' >]+)", page)
     assert not outside
     assert "deltamask run --rounds 1" in page
+
+
+class Elements(HTMLParser):
+    """The tags of a page, in order, and the texts of its headings."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.headings: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] == "h3" and data.strip():
+            self.headings.append(data)
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)<script>", "{{7*7}}", "{% raw %}", "%{x} & 'quoted\"'"])
+def test_report_shows_any_name_as_it_is(tmp_path: Path, name: str) -> None:
+    """Two runs that share a label have their folders' names in the legend, so the name is in the charts too."""
+    other = make(tmp_path / "other", "a", [0.1, 0.25])
+    runs = [make(tmp_path, name, [0.1, 0.25]), other]
+    page = Elements(report.comparison_report(runs))
+    assert page.headings == [name, "a"]
+    assert page.tags == Elements(report.comparison_report([make(tmp_path, "harmless", [0.1, 0.25]), other])).tags
+    drawn = run_charts.accuracy_curves(runs)
+    assert drawn.data[0].name.endswith(palette.plain(name))
+    assert not re.search(r"<script|%{x}", "".join(f"{trace.name}{trace.hovertemplate}" for trace in drawn.data))
+    table = run_charts.as_table(drawn)
+    assert table["curve"].unique().tolist() == run_charts.group_names([Group((run,)) for run in runs])
+
+
+def test_figure_page_escapes_its_title() -> None:
+    page = report.figure_page(run_charts.pareto([]), "<b>{{7*7}}</b>")
+    assert "<title>&lt;b&gt;{{7*7}}&lt;/b&gt;</title>" in page
+    assert page.count("plotly.js v") == 1
 
 
 def test_report_says_what_the_folders_say() -> None:
