@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 from lab import controls, panels, sources
@@ -11,16 +13,15 @@ from deltamask import datasets
 from deltamask.base.paths import runs_dir
 from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
-from deltamask.datasets import DatasetError
+from deltamask.datasets import DatasetError, Groups, partitions
 from deltamask.datasets.partitions import label_counts
-from deltamask.datasets.partitions.dirichlet import dirichlet_split
 from deltamask.runs import queue
 from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.estimate import estimate_bytes, estimate_time
 from deltamask.studies.labels import config_label, label
 
-SPLIT_FIELDS = ("dataset", "train_samples", "clients", "dirichlet_alpha", "min_client_samples", "seed")
+SPLIT_FIELDS = ("dataset", "train_samples", "clients", "partition", "seed")  # and what the partition reads
 RECORDED_FIRST = (
     "fashion", "fashion-recipe", "fashion-gap", "fashion-paper", "fashion-fedpm", "fashion-deepreduce", "fashion-probe",
 )  # fmt: skip
@@ -32,20 +33,27 @@ def labels_of(dataset: str) -> tuple[np.ndarray, tuple[str, ...]]:
     return datasets.labels(dataset)
 
 
+@st.cache_data(show_spinner=False)
+def groups_of(dataset: str) -> Groups | None:
+    """The dataset's own clients."""
+    return datasets.load(dataset).groups
+
+
 @st.cache_data(show_spinner=False, max_entries=64)
-def split_preview(
-    dataset: str, train_samples: int, clients: int, dirichlet_alpha: float, min_client_samples: int, seed: int
-) -> np.ndarray:
-    """(clients, classes) sample counts of the split a config would make."""
-    labels, classes = labels_of(dataset)
-    labels = labels[:train_samples]
-    shards = dirichlet_split(labels, clients, dirichlet_alpha, min_client_samples, seed=seed)
+def split_preview(**fields: Any) -> np.ndarray:
+    """(clients, classes) sample counts of the split that a config with these fields would make."""
+    config = RunConfig.model_construct(**fields)
+    labels, classes = labels_of(config.dataset)
+    labels = labels[: config.train_samples]
+    groups = groups_of(config.dataset) if partitions.get(config.partition).natural else None
+    shards = partitions.split(config, labels, groups.pick(slice(len(labels))) if groups else None)
     return label_counts(labels, shards, len(classes))
 
 
 def draw_split() -> None:
-    """Who would hold what with the settings as they stand: moves with the slider for α."""
+    """Who would hold what with the settings as they stand."""
     asked = {name: st.session_state[controls.key(name)] for name in SPLIT_FIELDS}
+    asked |= {name: st.session_state[controls.key(name)] for name in partitions.get(asked["partition"]).reads}
     if sources.lacks_dataset(asked["dataset"]):
         st.caption("Which client would hold what is shown when the dataset is here.")
         return
@@ -55,7 +63,7 @@ def draw_split() -> None:
         st.warning(str(error))
         return
     style.count_table(counts, labels_of(asked["dataset"])[1])
-    st.caption("Samples of each class (columns) that each client (rows) would hold: moves with α.")
+    st.caption("Samples of each class (columns) that each client (rows) would hold.")
 
 
 @st.fragment
