@@ -66,6 +66,15 @@ def test_public_names_are_pinned_and_all_there() -> None:
         deltamask.simulat  # noqa: B018
 
 
+def test_files_that_are_no_python_are_installed() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {file for name, kinds in patterns.items() for kind in kinds
+                 for file in (ROOT / name.replace(".", "/")).glob(kind)}  # fmt: skip
+    files = {file for file in (ROOT / "deltamask").rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    others = {file for file in files if file.suffix != ".py"}
+    assert others == installed != set()
+
+
 def test_light_modules_load_neither_torch_nor_the_dashboard_nor_flower() -> None:
     names = (
         "config config.presets backbones datasets datasets.partitions codecs codecs.updates task.feature_cache "

@@ -69,7 +69,7 @@ def _draw_clients(run: Run, round: int, record: dict[str, Any]) -> None:
     places = st.columns(3 if run.task else 2, gap="medium")
     with places[0]:
         about = "The server model's accuracy for the clients of each round, by their own mix of classes."
-        chart("Best and worst client", client_charts.client_spread(run, at_round=round), "spread", about=about)
+        chart("Spread over clients", client_charts.client_spread(run, at_round=round), "spread", about=about)
     with places[1]:
         about = "Accuracy for each client of this round, worst first."
         chart(

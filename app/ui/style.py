@@ -34,6 +34,7 @@ h2 {padding-top: 1.2rem !important;}
 .lead {font-size: 1.05rem; margin: 0; max-width: 62rem; line-height: 1.5;}
 .legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
 .legend span {display: inline-flex; align-items: center; gap: .4rem;}
+.legend i {width: .75rem; height: .75rem; border-radius: 2px;}
 .film {display: flex; flex-wrap: wrap; gap: 1rem 1.4rem; align-items: flex-end;}
 .film figure {margin: 0; min-width: 6.5rem; max-width: 260px;}
 .film img {image-rendering: pixelated; display: block; border-radius: 3px; max-width: 100%;

@@ -38,16 +38,17 @@ def client_accuracies(run: Run, round: int, *, height: int = 300) -> go.Figure:
     """The server model's accuracy for each sampled client after a round, worst first."""
     frame = run.clients
     frame = frame[frame["round"] == round].sort_values("accuracy") if len(frame) else frame
-    figure = blank("", "accuracy for the client", height)
+    figure = blank("client", "accuracy for the client", height)
     figure.add_trace(
         go.Bar(
-            x=[f"client {client}" for client in frame["client"]],
+            x=[str(client) for client in frame["client"]],
             y=frame["accuracy"],
             marker={"color": palette.color(run.config)},
             customdata=frame["samples"],
-            hovertemplate="%{x}: %{y:.4f}, holds %{customdata} samples<extra></extra>",
+            hovertemplate="client %{x}: %{y:.4f}, holds %{customdata} samples<extra></extra>",
         )
     )
+    figure.update_xaxes(type="category")
     if len(frame):
         worst, best = float(frame["accuracy"].min()), float(frame["accuracy"].max())
         figure.update_yaxes(range=[max(0.0, worst - 0.05), min(1.0, best + 0.02)])
@@ -57,6 +58,7 @@ def client_accuracies(run: Run, round: int, *, height: int = 300) -> go.Figure:
 def label_split(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> go.Figure:
     """How many training samples of each class each client holds; at most the first 50 clients are drawn."""
     shown = np.asarray(counts)[:50]
+    written = len(shown) <= 12  # then the cells hold their numbers, and need no scale
     figure = blank("", "", 280)
     figure.add_trace(
         go.Heatmap(
@@ -65,7 +67,8 @@ def label_split(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> go.Fig
             y=[f"client {client}" for client in range(len(shown))],
             colorscale=[[0, see_through(palette.SAMPLES, 0.06)], [1, palette.SAMPLES]],
             colorbar={"title": "samples", "thickness": 10},
-            texttemplate="%{z}" if len(shown) <= 12 else None,
+            showscale=not written,
+            texttemplate="%{z}" if written else None,
             xgap=1,
             ygap=1 if len(shown) <= 20 else 0,
             hovertemplate="%{y}, %{x}: %{z} samples<extra></extra>",

@@ -63,6 +63,7 @@ def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(serv
     line = recorded_payload.client_record(run, 12, 1)
     assert metric(page, "Flips read").startswith(f"{line['kept'] + line['false_flips']:,}")
     assert page.locator(PICTURE).get_attribute("data-ready") == str(len(anatomy.pixels))
+    expect(page.locator(".legend i").first).to_be_visible()  # a patch of colour has no size of its own
 
     offset = anatomy.slots.start + 10 * anatomy.width + 3
     click_pixel(page, offset, anatomy.width, anatomy.height)
