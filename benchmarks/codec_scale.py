@@ -2,39 +2,44 @@
 
     python benchmarks/codec_scale.py [--largest 1e9] [--density 0.01] [--seed 0]
     python benchmarks/codec_scale.py --plot        # draws docs/codec_scale.svg from the stored results
+    python benchmarks/codec_scale.py --quick       # does it run? d = 10⁴ alone, nothing written
 
 Each d runs in a process of its own, so that its peak resident memory (inputs and all) can be read afterwards.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-RESULTS = Path(__file__).parent / "results" / "codec_scale.json"
+import tyro
+from timing import RESULTS, apart, peak_bytes, store
+
+from deltamask.cli.bench_codecs import bench_codecs
+from deltamask.codecs import codecs
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+STORED = RESULTS / "codec_scale.json"
 PLOT = Path(__file__).parent.parent / "docs" / "codec_scale.svg"
 SHOWN = {"bfuse8": "#0072b2", "bfuse32": "#56b4e9", "gap": "#d55e00", "rice": "#009e73", "mask": "#999999"}
+Row = dict[str, Any]
 
 
-def one(d: int, density: float, seed: int) -> dict:
-    """One d: the rows of the benchmark, without the key-by-key row."""
-    from deltamask.cli.bench_codecs import bench_codecs
-    from deltamask.codecs import codecs
-
+def measure(d: int, density: float, seed: int) -> Row:
+    """The rows of the codec benchmark at one d, without the key-by-key row."""
     start = time.perf_counter()
     rows = bench_codecs(d, density, seed, list(codecs))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"d": d, "rows": rows, "process_peak_bytes": peak, "seconds": time.perf_counter() - start}
+    return {"d": d, "rows": rows, "process_peak_bytes": peak_bytes(), "seconds": time.perf_counter() - start}
 
 
-def plot(results: list[dict]) -> None:
+def draw(results: list[Row]) -> go.Figure:
     """Two panels side by side, both axes logarithmic."""
-    from plotly.subplots import make_subplots
+    from plotly.subplots import make_subplots  # not in the processes whose memory is measured
 
     figure = make_subplots(cols=2, subplot_titles=("encode + decode, seconds", "peak memory above inputs, bytes"))
     for name, colour in SHOWN.items():
@@ -56,32 +61,38 @@ def plot(results: list[dict]) -> None:
     figure.update_xaxes(type="log", title="d, positions", dtick=1, exponentformat="power")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
     figure.update_layout(template="plotly_white", width=1000, height=420, margin={"l": 60, "r": 20, "t": 40, "b": 80})
-    figure.write_image(PLOT)
+    return figure
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--largest", type=float, default=1e9)
-    parser.add_argument("--density", type=float, default=0.01)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--one", type=int, default=None, help="this d alone, in this process")
-    parser.add_argument("--plot", action="store_true")
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(one(options.one, options.density, options.seed)))
+def main(
+    largest: float = 1e9, density: float = 0.01, seed: int = 0, one: int = 0, plot: bool = False, quick: bool = False
+) -> None:
+    """Measure, store and draw.
+
+    Args:
+        largest: the largest d.
+        density: flips, as a share of d.
+        seed: of the flips.
+        one: measure this d alone, in this process, and print it.
+        plot: draw what is stored; measure nothing.
+        quick: d = 10⁴ alone; nothing is written.
+    """
+    if one:
+        print(json.dumps(measure(one, density, seed)))
         return
-    if not options.plot:
-        results = []
-        for power in range(4, 10):
-            if 10**power <= options.largest:
-                command = [sys.executable, __file__, f"--one={10**power}"]
-                command += [f"--density={options.density}", f"--seed={options.seed}"]
-                results.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
-                print(f"d = 10^{power}: {results[-1]['seconds']:.0f} s", file=sys.stderr)
-                RESULTS.parent.mkdir(exist_ok=True)
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    plot(json.loads(RESULTS.read_text()))
+    if plot:
+        draw(json.loads(STORED.read_text())).write_image(PLOT)
+        return
+    results: list[Row] = []
+    for d in (10**power for power in range(4, 5 if quick else 10)):
+        if d <= largest:
+            results.append(apart(__file__, f"--one={d}", f"--density={density}", f"--seed={seed}"))
+            print(f"d = {d:,}: {results[-1]['seconds']:.0f} s", file=sys.stderr)
+            store(results, None if quick else STORED)
+    figure = draw(results)
+    if not quick:
+        figure.write_image(PLOT)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -2,6 +2,8 @@
 
     python benchmarks/codec_sizes.py fashion fashion-unbiased fashion-paper [--rounds N] [--dump FOLDER]
 
+    python benchmarks/codec_sizes.py --quick [--dump FOLDER]      # does it run? a round of 200 images, nothing written
+
 Runs each preset again (same config and seed, so the same rounds as the recorded run), and encodes what every client
 sends in every round with every codec. Writes benchmarks/results/codec_sizes.json and prints the table of
 docs/codecs.md.
@@ -9,30 +11,29 @@ docs/codecs.md.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tyro
+from flip_files import save_flips
+from timing import RESULTS, store
 
 from deltamask.codecs import CodecContext, codecs, gap
 from deltamask.codecs.entropy import entropy_iid, entropy_side
 from deltamask.codecs.wire.message import HEADER_BYTES
+from deltamask.config import RunConfig
 from deltamask.config.presets import preset
 from deltamask.methods import deltamask as method
 from deltamask.simulation.loop import simulate
 
-RESULTS = Path(__file__).parent / "results" / "codec_sizes.json"
+SMALL = {"rounds": 1, "train_samples": 200, "test_samples": 50, "probe_epochs": 1}
 
 
-def totals(name: str, rounds: int | None, dump: Path | None) -> dict[str, Any]:
+def totals(name: str, config: RunConfig, dump: Path | None) -> dict[str, Any]:
     """Sums over all clients and rounds of a preset. dump: where to keep the flips for `gap_ideas.py`, `fit_gap.py`."""
-    config = preset(name)
-    if rounds:
-        config = config.replace(rounds=rounds)
     sums: defaultdict[str, float] = defaultdict(float)
     false: defaultdict[str, int] = defaultdict(int)
     wire = codecs[config.codec]
@@ -56,7 +57,7 @@ def totals(name: str, rounds: int | None, dump: Path | None) -> dict[str, Any]:
             sums["gap_body_bits"] += 8 * (len(codecs["gap"].encode(positions, context)) - HEADER_BYTES)
             sums["messages"] += 1
             if dump:
-                save(dump, config.run_id, positions, context)
+                save_flips(dump, config.run_id, positions, context)
             return wire.encode(positions, context)
 
         def decode(self, payload: bytes, context: CodecContext) -> np.ndarray:
@@ -75,21 +76,6 @@ def totals(name: str, rounds: int | None, dump: Path | None) -> dict[str, Any]:
         "sums": dict(sums),
         "false_flips": dict(false),
     }
-
-
-def save(folder: Path, run: str, positions: np.ndarray, context: CodecContext) -> None:
-    """One client's flips and what both sides know, as an .npz file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        folder / f"{run}-r{context.round:02d}-c{context.client}.npz",
-        positions=positions,
-        theta_global=context.theta,
-        seed=context.noise.seed,
-        round=context.round,
-        client=context.client,
-        noise_client=-1 if context.noise.client is None else context.noise.client,
-        layers=context.layers,
-    )
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -118,19 +104,24 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("presets", nargs="+")
-    parser.add_argument("--rounds", type=int, default=None)
-    parser.add_argument("--dump", type=Path, default=None)
-    options = parser.parse_args()
+def main(
+    presets: tyro.conf.Positional[tuple[str, ...]] = (), rounds: int = 0, dump: Path | None = None, quick: bool = False
+) -> None:
+    """Run presets and print the table.
+
+    Args:
+        presets: their names.
+        rounds: fewer than the preset's.
+        dump: a folder for the flips.
+        quick: a round of 200 images of the preset `fashion`; nothing is written.
+    """
     results = []
-    for name in options.presets:
-        results.append(totals(name, options.rounds, options.dump))
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    for name in ("fashion",) if quick else presets:
+        config = preset(name).replace(**SMALL) if quick else preset(name)
+        results.append(totals(name, config.replace(rounds=rounds or config.rounds), dump))
+        store(results, None if quick else RESULTS / "codec_sizes.json")
     print(table(results))
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

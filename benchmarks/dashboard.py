@@ -3,28 +3,26 @@
 Fills a store with 200 runs of 100 rounds, made of the recorded runs' own rounds, opens the pages in headless Chromium
 and times what a visitor waits for, with the processor time that the server spent on it: that says what it takes on a
 machine that is busy otherwise. `--soak 300` then watches a run that grows by four rounds a second for 300 s, and
-samples the server's memory and the page's heap.
+samples the server's memory and the page's heap. `--quick` asks only whether it runs.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-from playwright.sync_api import Page, sync_playwright
+import tyro
+from playwright.sync_api import Page
+from visitor import dashboard, visiting
 
 from deltamask.base.paths import recorded_dir
 from deltamask.runs.folder import RunFolder, write_json
@@ -61,24 +59,7 @@ def record_of(source: Any, round: int) -> dict[str, Any]:
     return {**(source.records[0] if round == 0 else after[(round - 1) % len(after)]), "round": round}
 
 
-def start_server(store: Path) -> tuple[subprocess.Popen[bytes], str, float]:
-    """(process, address, seconds until it answers)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    begun = time.perf_counter()
-    environment = {**os.environ, "DELTAMASK_RUNS": str(store)}
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while True:
-        try:
-            urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
-            return server, f"http://localhost:{port}", time.perf_counter() - begun
-        except OSError:
-            time.sleep(0.05)
-
-
-def timed(act: Callable[[], None], page: Page, condition: str) -> float:
+def timed(act: Callable[[], object], page: Page, condition: str) -> float:
     """Seconds from an action to the page's saying so, as the browser sees it."""
     begun = time.perf_counter()
     act()
@@ -94,7 +75,7 @@ def quiet(page: Page) -> None:
 def first_paint(page: Page, url: str) -> float:
     """From asking for the address to the first chart with points."""
     drawn = "() => document.querySelector('.js-plotly-plot .scatterlayer .trace, .js-plotly-plot .bars')"
-    return timed(lambda: page.goto(url, wait_until="commit") and None, page, drawn)  # type: ignore[func-returns-value]
+    return timed(lambda: page.goto(url, wait_until="commit"), page, drawn)
 
 
 def controls(page: Page, url: str, tries: int, server: psutil.Process) -> dict[str, list[tuple[float, float]]]:
@@ -109,10 +90,10 @@ def controls(page: Page, url: str, tries: int, server: psutil.Process) -> dict[s
     taken: dict[str, list[tuple[float, float]]] = {}
 
     def turn(name: str, act: Callable[[], None], condition: str) -> None:
-        before = sum(server.cpu_times()[:2])
+        before = _processor_seconds(server)
         seconds = timed(act, page, condition)
         quiet(page)
-        taken.setdefault(name, []).append((seconds, sum(server.cpu_times()[:2]) - before))
+        taken.setdefault(name, []).append((seconds, _processor_seconds(server) - before))
 
     def press(slider: str, key: str) -> Callable[[], None]:
         page.get_by_role("slider", name=slider).focus()
@@ -143,7 +124,7 @@ def controls(page: Page, url: str, tries: int, server: psutil.Process) -> dict[s
     return taken
 
 
-def soak(page: Page, url: str, store: Path, server: psutil.Process, seconds: int) -> list[dict[str, float]]:
+def watch_growing(page: Page, url: str, store: Path, server: psutil.Process, seconds: int) -> list[dict[str, float]]:
     """A page open on a run that grows; one sample every tenth of the time."""
     source = next(run for run in list_runs(recorded_dir()) if run.config.method == "deltamask")
     rounds = 4 * seconds + 100
@@ -174,45 +155,60 @@ def soak(page: Page, url: str, store: Path, server: psutil.Process, seconds: int
     return samples
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--tries", type=int, default=TRIES)
-    parser.add_argument("--soak", type=int, default=0, help="seconds")
-    options = parser.parse_args()
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    with tempfile.TemporaryDirectory(dir=ROOT) as place, sync_playwright() as playwright:
-        store = Path(place) / "runs"
-        fill(store, options.runs, options.rounds)
-        process, url, up = start_server(store)
-        server = psutil.Process(process.pid)
-        report: dict[str, Any] = {"runs": options.runs, "rounds": options.rounds, "server_up_s": round(up, 2)}
-        try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_context(viewport={"width": 1440, "height": 1600}).new_page()
-            before = sum(server.cpu_times()[:2])
-            report["first_paint_s"] = round(first_paint(page, url), 2)
-            report["first_paint_server_cpu_s"] = round(sum(server.cpu_times()[:2]) - before, 2)
-            report["next_paint_s"] = round(first_paint(page, f"{url}/?again=1"), 2)
-            report["load_average"] = round(os.getloadavg()[0], 1)
-            report["controls_ms"] = {
-                name: {
-                    "median": round(1000 * statistics.median(wall for wall, _ in times)),
-                    "worst": round(1000 * max(wall for wall, _ in times)),
-                    "server_cpu": round(1000 * statistics.median(cpu for _, cpu in times)),
-                }
-                for name, times in controls(page, url, options.tries, server).items()
+def measure(page: Page, url: str, server: psutil.Process, tries: int) -> dict[str, Any]:
+    """First paint, the next, and every control."""
+    before = _processor_seconds(server)
+    report: dict[str, Any] = {"first_paint_s": round(first_paint(page, url), 2)}
+    report["first_paint_server_cpu_s"] = round(_processor_seconds(server) - before, 2)
+    report["next_paint_s"] = round(first_paint(page, f"{url}/?again=1"), 2)
+    report["load_average"] = round(os.getloadavg()[0], 1)
+    report["controls_ms"] = {
+        name: {
+            "median": round(1000 * statistics.median(wall for wall, _ in times)),
+            "worst": round(1000 * max(wall for wall, _ in times)),
+            "server_cpu": round(1000 * statistics.median(cpu for _, cpu in times)),
+        }
+        for name, times in controls(page, url, tries, server).items()
+    }
+    report["server_mb"] = round(server.memory_info().rss / 1e6, 1)
+    return report
+
+
+def _processor_seconds(server: psutil.Process) -> float:
+    times = server.cpu_times()
+    return float(times.user + times.system)
+
+
+def main(runs: int = RUNS, rounds: int = ROUNDS, tries: int = TRIES, soak: int = 0, quick: bool = False) -> None:
+    """Measure, and print JSON.
+
+    Args:
+        runs: in the store.
+        rounds: of each run.
+        tries: how often each control is turned.
+        soak: seconds for which a growing run is watched.
+        quick: three runs of five rounds, one turn of each control.
+    """
+    if quick:
+        runs, rounds, tries = 3, 5, 1
+    # In the repository, so that recorded payloads can be linked instead of copied.
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".bench-") as place:
+        store = Path(place)
+        fill(store, runs, rounds)
+        begun = time.perf_counter()
+        with dashboard(store) as (process, url):
+            report: dict[str, Any] = {
+                "runs": runs,
+                "rounds": rounds,
+                "server_up_s": round(time.perf_counter() - begun, 2),
             }
-            report["server_mb"] = round(server.memory_info().rss / 1e6, 1)
-            if options.soak:
-                report["soak"] = soak(page, url, store, server, options.soak)
-            browser.close()
-        finally:
-            process.terminate()
-            process.wait(10)
+            server = psutil.Process(process.pid)
+            with visiting(height=1600) as page:
+                report |= measure(page, url, server, tries)
+                if soak:
+                    report["soak"] = watch_growing(page, url, store, server, soak)
     print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -3,6 +3,7 @@
     python benchmarks/federation.py                 every measurement, into benchmarks/results/federation.json
     python benchmarks/federation.py --only network  one of: network, engines, crowd
     python benchmarks/federation.py --write         docs/scale.md's tables from that file
+    python benchmarks/federation.py --quick         does it run? two clients, one round, nothing written
 
 Every run is `deltamask run`'s or the Flower app's, watched from outside: when its folder gets a record, what its
 processes have used of the CPU (those that have ended included), and how much memory is theirs (PSS: shared pages
@@ -29,6 +30,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import psutil
 import tyro
 from deltamask_flower.loopback import ACTIVATED, HOST, Federation, free_port, start_nodes
+from scale_tables import write_tables
+from timing import RESULTS, store
 
 from deltamask.config import RunConfig
 from deltamask.methods import methods
@@ -38,10 +41,11 @@ from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.runner import BROADCASTS
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "federation.json"
+STORED = RESULTS / "federation.json"
 TASK = RunConfig(codec="gap", keep_payloads="none")  # the default task, d = 1,009,792, sent exactly
 NODES = 3
 IDLE = 30.0  # seconds for which the nodes have nothing to do
+SMALL = {"clients": 2, "rounds": 1, "train_samples": 100, "test_samples": 50, "probe_epochs": 1}
 EVERY = 0.2  # seconds between two looks
 HOURS = 2
 Part = Literal["network", "engines", "crowd"]
@@ -90,7 +94,7 @@ class Relay:
 
 @dataclass
 class Watch:
-    """Looks at processes, by whose they are."""
+    """CPU seconds and memory of processes, by what they belong to."""
 
     processes: Callable[[], dict[str, list[psutil.Process]]]
     peak_mb: float = 0.0
@@ -283,36 +287,47 @@ def crowd(clients: int) -> RunConfig:
     )
 
 
-def measure(part: Part) -> dict[str, Any]:
+ENGINES = {"in process": in_process, "Flower on Ray": simulated, "Flower deployed": deployed}
+PLANS: dict[Part, list[tuple[str, RunConfig]]] = {
+    "network": [("Flower deployed", TASK.replace(clients=NODES, rounds=5))],
+    "engines": [(name, TASK.replace(rounds=3)) for name in ENGINES],
+    "crowd": [(name, crowd(n)) for n in (5, 100, 1000) for name in ("in process", "Flower on Ray")],
+}
+
+
+def measure(plan: list[tuple[str, RunConfig]]) -> dict[str, Any]:
     """One part, each engine in fresh processes, one after the other."""
-    engines = {"in process": in_process, "Flower on Ray": simulated, "Flower deployed": deployed}
-    plans: dict[str, list[tuple[str, RunConfig]]] = {
-        "network": [("Flower deployed", TASK.replace(clients=NODES, rounds=5))],
-        "engines": [(name, TASK.replace(rounds=3)) for name in engines],
-        "crowd": [(name, crowd(n)) for n in (5, 100, 1000) for name in ("in process", "Flower on Ray")],
-    }
     rows = []
-    for name, config in plans[part]:
+    for name, config in plan:
         with tempfile.TemporaryDirectory(prefix="deltamask-bench-") as folder:
             begin = time.monotonic()
-            row = {"engine": name, **engines[name](config, Path(folder))}
-            print(f"{part}: {name}, {config.clients} clients, {time.monotonic() - begin:.0f} s", row, flush=True)
+            row = {"engine": name, **ENGINES[name](config, Path(folder))}
+            print(f"{name}, {config.clients} clients, {time.monotonic() - begin:.0f} s", row, flush=True)
             rows.append(row)
-    return {"config": plans[part][0][1].model_dump(), "rows": rows, "load_average": os.getloadavg()[1]}
+    return {"config": plan[0][1].model_dump(), "rows": rows, "load_average": os.getloadavg()[1]}
 
 
-def main(only: Part | None = None, write: bool = False) -> None:
-    """Measure, or write the document's tables from what was measured."""
-    stored: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    if write:
-        from scale_tables import write_tables  # beside this file
+def main(
+    only: Part | None = None, write: bool = False, document: Path = ROOT / "docs" / "scale.md", quick: bool = False
+) -> None:
+    """Measure, or write the document's tables from what was measured.
 
-        write_tables(stored, ROOT / "docs" / "scale.md")
+    Args:
+        only: one part.
+        write: the document's tables, from what is stored; measure nothing.
+        document: where its tables are.
+        quick: every engine, with two clients, for one round; nothing is written.
+    """
+    if quick:
+        measure([(name, TASK.replace(**SMALL)) for name in ENGINES])
         return
-    parts: tuple[Part, ...] = ("network", "engines", "crowd")
-    for part in parts if only is None else (only,):
-        stored[part] = {**measure(part), "machine": machine(), **provenance()}
-        RESULTS.write_text(json.dumps(stored, indent=1) + "\n")
+    stored: dict[str, Any] = json.loads(STORED.read_text()) if STORED.exists() else {}
+    if write:
+        write_tables(stored, document)
+        return
+    for part in PLANS if only is None else (only,):
+        stored[part] = {**measure(PLANS[part]), "machine": machine(), **provenance()}
+        store(stored, STORED)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fit `gap`'s SHAPE: P(flip) by score distance over the mean distance of a flip, pooled over recorded flips.
 
-    python benchmarks/fit_gap.py FOLDER     # of .npz files with theta_global, positions, seed, round, noise_client
+    python benchmarks/fit_gap.py FOLDER     # of flips, by codec_sizes.py --dump
 
 Prints 64 integers in units of 2⁻²⁴ for `deltamask/codecs/gap_model.py`. Positions whose θ_g is at the clip are left
 out: half of their moves lead outside.
@@ -8,24 +8,22 @@ out: half of their moves lead outside.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
+import tyro
+from flip_files import read_flips
 
 from deltamask.codecs import side_information
-from deltamask.masking.noise import PublicNoise
 
 STEPS = 64
 
 
-def main(folder: str) -> None:
+def main(folder: tyro.conf.Positional[Path]) -> None:
+    """Print the fit over the .npz files in FOLDER."""
     flips, total = np.zeros(STEPS), np.zeros(STEPS)
-    for path in sorted(Path(folder).glob("*.npz")):
-        with np.load(path) as file:
-            theta, positions = file["theta_global"], file["positions"]
-            noise_client = int(file["noise_client"])
-            noise = PublicNoise(int(file["seed"]), int(file["round"]), None if noise_client < 0 else noise_client)
+    for positions, context in read_flips(folder):
+        theta, noise = context.theta, context.noise
         score = side_information.SCORE_OF_THETA[theta].astype(np.int64)
         distance = np.abs(side_information.SCORE_OF_U[noise.words(0, len(theta))] - score)
         x = np.minimum(distance * 128 // max(1, round(16 * distance[positions].mean())), STEPS - 1)
@@ -40,4 +38,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    tyro.cli(main)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
+from round_timing import Timing
 
 from deltamask import training
 from deltamask.config import RunConfig
@@ -21,21 +21,11 @@ from deltamask.task.task import Task, load_task
 
 os.environ.update(FLWR_TELEMETRY_ENABLED="0", RAY_USAGE_STATS_ENABLED="0", RAY_DISABLE_MEMORY_MONITOR="1")
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from deltamask_flower import wire
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
-
-if TYPE_CHECKING:
-    from rounds import Clock
-
-
-def _pack(payload: bytes) -> ArrayRecord:
-    return ArrayRecord(numpy_ndarrays=[np.frombuffer(payload, np.uint8)])
-
-
-def _unpack(record: Any) -> bytes:
-    return bytes(record.to_numpy_ndarrays()[0].tobytes())
 
 
 @functools.cache
@@ -54,22 +44,19 @@ def train(message: Message, context: Context) -> Message:
     settings: Any = message.content["settings"]
     config = RunConfig.model_validate_json(settings["config"])
     method, task, round = methods[config.method], _task(config), settings["round"]
-    memory = method.receive(task, config, round, _unpack(message.content["broadcast"]), None)
+    memory = method.receive(task, config, round, wire.unpack(message.content)[0], None)
     upload = method.client_update(task, config, round, settings["client"], memory)
-    return Message(RecordDict({"payload": _pack(upload.payload)}), reply_to=message)
+    return Message(RecordDict({wire.PAYLOAD: wire.pack([upload.payload])}), reply_to=message)
 
 
-def flower_clock(task: Task, config: RunConfig, start: Checkpoint) -> Clock:
-    """Play the rounds and time them. Same seeds, so the same masks as in process, but for floating-point noise."""
-    from rounds import Clock
-
-    clock = Clock.__new__(Clock)
-    clock.seconds, clock.stages = [], []
+def play_on_flower(task: Task, config: RunConfig, start: Checkpoint) -> Timing:
+    """Time the rounds after `start`. Same seeds, so the same masks as in process, but for floating-point noise."""
+    timing = Timing()
     method = methods[config.method]
     server_app = ServerApp()
 
     @server_app.main()
-    def serve(grid: Grid, context: Context) -> None:
+    def rounds(grid: Grid, context: Context) -> None:
         state = start.state
         while len(nodes := sorted(grid.get_node_ids())) < config.clients:
             time.sleep(0.1)
@@ -80,7 +67,7 @@ def flower_clock(task: Task, config: RunConfig, start: Checkpoint) -> Clock:
             messages = [
                 Message(
                     RecordDict({
-                        "broadcast": _pack(broadcast),
+                        wire.PAYLOAD: wire.pack([broadcast]),
                         "settings": ConfigRecord(
                             {"round": round, "client": client, "config": config.model_dump_json()}
                         ),
@@ -91,17 +78,17 @@ def flower_clock(task: Task, config: RunConfig, start: Checkpoint) -> Clock:
             ]  # fmt: skip
             client_of = dict(zip(nodes, range(config.clients), strict=True))
             replies = sorted(
-                ((client_of[reply.metadata.src_node_id], _unpack(reply.content["payload"]))
+                ((client_of[reply.metadata.src_node_id], wire.unpack(reply.content)[0])
                  for reply in grid.send_and_receive(messages)),
             )  # fmt: skip
             state = method.server_update(config, state, round, replies, lambda receipt: None)
             for name, weights in method.effective(task, config, state, round):
                 accuracy = training.evaluate(task, weights, state.head).accuracy
                 if name == "mean":
-                    clock.accuracy = accuracy
-            clock.seconds.append(time.perf_counter() - begin)
-            clock.stages.append({})
+                    timing.accuracy = accuracy
+            timing.seconds.append(time.perf_counter() - begin)
+            timing.stages.append({})
 
-    resources = {"num_cpus": 1, "num_gpus": 0.0}
+    resources: dict[str, Any] = {"num_cpus": 1, "num_gpus": 0.0}
     run_simulation(server_app, client_app, config.clients, backend_config={"client_resources": resources})
-    return clock
+    return timing

@@ -9,53 +9,49 @@ an ideal coder would spend with the decoder knowing nothing but the header: they
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import tyro
+from flip_files import read_flips
 
 from deltamask.codecs import CodecContext, gap, gap_model, side_information
 from deltamask.codecs.entropy import entropy_iid, entropy_side
+from deltamask.codecs.gap_model import Model
 from deltamask.codecs.wire.range_coder import Tally
 from deltamask.masking.masks import Positions
-from deltamask.masking.noise import PublicNoise
 
-FULL_MODEL, SHAPE_FLIPS = gap_model.Model, gap_model.SHAPE_FLIPS
+Probabilities = tuple[np.ndarray, np.ndarray, np.ndarray]
+SHAPE_FLIPS = gap_model.SHAPE_FLIPS
 
 
-class NoFactors(FULL_MODEL):
+class NoFactors(Model):
     """Distance alone."""
 
-    def probabilities(self, layer: int) -> tuple:
+    def probabilities(self, layer: int) -> Probabilities:
         q = super().probabilities(layer)
         return q[0], q[0], q[0]
 
 
-class NoLayer(FULL_MODEL):
+class NoLayer(Model):
     """Distance, level and direction."""
 
-    def probabilities(self, layer: int) -> tuple:
+    def probabilities(self, layer: int) -> Probabilities:
         q = super().probabilities(layer)
         return q[0], q[1], q[1]
 
 
-def flips_in(folder: str) -> Iterator[tuple[Positions, CodecContext]]:
-    for path in sorted(Path(folder).glob("*.npz")):
-        with np.load(path) as file:
-            round, client = int(file["noise_client"]), int(file["client"])
-            noise = PublicNoise(int(file["seed"]), int(file["round"]), round if round >= 0 else None)
-            layers = tuple(int(start) for start in file["layers"])
-            yield file["positions"], CodecContext(int(file["round"]), client, file["theta_global"], noise, layers)
-
-
 def oracle(bucket: np.ndarray, positions: Positions) -> float:
+    """Bits of the best table over `bucket` (d,), the bucket of each position; the table itself is not paid for."""
     total, flips = np.bincount(bucket), np.bincount(bucket[positions], minlength=bucket.max() + 1)
     return sum(entropy_iid(int(k), int(n)) for k, n in zip(flips, total, strict=True) if k)
 
 
-def model_bits(positions: Positions, of: CodecContext, kind: type, shape_flips: int, amplitude: bool = True) -> float:
+def model_bits(
+    positions: Positions, of: CodecContext, kind: type[Model], shape_flips: int, amplitude: bool = True
+) -> float:
+    """Bits of one message under a model with some of its parts left out."""
     gap_model.Model, gap_model.SHAPE_FLIPS = kind, shape_flips  # type: ignore[misc]
     try:
         scale, fitted = gap.fit(positions, of)
@@ -63,14 +59,15 @@ def model_bits(positions: Positions, of: CodecContext, kind: type, shape_flips: 
         gap.run(tally, of, scale, fitted if amplitude else gap_model.AMPLITUDE_ONE, positions)
         return tally.spent
     finally:
-        gap_model.Model, gap_model.SHAPE_FLIPS = FULL_MODEL, SHAPE_FLIPS  # type: ignore[misc]
+        gap_model.Model, gap_model.SHAPE_FLIPS = Model, SHAPE_FLIPS  # type: ignore[misc]
 
 
-def main(folder: str) -> None:
+def main(folder: tyro.conf.Positional[Path]) -> None:
+    """Print the table for the flips in FOLDER."""
     sums: defaultdict[str, float] = defaultdict(float)
     flips = 0
     never = 1 << 22  # the shape counts for so many flips that it is never corrected
-    for positions, of in flips_in(folder):
+    for positions, of in read_flips(folder):
         flips += len(positions)
         u, theta = of.noise.words(0, of.d).astype(np.int64), of.theta.astype(np.int64)
         bucket = side_information.buckets(of, 0, of.d).astype(np.int64)
@@ -88,11 +85,11 @@ def main(folder: str) -> None:
         sums["model: and amplitude (2 bytes)"] += model_bits(positions, of, NoFactors, never)
         sums["model: and counts by distance"] += model_bits(positions, of, NoFactors, SHAPE_FLIPS)
         sums["model: and a factor for level and direction"] += model_bits(positions, of, NoLayer, SHAPE_FLIPS)
-        sums["model: and a factor for the layer (`gap`)"] += model_bits(positions, of, FULL_MODEL, SHAPE_FLIPS)
+        sums["model: and a factor for the layer (`gap`)"] += model_bits(positions, of, Model, SHAPE_FLIPS)
     print(f"{flips:,} flips\n\n| | bits a flip |\n|---|---|")
     for label, bits in sums.items():
         print(f"| {label} | {bits / flips:.4f} |")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    tyro.cli(main)

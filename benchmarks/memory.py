@@ -5,22 +5,22 @@ features to the evaluation: local training in one batch, filter, PNG, decoding, 
 of its own, whose peak resident memory is what is reported.
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py            # all cases, into benchmarks/results/memory.json
-    python benchmarks/memory.py clip-vit-b32 1 64            # one case: backbone, clients, images of each client
+    python benchmarks/memory.py --case clip-vit-b32 1 64     # one case: backbone, clients, images of each client
+    python benchmarks/memory.py --quick                      # does it run? one small backbone, nothing written
 """
 
 from __future__ import annotations
 
 import json
-import os
 import platform
-import resource
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
+from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "memory.json"
+import tyro
+from timing import RESULTS, apart, peak_bytes, store
+
 TEST_IMAGES = 8
+QUICK = [("efficientnet_lite0", 1, 8)]
 CASES = [  # backbone, clients, images of each client
     ("clip-vit-b32", 1, 64),
     ("clip-vit-b32", 2, 64),  # the second trains while the server holds the first one's flips
@@ -67,24 +67,30 @@ def measure(backbone: str, clients: int, images: int) -> None:
 
 
 def _peak() -> float:
-    """Largest resident set of this process so far, in 10⁹ bytes."""
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
+    """The most memory of this process so far, in 10⁹ bytes."""
+    return round(peak_bytes() / 1e9, 2)
 
 
-def main() -> None:
-    lines = []
+def main(case: tuple[str, int, int] | None = None, quick: bool = False) -> None:
+    """Measure every case in a process of its own, and store what they say.
+
+    Args:
+        case: backbone, clients, images of each client: measured in this process, and printed.
+        quick: one small backbone; nothing is written.
+    """
+    if case is not None:
+        measure(*case)
+        return
+    lines: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as cache:
-        for backbone, clients, images in CASES:
-            command = [sys.executable, __file__, backbone, str(clients), str(images)]
-            environment = os.environ | {"DELTAMASK_CACHE": cache}
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-            line = json.loads(done.stdout)
+        for backbone, clients, images in QUICK if quick else CASES:
+            words = ("--case", backbone, str(clients), str(images))
+            line = apart(__file__, *words, environment={"DELTAMASK_CACHE": cache})
             lines.append(line)
-            told = f"d {line['d']:>11,}  clients {clients}  images {images:2}  peak {line['peak_gb']:5.2f} GB"
-            print(f"{backbone:18} {told}", flush=True)
-            RESULTS.write_text(json.dumps({"machine": platform.machine(), "cases": lines}, indent=1) + "\n")
+            what = f"d {line['d']:>11,}  clients {clients}  images {images:2}"
+            print(f"{backbone:18} {what}  peak {line['peak_gb']:5.2f} GB", flush=True)
+            store({"machine": platform.machine(), "cases": lines}, None if quick else RESULTS / "memory.json")
 
 
 if __name__ == "__main__":
-    measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) == 4 else main()
+    tyro.cli(main)

@@ -1,6 +1,7 @@
 """Bits, error and time of every update codec: the tables of docs/updates.md.
 
     python benchmarks/updates.py [--seed 0]
+    python benchmarks/updates.py --quick        # does it run? short vectors, nothing written
 
 Writes benchmarks/results/updates.json and prints the tables. Times are of one thread's own work (thread_time), the best
 of five.
@@ -8,19 +9,19 @@ of five.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tyro
+from timing import RESULTS, best_of, store
 
 from deltamask.codecs.updates import UpdateContext, updates
 
-RESULTS = Path(__file__).parent / "results" / "updates.json"
 ORDER = ("fp32", "fp16", "signsgd", "qsgd", "drive", "eden4", "eden1", "eden0.5")
 LENGTHS = {"tail": 1_009_792, "adapter": 10_000}  # the default task's weights; what a small LoRA sends
+QUICK_LENGTHS = {"tail": 5_000, "adapter": 1_000}
 VECTORS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "Gaussian": lambda rng, n: rng.normal(0, 1e-3, n),
     "Student t(3)": lambda rng, n: 1e-3 * rng.standard_t(3, n),
@@ -31,17 +32,6 @@ CLIENTS, REPEATS = 16, 5
 def nmse(decoded: np.ndarray, values: np.ndarray) -> float:
     """‖x̂ − x‖² / ‖x‖²."""
     return float(np.square(decoded - values, dtype=np.float64).sum() / np.square(values, dtype=np.float64).sum())
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of this thread, the best of REPEATS, after one call that compiles."""
-    work()
-    best = float("inf")
-    for _ in range(REPEATS):
-        start = time.thread_time()
-        work()
-        best = min(best, time.thread_time() - start)
-    return best
 
 
 def measure(name: str, values: np.ndarray, seed: int) -> dict[str, float]:
@@ -62,14 +52,15 @@ def speed(name: str, values: np.ndarray, seed: int) -> dict[str, float]:
     """Nanoseconds a value."""
     codec, n, at = updates[name], len(values), UpdateContext(seed, 1, 0)
     payload = codec.encode(values, at)
-    encode, decode = timed(lambda: codec.encode(values, at)), timed(lambda: codec.decode(payload, n, at))
+    encode = best_of(lambda: codec.encode(values, at), REPEATS, time.thread_time)
+    decode = best_of(lambda: codec.decode(payload, n, at), REPEATS, time.thread_time)
     return {"encode_ns": 1e9 * encode / n, "decode_ns": 1e9 * decode / n}
 
 
-def tables(results: dict) -> str:
+def tables(results: dict[str, Any]) -> str:
     """Markdown."""
     lines = []
-    for length, n in LENGTHS.items():
+    for length, n in results["lengths"].items():
         lines.append(f"\nn = {n:,}\n")
         heads = [f"{label}: bits a value | error | of the mean of {CLIENTS}" for label in VECTORS]
         heads += ["encode, ns | decode, ns"] if length == "tail" else []
@@ -83,21 +74,26 @@ def tables(results: dict) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    seed = parser.parse_args().seed
-    results: dict = {"seed": seed, "clients": CLIENTS, "lengths": LENGTHS, "codecs": {name: {} for name in ORDER}}
-    for length, n in LENGTHS.items():
+def main(seed: int = 0, quick: bool = False) -> None:
+    """Measure, store and print.
+
+    Args:
+        seed: of the vectors and of what is drawn in coding them.
+        quick: short vectors; nothing is written.
+    """
+    lengths = QUICK_LENGTHS if quick else LENGTHS
+    rows: dict[str, dict[str, Any]] = {name: {} for name in ORDER}
+    for length, n in lengths.items():
         for label, make in VECTORS.items():
             values = make(np.random.default_rng(seed), n).astype(np.float32)
             for name in ORDER:
-                results["codecs"][name].setdefault(length, {})[label] = measure(name, values, seed)
+                rows[name].setdefault(length, {})[label] = measure(name, values, seed)
                 if length == "tail" and label == "Gaussian":
-                    results["codecs"][name]["speed"] = speed(name, values, seed)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+                    rows[name]["speed"] = speed(name, values, seed)
+    results = {"seed": seed, "clients": CLIENTS, "lengths": lengths, "codecs": rows}
+    store(results, None if quick else RESULTS / "updates.json")
     print(tables(results))
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -1,6 +1,7 @@
 """How long a payload of 35 million positions takes to open on the Wire page, in a real browser.
 
     python benchmarks/wire_page.py [--folder runs-bench]
+    python benchmarks/wire_page.py --quick      # does it run? a small payload
 
 Makes a run folder whose payload is a fuse filter of synthetic flips, really encoded, beside its sidecar (the five last
 blocks of a ViT-B/32, d = 35.4 M, 1 % flips); starts the dashboard on it; and measures from navigation to the moment
@@ -9,18 +10,15 @@ the picture is drawn, and to the moment the whole page stands still. Needs Chrom
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shutil
-import socket
-import subprocess
-import sys
+import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+import tyro
+from playwright.sync_api import Page
+from visitor import dashboard, visiting
 
 from deltamask.cli.bench_codecs import synthetic_flips
 from deltamask.codecs import CodecContext, codecs
@@ -29,13 +27,14 @@ from deltamask.masking.noise import PublicNoise
 from deltamask.runs import client_flips
 from deltamask.runs.folder import RunFolder, write_json
 
-ROOT = Path(__file__).resolve().parent.parent
 WIDTH, BLOCKS, DENSITY = 768, 5, 0.01
+SMALL_WIDTH = 48
+RUN = "vit-payload"
 
 
-def make_run(folder: Path) -> int:
-    """A run folder with two clients' payloads of round 1; returns d."""
-    shapes = [(3 * WIDTH, WIDTH), (WIDTH, WIDTH), (4 * WIDTH, WIDTH), (WIDTH, 4 * WIDTH)]
+def make_run(folder: Path, width: int) -> int:
+    """A run folder with two clients' payloads of round 1, for blocks of `width` channels; returns d."""
+    shapes = [(3 * width, width), (width, width), (4 * width, width), (width, 4 * width)]
     layers, at = [], 0
     for block in range(BLOCKS):
         for name, shape in zip(("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), shapes, strict=True):
@@ -71,42 +70,28 @@ def opening(page: Page, url: str) -> tuple[float, float]:
     return drawn, time.perf_counter() - begun
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--folder", type=Path, default=Path("runs-bench"), help="where the run is made; kept")
-    folder = parser.parse_args().folder.absolute()
-    if not (folder / "vit-payload" / "status.json").exists():
-        make_run(folder / "vit-payload")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "DELTAMASK_RUNS": str(folder)})
-    url = f"http://localhost:{port}/wire?run=vit-payload&round=1&client="
-    found: dict[str, tuple[float, float]] = {}
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        with sync_playwright() as playwright:
-            path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_page(viewport={"width": 1440, "height": 1000})
+def main(folder: Path = Path("runs-bench"), quick: bool = False) -> None:
+    """Make the run if it is not there, and open its payloads.
+
+    Args:
+        folder: where the run is made; kept.
+        quick: a small payload, in a folder that is not kept.
+    """
+    with tempfile.TemporaryDirectory() as passing:
+        runs = Path(passing) if quick else folder
+        if not (runs / RUN / "status.json").exists():
+            make_run(runs / RUN, SMALL_WIDTH if quick else WIDTH)
+        found: dict[str, tuple[float, float]] = {}
+        with dashboard(runs) as (_, address), visiting() as page:
             page.set_default_timeout(300_000)
+            url = f"{address}/wire?run={RUN}&round=1&client="
             found["first page of a new server"] = opening(page, url + "0")
             found["another payload"] = opening(page, url + "1")
             found["the same payload again"] = opening(page, url + "1")
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(10)
     print(json.dumps({"load average": os.getloadavg()[0], "cores": os.cpu_count()}))
     for name, (drawn, still) in found.items():
         print(f"{name:<28} picture {drawn:5.2f} s, whole page {still:5.2f} s")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

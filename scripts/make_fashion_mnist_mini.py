@@ -27,6 +27,7 @@ def main() -> None:
     folder = data_dir() / "fashion-mnist-mini"
     folder.mkdir(parents=True, exist_ok=True)
     for split, images, labels in (("train", full.train_x, full.train_y), ("t10k", full.test_x, full.test_y)):
+        assert isinstance(images, np.ndarray)  # this dataset fits into memory
         chosen = first_of_each_class(labels, PER_CLASS[split])
         write_idx(folder / f"{split}-images-idx3-ubyte.gz", images[chosen])
         write_idx(folder / f"{split}-labels-idx1-ubyte.gz", labels[chosen].astype(np.uint8))

@@ -1,6 +1,7 @@
 """Makes data/walk/example.json, the small real example that the Learn page walks through.
 
     python scripts/make_walk_example.py
+    python scripts/make_walk_example.py --quick --out FILE      # does it run? one round of 200 images
 
 Trains the `fashion` preset up to a round and keeps, of one layer, the square block of weights in which the clients'
 masks flip most: θ_g as the server sent it, and each client's θ_k after its local training. A minute or two.
@@ -12,6 +13,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import tyro
 
 from deltamask import training
 from deltamask.config.presets import PRESETS
@@ -32,22 +34,30 @@ class Last(Observer):
         self.checkpoint = checkpoint
 
 
-def main() -> None:
-    config = PRESETS["fashion"]
+def main(out: Path = TARGET, quick: bool = False) -> None:
+    """Write the example.
+
+    Args:
+        out: the file.
+        quick: of the first round on 200 images.
+    """
+    config, at = PRESETS["fashion"], ROUND
+    if quick:
+        config, at = config.replace(train_samples=200, test_samples=50, probe_epochs=1), 1
     task, last = load_task(config), Last()
     for record in simulate(config, task=task, observer=last):
-        if record.round == ROUND - 1:
+        if record.round == at - 1:
             break
     theta, head = last.checkpoint.state.theta, last.checkpoint.state.head
     trained = [
-        training.train_scores(task, head, theta, config, round=ROUND, client=client).theta
+        training.train_scores(task, head, theta, config, round=at, client=client).theta
         for client in range(config.clients)
     ]
     layer = next(layer for layer in task.tail.layers if layer.name == LAYER)
     height, width = layer.shape[0], (layer.stop - layer.start) // layer.shape[0]
     flipped = np.zeros(task.d, np.int64)
     for client, theta_client in enumerate(trained):
-        flipped[masks.flips(theta_client, theta, PublicNoise(config.seed, ROUND, client).words(0, task.d))] += 1
+        flipped[masks.flips(theta_client, theta, PublicNoise(config.seed, at, client).words(0, task.d))] += 1
     plane = flipped[layer.start : layer.stop].reshape(height, width)
     summed = np.pad(plane.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     blocks = summed[SIDE:, SIDE:] - summed[:-SIDE, SIDE:] - summed[SIDE:, :-SIDE] + summed[:-SIDE, :-SIDE]
@@ -59,7 +69,7 @@ def main() -> None:
 
     example = {
         "preset": "fashion",
-        "round": ROUND,
+        "round": at,
         "layer": LAYER,
         "start": layer.start,
         "width": width,
@@ -70,10 +80,10 @@ def main() -> None:
         "theta_global": block(theta),
         "theta_clients": [block(theta_client) for theta_client in trained],
     }
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(json.dumps(example) + "\n")
-    print(f"wrote {TARGET}: {example['flips_in_block']} flips in the block, {blocks.mean():.1f} in a usual one")
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(example) + "\n")
+    print(f"wrote {out}: {example['flips_in_block']} flips in the block, {blocks.mean():.1f} in a usual one")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

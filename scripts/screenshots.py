@@ -13,17 +13,15 @@ import io
 import os
 import re
 import shutil
-import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from tests.support.browsing import FLAGS, PATIENCE, Server, settle
+from deltamask.cli.app import running
+from tests.support.browsing import FLAGS, PATIENCE, settle
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {"lab": "", "compare": "compare", "wire": "wire", "learn": "learn"}  # by address
@@ -54,21 +52,6 @@ def shown() -> list[Shot]:
     return [shot for shot in EVERY if shot.file in linked]
 
 
-@contextmanager
-def dashboard() -> Iterator[str]:
-    """A server over the recorded runs, with an empty runs folder; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as home:
-        server = Server(Path(home), port)
-        server.start()
-        try:
-            yield server.url
-        finally:
-            server.stop()
-
-
 def take(page: Page, target: Path, width: int, tallest: int) -> None:
     """One picture of the whole page, as a PNG with a palette."""
     page.set_viewport_size({"width": width, "height": 900})
@@ -91,7 +74,11 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    with dashboard() as url, sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        running(environment={"DELTAMASK_RUNS": runs}) as (_, url),
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         for shot in EVERY if options.all else shown():
             if shot.page in options.only:

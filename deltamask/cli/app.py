@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
+import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import tyro
 
 SCRIPT = Path(__file__).resolve().parents[2] / "app" / "main.py"
+HEALTH = "_stcore/health"  # what Streamlit answers first
 
 
 def app(
@@ -25,5 +33,59 @@ def app(
         raise RuntimeError(f"{SCRIPT}: the dashboard is a part of the repository, not of the installed package")
     if importlib.util.find_spec("streamlit") is None:
         raise RuntimeError("Streamlit is not installed: pip install 'deltamask[app]'")
-    options = ["--server.port", str(port), "--server.address", address]
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *options])
+    os.execv(sys.executable, command(port, "--server.address", address))
+
+
+def command(port: int, *options: str, script: Path = SCRIPT) -> list[str]:
+    """The words that start the dashboard. options: Streamlit's own, such as `--server.address`."""
+    return [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), *options]
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(
+    *options: str,
+    script: Path = SCRIPT,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    output: IO[bytes] | int | None = None,
+    patience: float = 120.0,
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A dashboard on a free port, in a process of its own that ends with the block: (process, address).
+
+    folder: where it is started. environment: variables on top of ours. output: where its lines go. patience: seconds
+    that it may take until it answers, and to end. Raises RuntimeError if it ends at once, TimeoutError.
+    """
+    port = free_port()
+    process = subprocess.Popen(
+        command(port, *options, script=script), cwd=folder, env={**os.environ, **(environment or {})},
+        stdout=output, stderr=output,
+    )  # fmt: skip
+    try:
+        url, end = f"http://localhost:{port}", time.monotonic() + patience
+        while not _answers(f"{url}/{HEALTH}"):
+            if process.poll() is not None:
+                raise RuntimeError(f"the dashboard ended at once, with status {process.returncode}")
+            if time.monotonic() > end:
+                raise TimeoutError(f"the dashboard does not answer within {patience:g} s")
+            time.sleep(0.05)
+        yield process, url
+    finally:
+        process.terminate()
+        process.wait(patience)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=1).close()
+    except urllib.error.HTTPError:  # such as: log in first
+        return True
+    except OSError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from logging import ERROR
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -71,7 +72,7 @@ def _figures(upload: Upload) -> dict[str, float | int | None]:
     return {**figures, **seconds, "kept": None if report.sent is None else len(report.sent)}
 
 
-def _reply(message: Message, records: dict[str, wire.Record], lost: str | None) -> Message:
+def _reply(message: Message, records: Mapping[str, wire.Record], lost: str | None) -> Message:
     settings = ConfigRecord({})
     if lost is not None:
         settings["lost"] = lost

@@ -109,5 +109,6 @@ def read_messages(
             raise DecodeError(f"messages of rounds {have + 1} to {past - 1} are missing")
         memory = method.receive(node.task, config, past, messages[past - round - 1], memory)
         have = past
+    assert memory is not None  # `messages` holds this round's at least
     remember(node.folder, run, round, memory)
     return memory

@@ -90,7 +90,7 @@ def _enter(roster: Roster, config: RunConfig, ours: Identity, node: int, reply: 
     client, have, counts = _whole(shard.get("client")), _whole(shard.get("have")), shard.get("label_counts")
     classes = roster.label_counts.shape[1]
     if client >= config.clients or not isinstance(counts, list) or len(counts) != classes:
-        raise DecodeError(f"it says it is client {client} of {config.clients}, with label counts {counts}")
+        raise DecodeError(f"it says it is client {client} of {config.clients}, with label counts {counts!r}")
     if client in roster.nodes:
         raise DecodeError(f"it says it is client {client}, as node {roster.nodes[client]} is")
     roster.label_counts[client] = [_whole(count) for count in counts]

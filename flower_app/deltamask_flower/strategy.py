@@ -45,7 +45,7 @@ class DeltaMask(Strategy):
     records: list[RoundRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._opened = next(self.server)
+        self._opened: OpenRound | RoundRecord | None = next(self.server)
         self._broadcasts: dict[int, bytes] = {}  # by round, for clients that will have missed some
         self._sent: dict[int, tuple[Message, int]] = {}  # by client: the message, and the bytes of ours in it
 
@@ -70,7 +70,11 @@ class DeltaMask(Strategy):
         for client in opened.sampled:
             parcel, snapshot = self._parcel(opened, client)
             settings = ConfigRecord({"round": opened.round, "run": self.run, "snapshot": snapshot})
-            content = {wire.PAYLOAD: wire.pack(parcel), wire.SETTINGS: settings, wire.IDENTITY: self.identity.record()}
+            content: dict[str, wire.Record] = {
+                wire.PAYLOAD: wire.pack(parcel),
+                wire.SETTINGS: settings,
+                wire.IDENTITY: self.identity.record(),
+            }
             message = Message(
                 RecordDict(content), dst_node_id=self.roster.nodes[client], message_type="train", ttl=self.timeout,
                 group_id=str(opened.round),

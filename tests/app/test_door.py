@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +15,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
-from tests.support.dashboard import PATIENCE, ROOT, ask, free_port, open_socket, serving, start_server
+from deltamask.cli.app import SCRIPT, command, free_port
+from tests.support.dashboard import PATIENCE, ask, open_socket, serving
 
 SECRET = "correct horse battery"
 FOREIGN = [
@@ -113,10 +116,12 @@ def test_the_browser_is_told_to_ask_nobody_else(port: int) -> None:
 def test_an_address_that_others_reach_is_refused_without_a_password(
     tmp_path: Path, address: str, password: str
 ) -> None:
-    process = start_server(tmp_path, "--server.address", address, port=free_port(), DELTAMASK_PASSWORD=password)
-    said = process.communicate(timeout=PATIENCE)[0]
+    process = subprocess.run(
+        command(free_port(), "--server.address", address), cwd=tmp_path, capture_output=True, text=True,
+        timeout=PATIENCE, env={**os.environ, "HOME": str(tmp_path), "DELTAMASK_PASSWORD": password},
+    )  # fmt: skip
     assert process.returncode != 0
-    assert "DELTAMASK_PASSWORD" in said or "assign requested address" in said
+    assert "DELTAMASK_PASSWORD" in process.stderr or "assign requested address" in process.stderr
 
 
 def test_with_a_password_nothing_is_shown_before_the_login(tmp_path: Path) -> None:
@@ -153,7 +158,8 @@ def test_whoever_comes_first_gets_the_page_they_name_within_the_frame(tmp_path: 
 
 
 def test_the_frame_shows_nothing_when_it_is_started_without_the_checks(tmp_path: Path) -> None:
-    with serving(tmp_path, script=ROOT / "app" / "ui" / "frame.py", PYTHONPATH=str(ROOT / "app")) as port:
+    path = os.pathsep.join([str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
+    with serving(tmp_path, script=SCRIPT.parent / "ui" / "frame.py", PYTHONPATH=path) as port:
         for page in ("", "learn"):
             messages = visit(port, page=page)
             assert "make app" in "".join(str(message.delta) for message in messages)
