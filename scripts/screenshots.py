@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
@@ -34,7 +34,7 @@ class Shot(NamedTuple):
     """One picture of a page. scheme: light or dark. width: a key of `WIDTHS`."""
 
     page: str
-    scheme: str
+    scheme: Literal["light", "dark"]
     width: str
 
     @property
@@ -42,7 +42,8 @@ class Shot(NamedTuple):
         return f"{self.page}-{self.scheme}{self.width}.png"
 
 
-EVERY = [Shot(page, scheme, width) for page in PAGES for scheme in ("light", "dark") for width in WIDTHS]
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+EVERY = [Shot(page, scheme, width) for page in PAGES for scheme in SCHEMES for width in WIDTHS]
 
 
 def shown() -> list[Shot]:
