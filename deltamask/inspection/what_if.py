@@ -8,10 +8,10 @@ import numpy as np
 
 from deltamask import training
 from deltamask.inspection import recorded_payload
-from deltamask.methods import methods
 from deltamask.methods.base import Receipt, State
 from deltamask.runs import StoreError
 from deltamask.runs.reader import Run
+from deltamask.simulation.loop import method_of
 from deltamask.task.task import Task, load_task
 
 
@@ -44,7 +44,7 @@ def replace_payload(run: Run, round: int, client: int, replacement: bytes) -> di
 
 def _state_before(run: Run, task: Task, round: int) -> State:
     """The server's state after round − 1, by the method's own updates."""
-    config, probe, method = run.config, methods["linear-probe"], methods[run.config.method]
+    config, probe, method = run.config, method_of(run.config, 0), method_of(run.config, 1)
     state = probe.init(task, config, np.zeros(task.head_size, np.float32))
     if round == 0:
         return state
@@ -59,7 +59,7 @@ def _repeat(
     run: Run, task: Task, state: State, round: int, payloads: dict[int, bytes]
 ) -> tuple[float, dict[int, str | None]]:
     """(accuracy after the round, client → why its payload was dropped, None if it was used)."""
-    config, method = run.config, methods[run.config.method if round else "linear-probe"]
+    config, method = run.config, method_of(run.config, round)
     dropped: dict[int, str | None] = {}
 
     def note(receipt: Receipt) -> None:

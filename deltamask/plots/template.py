@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.colors import hex_to_rgb
 
-NAME, PAPER = "deltamask", "deltamask-paper"
+NAME, PAPER = "deltamask-screen", "deltamask-paper"
 GRID = "rgba(128,138,155,0.25)"
 TEXT = "#747c88"  # reads on a white page and on a dark one; the dashboard puts its theme's colour in its place
 

@@ -98,6 +98,11 @@ def simulate(
             event = server.send(answers(event))
 
 
+def method_of(config: RunConfig, round: int) -> Method:
+    """What a round plays: round 0 is one of linear probing, which gives every method its head."""
+    return methods[config.method if round else "linear-probe"]
+
+
 def client_round(
     method: Method, task: Task, config: RunConfig, round: int, client: int, memory: Memory
 ) -> Upload | str:
@@ -113,7 +118,7 @@ def client_round(
 def serve(config: RunConfig, task: Task, start: Checkpoint | None, observer: Observer) -> Server:
     """The server's part of a run, wherever its clients are: yields each round as it opens, is sent the answers (an
     iterator that is read as the payloads are decoded), and yields the round's record."""
-    method, probe = methods[config.method], methods["linear-probe"]
+    method, probe = method_of(config, 1), method_of(config, 0)
 
     if start is None:
         empty = probe.init(task, config, np.zeros(task.head_size, np.float32))

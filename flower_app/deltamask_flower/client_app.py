@@ -11,9 +11,8 @@ from flwr.common.logger import log
 
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
-from deltamask.methods import methods
 from deltamask.methods.base import Upload
-from deltamask.simulation.loop import client_round
+from deltamask.simulation.loop import client_round, method_of
 from deltamask_flower import node, wire
 from deltamask_flower.wire import Identity
 
@@ -48,7 +47,7 @@ def train(message: Message, context: Context) -> Message:
     round, run, snapshot = int(settings["round"]), str(settings["run"]), bool(settings["snapshot"])  # type: ignore[arg-type]
     if refusal := Identity.of(config, here.task).refuses(Identity.read(message.content)):
         return _reply(message, {}, refusal)
-    method = methods["linear-probe" if round == 0 else config.method]
+    method = method_of(config, round)
     try:
         memory = node.read_messages(method, here, config, run, round, wire.unpack(message.content), snapshot)
     except DecodeError as error:
