@@ -1,4 +1,4 @@
-"""What can be taken away from a page, and how a run folder is brought in."""
+"""Downloads of a run and of a comparison, and the upload of a run folder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _everything(runs: Sequence[Run]) -> str:
 
 
 def draw_upload() -> None:
-    """Bring in a run folder as zip."""
+    """Upload a run folder as zip."""
     st.session_state.setdefault("uploads", 0)
     file = st.file_uploader(
         "Open a run folder (zip)", type="zip", key=f"upload_{st.session_state.uploads}",

@@ -1,4 +1,4 @@
-"""A chart with its table behind it, and the files one can take away."""
+"""A chart with its table and its downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's state in its address, so that a link opens what its sender saw. Values out of range are clamped, and said.
+"""The page's state in its address, so that a link opens the same view. A value out of range is clamped, with a note.
 
 A page reads the address once, when it is opened, and writes it whenever something has changed.
 """
@@ -48,16 +48,16 @@ def whole(name: str, low: int, high: int) -> int | None:
     return min(max(number, low), high)
 
 
-def names(name: str, known: Collection[str]) -> list[str] | None:
-    """The address's list of runs, without those that there are not; None where it has no list."""
+def names(name: str, existing: Collection[str]) -> list[str] | None:
+    """The address's list of runs, without those that do not exist; None where it has no list."""
     text = st.query_params.get(name)
     if text is None:
         return None
     asked = [word for word in text.split(",") if word]
-    missing = [word for word in asked if word not in known]
+    missing = [word for word in asked if word not in existing]
     if missing:
         note(f"{name}: there is no run {', '.join(repr(word[:80]) for word in missing)} here")
-    return [word for word in asked if word in known]
+    return [word for word in asked if word in existing]
 
 
 def write(**values: object) -> None:

@@ -1,4 +1,4 @@
-"""One round of one run: the pictures that crossed the wire, what they cost, and whom it served."""
+"""One round of one run: its payloads as pictures, their bits, and its clients."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(run: Run, round: int) -> None:
 
 
 def _draw_details(run: Run, round: int, record: dict[str, Any]) -> None:
-    """What lies behind the round, one subject at a time: a chart that nobody looks at costs nothing."""
+    """The round in detail, in tabs. Only the open tab is drawn."""
     bits, clients, time = st.tabs(["Flips and bits", "Clients", "Time"], key="details", on_change="rerun")
     if bits.open:
         with bits:

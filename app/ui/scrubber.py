@@ -15,11 +15,10 @@ def is_playing() -> bool:
 
 
 def draw(key: str, last: int, opening: int) -> int:
-    """The slider from 0 to `last`. While it stands at its end, it moves along with a run that grows.
+    """The slider from 0 to `last`. While it stands at its end, it follows a run under way.
 
-    key: what is shown (a run, or a set of them). opening: where the slider stands until somebody moves it. What grows
-    opens at its last round. What is finished opens near its middle, where messages still say something: with a step
-    size that falls to 0, the last ones are all but empty.
+    key: what is shown (a run, or a set of them). opening: where the slider stands until it is moved: the last round of
+    a run under way, the middle of a finished one, whose last messages are all but empty when its step size falls to 0.
     """
     if last == 0:
         links.write(round=None)
@@ -48,11 +47,11 @@ def _settle(key: str, last: int, opening: int) -> None:
     if seen_key is None:
         asked = links.whole("round", 0, last)
         st.session_state.round, st.session_state.untouched = opening if asked is None else asked, asked is None
-    elif "round" not in st.session_state:  # one comes from a page without it, or from another page's
+    elif "round" not in st.session_state:  # the visitor comes from another page
         st.session_state.round, st.session_state.untouched = opening, True
     elif seen_key == key:
         st.session_state.round = last if st.session_state.round >= seen_last else st.session_state.round
-    elif st.session_state.untouched or st.session_state.round >= seen_last:  # the end of one is no round of another
+    elif st.session_state.untouched or st.session_state.round >= seen_last:  # another run's end says nothing here
         st.session_state.round, st.session_state.untouched = opening, True
     if seen_key != key:
         st.session_state.playing = False

@@ -1,4 +1,4 @@
-"""The little CSS that the theme in app/.streamlit/config.toml cannot say, and the words that charts share."""
+"""CSS beyond the theme in app/.streamlit/config.toml, legends, and foreign text made fit for a page."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 
 from deltamask.plots import palette
 from deltamask.plots.palette import plain
-from deltamask.plots.run_charts import cursor
-from deltamask.plots.template import blank, see_through
+from deltamask.plots.template import blank, cursor, see_through
 from deltamask.runs.reader import Run
+
+FEW, MANY = "#5a7696", "#0f4c8f"  # samples of a class; white figures can be read on both
 
 
 def client_spread(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:
@@ -58,17 +59,19 @@ def client_accuracies(run: Run, round: int, *, height: int = 300) -> go.Figure:
 def label_split(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> go.Figure:
     """How many training samples of each class each client holds; at most the first 50 clients are drawn."""
     shown = np.asarray(counts)[:50]
-    written = len(shown) <= 12  # then the cells hold their numbers, and need no scale
+    written = len(shown) <= 12  # then the cells hold their numbers: in white, so no cell may be pale
+    low, high = (FEW, MANY) if written else (see_through(palette.SAMPLES, 0.06), palette.SAMPLES)
     figure = blank("", "", 280)
     figure.add_trace(
         go.Heatmap(
             z=shown,
             x=[plain(name) for name in classes],
             y=[f"client {client}" for client in range(len(shown))],
-            colorscale=[[0, see_through(palette.SAMPLES, 0.06)], [1, palette.SAMPLES]],
+            colorscale=[[0, low], [1, high]],
             colorbar={"title": "samples", "thickness": 10},
             showscale=not written,
             texttemplate="%{z}" if written else None,
+            textfont={"color": "white"},
             xgap=1,
             ygap=1 if len(shown) <= 20 else 0,
             hovertemplate="%{y}, %{x}: %{z} samples<extra></extra>",

@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-MOST_INFLATED = (
-    9  # our pictures are Huffman-coded only, so a byte of the file makes at most 8 pixels: no room for bombs
-)
-DRAWN = 480  # pixels a side that a picture is thinned out to: more no screen shows
+MOST_INFLATED = 9  # pixels a byte of the file: ours are Huffman-coded only and stay below; more may be a bomb
+DRAWN = 480  # pixels a side, at most, of what is drawn
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,12 @@ import plotly.graph_objects as go
 
 from deltamask.plots import palette
 from deltamask.plots.palette import plain
-from deltamask.plots.template import blank, see_through
+from deltamask.plots.template import CURSOR, band, blank, cursor, log_axis
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import WAYS, Group, group_by_seed, pareto_front
 
-CURSOR = "rgba(128,138,155,0.8)"
 PER = {"so far": "_total", "a round": "_mean"}
 WAY_WORDS = {"up": "uplink", "down": "downlink", "total": "up and down"}
-LOG_TICKS = [mantissa * 10.0**power for power in range(-5, 6) for mantissa in (1, 2, 5)]
 
 
 def group_names(groups: Sequence[Group]) -> list[str]:
@@ -46,7 +44,6 @@ def accuracy_curves(
     way: str = "up",
     per: str = "so far",
     at_round: int | None = None,
-    log_x: bool = True,
     seeds: bool = False,
 ) -> go.Figure:
     """Accuracy of the server model, `against` "bits" per parameter and client or "rounds".
@@ -63,8 +60,8 @@ def accuracy_curves(
         frame = group.rounds
         if len(frame):
             _accuracy_curve(figure, group, plain(name), frame[frame[column].notna()], column, at_round)
-    if against == "bits" and log_x:
-        _log_axis(figure)
+    if against == "bits":
+        log_axis(figure)
     return figure
 
 
@@ -90,11 +87,8 @@ def _accuracy_curve(
     )
     unseen = {"legendgroup": name, "showlegend": False, "hoverinfo": "skip"}
     if len(group.runs) > 1:
-        figure.add_scatter(
-            x=[*passed[column], *passed[column][::-1]],
-            y=[*passed["accuracy_max"], *passed["accuracy_min"][::-1]],
-            fill="toself", fillcolor=see_through(color, 0.16), mode="lines", line={"width": 0}, **unseen,
-        )  # fmt: skip
+        spread = band(passed[column], passed["accuracy_min"], passed["accuracy_max"], color, 0.16)
+        figure.add_scatter(**spread, legendgroup=name)
     if pale and len(passed):
         figure.add_scatter(x=passed[column], y=passed["accuracy"], mode="lines", line=line, **unseen)
     marked = frame[frame["round"] == at_round]
@@ -139,7 +133,7 @@ def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round") ->
             error_y=spread if len(group.runs) > 1 else None,
             hovertemplate="accuracy %{y:.4f}<br>%{x:.4g} bpp<extra>" + name + "</extra>",
         )
-    _log_axis(figure)
+    log_axis(figure)
     if bits:  # room for the names beside the outermost points
         low, high = np.log10(min(bits)), np.log10(max(bits))
         figure.update_xaxes(range=[low - 0.2 * (high - low) - 0.1, high + 0.2 * (high - low) + 0.1])
@@ -244,14 +238,3 @@ def as_table(figure: go.Figure) -> pd.DataFrame:
 
 def _texts(values: Iterable[Any]) -> list[Any]:
     return [unescape(value) if isinstance(value, str) else value for value in values]
-
-
-def _log_axis(figure: go.Figure) -> None:
-    figure.update_xaxes(type="log", tickvals=LOG_TICKS, ticktext=[f"{tick:g}" for tick in LOG_TICKS])
-
-
-def cursor(figure: go.Figure, at_round: int | None) -> go.Figure:
-    """A line where the round slider stands."""
-    if at_round is not None:
-        figure.add_vline(at_round, line={"color": CURSOR, "width": 1.5, "dash": "dot"})
-    return figure

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from deltamask.base.files import write_atomic
 from deltamask.plots import palette
-from deltamask.plots.template import PAPER, see_through
+from deltamask.plots.template import PAPER, band, log_axis
 from deltamask.studies.experiments import Experiment
 from deltamask.studies.tables import Results, option_effects
 
@@ -23,7 +23,6 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
 WIDTH = 1000
 SMOOTH = 5  # rounds: single rounds are noisier than the differences between methods
-TICKS = [mantissa * 10.0**power for power in range(-4, 5) for mantissa in (1, 2, 5)]
 
 
 def styles(experiment: Experiment) -> dict[str, tuple[str, str, str]]:
@@ -62,18 +61,14 @@ def curves(results: Results, experiment: Experiment) -> go.Figure:
         for col, columns in ((1, ["uplink_bytes"]), (2, ["uplink_bytes", "downlink_bytes"])):
             by_round = _mean_curve(frame, columns)
             if frame["seed"].nunique() > 1:
-                figure.add_scatter(
-                    x=[*by_round["megabytes"], *by_round["megabytes"][::-1]],
-                    y=[*by_round["high"], *by_round["low"][::-1]],
-                    fill="toself", fillcolor=see_through(color, 0.12), line={"width": 0}, mode="lines",
-                    hoverinfo="skip", showlegend=False, row=1, col=col,
-                )  # fmt: skip
+                spread = band(by_round["megabytes"], by_round["low"], by_round["high"], color, 0.12)
+                figure.add_scatter(**spread, row=1, col=col)
             figure.add_scatter(
                 x=by_round["megabytes"], y=by_round["accuracy"], name=labels[str(name)], mode="lines",
                 line={"color": color, "dash": dash, "width": 1.8}, showlegend=col == 1, row=1, col=col,
             )  # fmt: skip
     _frame(figure, 480)
-    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
+    log_axis(figure)
     figure.update_xaxes(title="sent so far, MB a client", col=1)
     figure.update_xaxes(title="sent and received so far, MB a client", col=2)
     figure.update_yaxes(title=f"accuracy, mean of {SMOOTH} rounds", col=1)
@@ -93,7 +88,7 @@ def tradeoff(results: Results, experiment: Experiment) -> go.Figure:
                 marker={"color": color, "symbol": symbol, "size": 11}, showlegend=col == 1, row=1, col=col,
             )  # fmt: skip
     _frame(figure, 420)
-    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
+    log_axis(figure)
     figure.update_xaxes(title="bits per parameter up, a round", col=1)
     figure.update_xaxes(title="bits per parameter up and down, a round", col=2)
     figure.update_yaxes(title="accuracy", col=1)
@@ -129,8 +124,8 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
         legend={"orientation": "h", "y": -0.24, "x": 0},
         xaxis_domain=[0, 0.34], xaxis2_domain=[0.5, 0.74], xaxis3_domain=[0.77, 1],
     )  # fmt: skip
-    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS], col=1)
-    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"×{tick:g}" for tick in TICKS], col=3)
+    log_axis(figure, col=1)
+    log_axis(figure, before="×", col=3)
     figure.update_xaxes(title="bits per parameter up, a round", col=1)
     figure.update_xaxes(title="accuracy gained, points", zeroline=True, zerolinecolor="#888", zerolinewidth=1, col=2)
     figure.update_xaxes(title="uplink, times what it was", col=3)

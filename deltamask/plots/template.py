@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.colors import hex_to_rgb
 
 NAME, PAPER = "deltamask-screen", "deltamask-paper"
 GRID = "rgba(128,138,155,0.25)"
+CURSOR = "rgba(128,138,155,0.8)"
 TEXT = "#747c88"  # reads on a white page and on a dark one; the dashboard puts its theme's colour in its place
 
 COLORWAY = ("#2f7fd1", "#d9641e", "#1f9e77", "#8a6fd1", "#7d8590", "#b58900")
@@ -45,6 +49,28 @@ def blank(x: str, y: str, height: int) -> go.Figure:
         "yaxis": {"title": {"text": y}},
     }
     return go.Figure(layout=layout)
+
+
+def cursor(figure: go.Figure, at_round: int | None) -> go.Figure:
+    """A line where the round slider stands."""
+    if at_round is not None:
+        figure.add_vline(at_round, line={"color": CURSOR, "width": 1.5, "dash": "dot"})
+    return figure
+
+
+def log_axis(figure: go.Figure, *, before: str = "", **which: int) -> None:
+    """Make x logarithmic, with ticks at 1, 2 and 5. before: stands before each number. which: Plotly's row and col."""
+    ticks = [mantissa * 10.0**power for power in range(-5, 6) for mantissa in (1, 2, 5)]
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{before}{tick:g}" for tick in ticks], **which)
+
+
+def band(x: Iterable[float], low: Iterable[float], high: Iterable[float], color: str, alpha: float) -> dict[str, Any]:
+    """A band from low to high over x, for `add_scatter`: behind its curve, without a legend or a label of its own."""
+    x = list(x)
+    return {
+        "x": [*x, *x[::-1]], "y": [*high, *list(low)[::-1]], "fill": "toself", "fillcolor": see_through(color, alpha),
+        "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False,
+    }  # fmt: skip
 
 
 def see_through(color: str, alpha: float) -> str:

@@ -34,7 +34,7 @@ def test_spread_has_the_best_and_the_worst_of_each_round(run: Run) -> None:
     assert curves["mean over clients"] == pytest.approx([np.mean(each) for each in accuracies])
 
 
-def test_split_is_a_matrix_whose_names_are_nobody_s_markup() -> None:
+def test_split_is_a_matrix_with_escaped_names() -> None:
     counts = np.array([[3, 4], [5, 6]])
     figure = client_charts.label_split(counts, ["<b>bag", "coat"])
     assert figure.data[0].x[0] == "&lt;b&gt;bag"
