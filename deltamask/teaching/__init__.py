@@ -3,10 +3,28 @@
     from deltamask.teaching import check, figures
 
 `check(answer)` checks a reader's function and prints whether it is right, or a hint. The checks stand in one module for
-each subject (`bits.py`, `wire.py`, `server.py`); importing this package registers them.
+each subject (`bits`, `wire`, `server`). All of it is loaded when first used, so that the walkthrough needs no torch.
 """
 
-from deltamask.teaching import bits, figures, server, wire
-from deltamask.teaching.checks import check, check_answer, exercises
+from __future__ import annotations
 
-__all__ = ["bits", "check", "check_answer", "exercises", "figures", "server", "wire"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deltamask.teaching import figures
+    from deltamask.teaching.checks import check, check_answer, exercises
+
+__all__ = ["check", "check_answer", "exercises", "figures"]
+
+_EXERCISES = ("bits", "wire", "server")  # importing one registers its exercises
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return importlib.import_module(f"{__name__}.figures")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in _EXERCISES:
+        importlib.import_module(f"{__name__}.{module}")
+    return getattr(importlib.import_module(f"{__name__}.checks"), name)
