@@ -17,7 +17,7 @@
 # *15 minutes to read, a few seconds to run. [All notebooks](index.ipynb) ·
 # [the same in the dashboard](http://localhost:8501/learn)*
 #
-# Some hospitals, or some thousand phones, hold pictures that must not leave them. They would still like to train one model
+# Some hospitals, or some thousand phones, hold pictures that must not leave them, and want to train one model
 # together. **Federated averaging** does it in rounds. A server sends the model to the clients; each client trains it a little on
 # its own data and sends it back; the server averages what it gets, and begins again. The pictures stay where they are. The
 # model travels, in both directions, every round.
@@ -69,7 +69,7 @@ print(f"one copy {one_copy / 1e6:.2f} MB")
 print(f"forty rounds, five clients: {up / 1e6:,.0f} MB up and as much down")
 
 # %% [markdown]
-# 1.6 GB, to teach a million weights something about shirts. A phone with 10 Mbit/s upwards would spend
+# 1.6 GB, for a million weights. A phone with 10 Mbit/s upwards would spend
 
 # %%
 seconds = one_copy * 8 / 10e6
@@ -103,7 +103,7 @@ print(
 
 # %% [markdown]
 # A little *less* than 32: messages travel as PNG pictures (that is the paper's container; [notebook 5](05-a-picture-of-an-update.ipynb) takes one apart), whose
-# lossless compression finds some redundancy in the exponents of pretrained weights. Real bytes have such surprises; this is why one counts them.
+# lossless compression finds some redundancy in the exponents of pretrained weights. An estimate would have missed that.
 #
 # ## A real round
 #
@@ -155,9 +155,9 @@ run_charts.accuracy_curves(list(runs.values()), against="bits")
 figures.both_directions(runs)
 
 # %% [markdown]
-# For whoever sends little up, the downlink is the larger bill; for EDEN, whose clients need all weights in every round, by a factor of thirty. It is easily forgotten, because a server's line is thick and most papers' charts end at the
-# uplink. It is also easily made smaller. Sent as 32-bit numbers the model costs 32 bpp in every round; but the clients still have the last round's, and it is
-# enough to tell them what changed. Both ways, for DeltaMask:
+# For methods that send little up, the downlink is the larger part; for EDEN, whose clients need all weights in every round, by a factor of thirty. Most papers report only the
+# uplink. The downlink can be made smaller. Sent as 32-bit numbers the model costs 32 bpp in every round; but the clients still have the last round's model, and
+# need only what changed. Both ways, for DeltaMask:
 
 # %%
 for downlink in ("fp32", "counts"):

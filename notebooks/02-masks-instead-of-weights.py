@@ -18,7 +18,7 @@
 # [1 · Why bits matter](01-why-bits-matter.ipynb) · [the same in the dashboard](http://localhost:8501/learn)*
 #
 # A weight is 32 bits. A decision about a weight, keep it or set it to zero, is one bit. If decisions were enough to adapt a pretrained
-# network, a client would have 32 times less to send before anybody has compressed anything.
+# network, a client would have 32 times less to send, even before compression.
 #
 # > **Predict first.** Take a network trained on ImageNet photographs and teach it ten kinds of clothing, in two ways: train a new
 # > classifier head on top (12,810 numbers, any values), or, with that head frozen, only *delete* weights of its last layers. Can
@@ -56,7 +56,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# Scores are held in ±6, so θ stays between 0.0025 and 0.9975: no weight is ever beyond recall. The package keeps θ as a whole
+# Scores are held in ±6, so θ stays between 0.0025 and 0.9975: every weight can still change. The package keeps θ as a whole
 # number of 65,536ths, because server and client must later draw *the same* mask, bit for bit, on different machines.
 
 # %%
@@ -66,12 +66,12 @@ print(f"σ(±6) in fixed point: {masks.THETA_MIN} and {masks.THETA_MAX} of {mask
 # ## Straight through
 #
 # The forward pass uses the drawn m. The backward pass needs ∂L/∂s, and m does not depend on s smoothly. The **straight-through
-# estimator** answers with a white lie: treat the draw as if it had been θ itself.
+# estimator** pretends that the draw had been θ itself.
 #
 # $$\frac{\partial L}{\partial s} \;\approx\; \underbrace{\frac{\partial L}{\partial (m w)} \cdot w}_{\partial L / \partial m}
 # \;\cdot\; \underbrace{\theta (1 - \theta)}_{\partial \theta / \partial s}$$
 #
-# Is it a good lie? On a network small enough, we can know. Eight weights have 2⁸ = 256 masks, so the *expected* loss over
+# How wrong is that? On a network small enough, we can know. Eight weights have 2⁸ = 256 masks, so the *expected* loss over
 # all masks is a finite sum, a smooth function of the scores, and has a true gradient. We compare it with the average of many
 # straight-through gradients.
 
@@ -113,14 +113,14 @@ cosine = torch.nn.functional.cosine_similarity(true_gradient, mean_estimate, dim
 print(f"same sign for {same} of 8 weights; cosine between the two gradients {cosine:.2f}")
 
 # %% [markdown]
-# Not the same, so the lie *is* a lie: wherever the loss is curved in m the estimator is biased, here so much that one weight is pushed the
-# wrong way. As a whole it points downhill all the same, and it costs one ordinary backward pass instead of 256. (For a loss that is
+# Not the same: wherever the loss is curved in m the estimator is biased, here so much that one weight is pushed the
+# wrong way. As a whole it still points downhill, and it costs one ordinary backward pass instead of 256. (For a loss that is
 # linear in the mask it would be exact. Try `(x @ (mask * weight)).mean()`.)
 #
 # ## On the real network
 #
 # One client holds everything here; federation comes later. First the classifier head, trained on the untouched network. This is
-# the linear probe, and the bar to clear.
+# the linear probe, which the mask has to beat.
 
 # %%
 EPOCHS = 8
@@ -140,11 +140,10 @@ print(
 )
 
 # %% [markdown]
-# Now freeze the head and train scores. Every weight starts at θ = 0.95: nearly everything is kept, as
-# a pretrained network deserves. (Start at 0.5 and half of every sum is missing at once; the network that comes out is not a damaged expert, it is
-# rubble.)
+# Now freeze the head and train scores. Every weight starts at θ = 0.95: nearly everything of the pretrained network is kept.
+# (Started at 0.5, half of the terms of every sum are missing at once, and little of what the network knew is left.)
 #
-# A mask is random, a test score should not be. So we evaluate three networks: the **mean** mask, w ⊙ θ, which has no draw in it; the
+# A mask is random; the test accuracy should not be. So we evaluate three networks: the **mean** mask, w ⊙ θ, which has no draw in it; the
 # **threshold** mask, w ⊙ [θ > ½]; and one **sampled** mask.
 
 # %%
@@ -174,7 +173,7 @@ figure.add_hline(
 figure
 
 # %% [markdown]
-# At first the mask does *worse* than the probe: while the scores are still being pushed about, a mask near 0.95 removes good
+# At first the mask does *worse* than the probe: while the scores have moved little, a mask near 0.95 removes good
 # weights at random, and the head was not trained for that. Then it overtakes. Is the lead more than luck? Both networks saw the same
 # test images, so count only those on which they disagree:
 
@@ -217,7 +216,7 @@ figures.histograms(
 )
 
 # %% [markdown]
-# A few weights were found to be in the way and pushed below ½; most stayed, or rose to be kept for certain. One bit each would
+# A few weights made the loss larger and were pushed below ½; most stayed, or rose towards 1. One bit each would
 # describe the decisions. [Notebook 3](03-what-changed.ipynb) asks how many of these bits *changed*, which is far fewer, and that is where DeltaMask starts.
 #
 # ## Exercises

@@ -41,7 +41,7 @@ figures.use_theme()
 # ## Public randomness
 #
 # A mask is drawn by comparing a uniform number u with θ, position by position: m = [u < θ]. The numbers need not be secret. If server and client
-# derive them from a seed, the round and the client's number, nobody has to send them.
+# derive them from a seed, the round and the client's number, they need not be sent.
 
 # %%
 server = PublicNoise(seed=0, round=1, client=3)
@@ -51,12 +51,12 @@ print("client:", client.words(0, 6))
 print("only positions 1,000,000 to 1,000,005:", server.words(1_000_000, 1_000_006))
 
 # %% [markdown]
-# The generator is *counter-based*: position one million can be had without the million before it. u is a 16-bit integer, and θ
+# The generator is *counter-based*: position one million can be drawn without the million before it. u is a 16-bit integer, and θ
 # is kept in the same units, so that u < θ is a comparison of integers and comes out the same on every machine.
 #
 # ## One client, one epoch
 #
-# Five clients share the 6,000 training images. `simulate` plays round 0, in which the classifier head is learnt; then we stop it and take over by
+# Five clients share the 6,000 training images. `simulate` plays round 0, in which the classifier head is learnt; then we stop it and do the next steps by
 # hand. The server begins with θ_g = 0.95 everywhere.
 
 # %%
@@ -112,14 +112,14 @@ print(f"one u: {len(flips):,} bits differ; two: {len(resampled):,}")
 print(f"two, and no training at all: {len(unlearnt):,}")
 
 # %% [markdown]
-# **The answer to the prediction**: one or two in a hundred. The masks' randomness is still there, each mask by itself is an honest draw from its θ; it is
-# only *common* to both sides, and cancels.
+# **The answer to the prediction**: one or two in a hundred. Each mask is still a random draw from its θ; the randomness is
+# *common* to both sides, and cancels.
 #
 # ## κ: the flips that matter most
 #
-# Not all flips deserve their bits. A weight whose θ went from 0.95 to 0.94 may flip by the chance of its u; one that went to
-# 0.2 means it. DeltaMask ranks flips by the Kullback–Leibler divergence between the two coins, KL(θ_k ‖ θ_g), and keeps
-# the top share **κ**. Does the ranking know anything? Give the server's mask only some of the flips, chosen in three ways, and test it.
+# Not all flips are worth their bits. A weight whose θ went from 0.95 to 0.94 flips only if its u happens to lie between; one that went to
+# 0.2 has changed. DeltaMask ranks flips by the Kullback–Leibler divergence between the two coins, KL(θ_k ‖ θ_g), and keeps
+# the top share **κ**. Does the ranking help? Give the server's mask only some of the flips, chosen in three ways, and test it.
 
 # %%
 mask_g = masks.sample(theta_g, u)
@@ -149,15 +149,15 @@ figures.lines(kappas, losses, axes=("share of the flips applied", "test loss of 
 # %% [markdown]
 # All three curves start from the server's mask and end at the client's. The order by KL gets more out of the first flips than its reverse. But does
 # it beat *chance*? After one epoch from a flat start it hardly does: every weight has moved by about as much, and there is little to rank. Believe
-# a ranking only when it beats the random one, on your task and in your round. (What κ saves in bits is beyond doubt.)
+# a ranking only when it beats the random one, on your task and in your round. (That κ saves bits is certain.)
 #
 # Note also the right end: all flips of one client together make the mask *worse*. One client alone goes too far in its own direction; averaging over
-# clients is what mends that.
+# clients corrects that.
 #
 # ## One u for all?
 #
-# The paper speaks of a *publicly shared* seed. Read literally, all clients draw their masks from the same u. It sounds harmless: each mask is still an
-# honest draw. Let all five clients train, and look at what the server computes from their masks, the mean of m_k, in both readings.
+# The paper speaks of a *publicly shared* seed. Read literally, all clients draw their masks from the same u. Each mask is still a correct
+# draw from its θ. Let all five clients train, and look at what the server computes from their masks, the mean of m_k, in both readings.
 
 # %%
 thetas = [
@@ -200,11 +200,11 @@ for name, theta in estimates.items():
 
 # %% [markdown]
 # Independent draws at θ = 0.95 are all ones in 0.95⁵ = 77 % of the positions, so five masks say little about any single θ; but where they say "four of
-# five" they say something true, and the next round's u ask again. With one u for all, five clients compare *the same* u with five similar θ, and agree almost
-# everywhere. The server has asked one question five times and taken the echo for a confirmation: what it gets is one mask, not an average.
+# five" they do, and the next round draws other u. With one u for all, five clients compare *the same* u with five similar θ, and agree almost
+# everywhere. Five masks then carry hardly more information than one: what the server gets is one mask, not an average.
 #
 # After such a round θ_g is near-binary, clipped to 0.0025 and 0.9975. What does that do to the next round? The training gradient carries
-# the factor θ(1 − θ), which is now 0.0025; and u rarely falls between two θ that are both at the rim. Learning all but stops. Four rounds of each, with nothing else changed
+# the factor θ(1 − θ), which is now 0.0025; and u rarely falls between two θ that are both at the clip. Learning nearly stops. Four rounds of each, with nothing else changed
 # (and an exact codec, so that no false flip interferes):
 
 # %%
@@ -291,7 +291,7 @@ print(
 
 # %% [markdown]
 # - **That shared u is to blame for the collapse**: then sharing u must be enough to cause it, with everything else as it was. The four rounds above changed nothing else.
-# - **That the collapse hurts**: one could hold that a decided mask is a fine mask. On this task the accuracy curves speak against it. Find a task, a learning rate
-#   or a number of rounds where they do not; `deltamask run --noise shared` is all it takes.
+# - **That the collapse hurts**: a mask whose θ are all near 0 or 1 might be as good. On this task the accuracy curves say that it is not. Find a task, a learning rate
+#   or a number of rounds where it is; `deltamask run --noise shared` runs it.
 #
 # **Next:** [4 · Filters from scratch](04-filters-from-scratch.ipynb), in which flips become bytes

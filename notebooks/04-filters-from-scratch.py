@@ -68,10 +68,10 @@ print("".join("#" if bit else "·" for bit in bits))
 #
 # $$F[h_0] \oplus F[h_1] \oplus F[h_2] = \text{fingerprint}.$$
 #
-# For a stranger the left side is as good as random, so it agrees once in 2⁸ = 256. For members the table F must be *filled* so that all
+# For a position that is no member the left side is as good as random, so it agrees once in 2⁸ = 256. For members the table F must be *filled* so that all
 # these equations hold. That is a system of equations, one a member, and it can be solved without algebra, if there
 # are a few more slots than members: find a slot that *only one* member asks. That slot can settle this member whatever the others need, so
-# put the member aside until the end. Without it, other slots become lonely. Repeat. This is called **peeling**.
+# put the member aside until the end. Without it, other slots have only one member left. Repeat. This is called **peeling**.
 #
 # Six members, in the package's own construction of a **binary fuse filter**:
 
@@ -87,12 +87,12 @@ figures.peeling(peeled)
 # borders). The orange square is the slot that settles it: *no row further down has a dot in that column*. So when the table is filled from the **bottom** up,
 # the orange slot is still free when its row comes, and nothing that is written later disturbs it.
 #
-# Whether peeling succeeds is luck; if every remaining slot is asked twice, one takes another seed and starts again. The luck
+# Whether peeling succeeds is a matter of chance; if every remaining slot is asked twice, one takes another seed and starts again. The probability
 # depends on how many slots there are to spare:
 #
 # - **xor filter**: the three slots are anywhere in three thirds of the table. Peeling needs 1.23 slots a member.
-# - **binary fuse filter**: the three slots are in *neighbouring* segments of many. At both ends of the table members are thin, so
-#   peeling eats its way inwards from there; 1.13 slots a member are enough for large sets.
+# - **binary fuse filter**: the three slots are in *neighbouring* segments of many. At both ends of the table slots are asked by few members, so
+#   peeling starts there and goes inwards; 1.13 slots a member are enough for large sets.
 #
 # So with 8-bit fingerprints a large set takes 11.5 bits a member (Bloom), 9.84 (xor) or 9.0 (fuse), for the same rate. The paper chose the last.
 #
@@ -159,8 +159,8 @@ pd.DataFrame(rows).round(2)
 # No member is ever denied. For a fuse filter ten thousand members are not yet many: it takes 1.25 slots for each. A quarter of its slots stay empty,
 # though, and the picture in which it travels compresses the zeros away again. The false claims are as many as the fingerprints promise: (d − n)/256 ≈ 3,867 for 8 bits.
 #
-# Stop at that number for a moment. The client sent 10,000 positions; the server reads nearly 14,000. The rate is small, but it applies
-# to *all the others*, and these are many. Fingerprints of 16 bits cure it and double the bill.
+# Note that number. The client sent 10,000 positions; the server reads nearly 14,000. The rate is small, but it applies
+# to *all the others*, and these are many. Fingerprints of 16 bits avoid nearly all of them and double the size.
 #
 # **The answer to the prediction**: about 10 bits, and no, it does not depend on how many positions there are; only the number of false claims does.
 #
@@ -179,7 +179,7 @@ for name in ("bfuse8", "rice"):
     )
 
 # %% [markdown]
-# The sorted list, with its gaps in a code from 1971 (`rice`), is smaller than the filter *and* exact. This surprises people. Filters shine when membership is asked at random; here it is not.
+# The sorted list, with its gaps in a code from 1971 (`rice`), is smaller than the filter *and* exact. Filters are made for questions in any order; here all positions are asked, in order.
 # [Notebook 5](05-a-picture-of-an-update.ipynb) goes further down.
 #
 # ## Small sets cost more
@@ -205,7 +205,7 @@ figures.lines(
 #
 # - At the left every message pays for its header and, the filters, for their picture: some hundred bytes for ten flips.
 # - To the right the filters' price is flat, and the exact list gets *cheaper* as sets grow denser. At 10 % density it needs half the filters' bits.
-# - Below some three thousand flips the 8-bit filters are smaller than any exact code can be. That is no magic: there they claim more strangers than they have members.
+# - Below some three thousand flips the 8-bit filters are smaller than any exact code can be. They can be, because they are not exact: there they make more false claims than they have members.
 #
 # ## Exercises
 #
@@ -257,6 +257,6 @@ for name, some in (
     )
 
 # %% [markdown]
-# - **Slots.** If you doubt 1.13, look at `fuse_build.sizes(n)` for n = 100 to 10,000,000.
+# - **Slots.** If you doubt 1.13, look at `bfuse_build.sizes(n)` for n = 100 to 10,000,000.
 #
 # **Next:** [5 · A picture of an update](05-a-picture-of-an-update.ipynb)

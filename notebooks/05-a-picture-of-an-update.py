@@ -54,7 +54,7 @@ print(
 picture.resize((picture.width * 4, picture.height * 4), Image.Resampling.NEAREST)
 
 # %% [markdown]
-# It looks like noise, and should: every regularity would be bits wasted. Only the black pixels are regular. They are empty slots of the filter, and the
+# It looks like noise, as a message without redundancy does. Only the black pixels are regular. They are empty slots of the filter, and the
 # compression inside the PNG format removes most of what they would cost.
 #
 # ## Every byte
@@ -138,9 +138,9 @@ figures.picture_map(pixels, width, parts, rows=12)
 
 # %%
 noise = PublicNoise(run.config.seed, payload.round, payload.client)
-knows = CodecContext(payload.round, payload.client, np.zeros(d, np.uint16), noise)
+context = CodecContext(payload.round, payload.client, np.zeros(d, np.uint16), noise)
 bfuse8 = codecs.get("bfuse8")
-decoded = bfuse8.decode(data, knows)
+decoded = bfuse8.decode(data, context)
 recorded = run.records[12]["clients"][0]
 print(
     f"{len(decoded):,} positions; the client sent {recorded['kept']:,}, so {recorded['false_flips']:,} are false flips"
@@ -148,21 +148,21 @@ print(
 print("the first ten:", decoded[:10])
 
 # %% [markdown]
-# And forward again. Which of them were meant only the client knew, so we encode all that was read:
+# And back again. Only the client knew which of them it had sent, so we encode all that was read:
 
 # %%
-again = bfuse8.encode(decoded, knows)
-assert np.isin(decoded, bfuse8.decode(again, knows)).all()
+again = bfuse8.encode(decoded, context)
+assert np.isin(decoded, bfuse8.decode(again, context)).all()
 print(f"{len(again):,} bytes for {len(decoded):,} flips")
 
 # %% [markdown]
 # ## Damage
 #
-# Now be the network. Change the message in several ways and hand it to the server.
+# Change the message in several ways, as a bad network might, and hand it to the server.
 
 
 # %%
-def receive(what: str, damaged: bytes, of: CodecContext = knows) -> None:
+def receive(what: str, damaged: bytes, of: CodecContext = context) -> None:
     try:
         answer = f"accepted: {len(bfuse8.decode(damaged, of)):,} flips"
     except DecodeError as error:
@@ -183,15 +183,15 @@ receive("client 1's picture of that round", run.payloads(12)[1].path.read_bytes(
 receive("client 0's picture of round 11", run.payloads(11)[0].path.read_bytes())
 
 # %% [markdown]
-# Everything is noticed. But look at *why*: the checksums of PNG catch these, because the damage was clumsy. Somebody who wants to harm will repair
-# them. So change one pixel and write a proper picture again:
+# Everything is noticed. But look at *why*: PNG's checksums catch these, because they were not repaired. An attacker will repair
+# them. So change one pixel and write a correct picture again:
 
 # %%
 pixel = start + 1000
 receive("one pixel, picture rewritten", png.write(changed(pixels, pixel)))
 
 # %% [markdown]
-# Our own checksum, in the header. It can be repaired as well, of course. A checksum guards against accidents, never against an adversary. What then?
+# Our own checksum, in the header. It can be repaired as well, of course. A checksum guards against accidents, never against an adversary. What happens then?
 
 # %%
 from deltamask.codecs.wire.message import seal
@@ -199,7 +199,7 @@ from deltamask.codecs.wire.message import seal
 body = pixels[HEADER_BYTES : start + slots]
 forged = seal("bfuse8", round, client, d, changed(body, pixel - HEADER_BYTES))
 receive("one pixel, all checksums repaired", png.write(forged))
-forged_flips = bfuse8.decode(png.write(forged), knows)
+forged_flips = bfuse8.decode(png.write(forged), context)
 print(
     f"lost {len(np.setdiff1d(decoded, forged_flips))} flips and gained {len(np.setdiff1d(forged_flips, decoded))}, "
     f"of {len(decoded):,}"
@@ -248,15 +248,15 @@ for record in simulate(config, task=task, observer=server):
 
 theta_g, head = server.state.theta, server.state.head
 theta_k = training.train_scores(task, head, theta_g, config, round=4, client=0).theta
-both_know = CodecContext(4, 0, theta_g, PublicNoise(config.seed, 4, 0), task.tail.offsets)
-flips = masks.flips(theta_k, theta_g, both_know.noise.words(0, task.d))
+round_4 = CodecContext(4, 0, theta_g, PublicNoise(config.seed, 4, 0), task.tail.offsets)
+flips = masks.flips(theta_k, theta_g, round_4.noise.words(0, task.d))
 print(f"{len(flips):,} flips of client 0 in round 4, {len(flips) / task.d:.2%} of d")
 
 # %% [markdown]
 # Sort all positions by how far u is from θ_g, measured on the score (that is where an optimiser takes its steps), and count flips:
 
 # %%
-distance = side_information.distances(both_know, 0, task.d) / side_information.UNIT
+distance = side_information.distances(round_4, 0, task.d) / side_information.UNIT
 edges = np.linspace(0, 2, 41)
 total = np.histogram(distance, edges)[0]
 flipped = np.histogram(distance[flips], edges)[0]
@@ -275,16 +275,16 @@ print(
 )
 
 # %% [markdown]
-# Near zero a flip is almost a coin toss; beyond 1 it hardly ever happens. A code that uses these probabilities, one for each position, can spend its bits where
-# the doubt is. That is `gap`, the project's own codec: the curve above is its model, and a range coder does the rest.
+# Near zero a flip is almost a coin toss; beyond 1 it hardly ever happens. A code that uses these probabilities, one for each position, spends its bits where
+# a flip is uncertain. That is `gap`, the project's own codec: the curve above is its model, and a range coder does the rest.
 
 # %%
 names = ["bloom", "bfuse16", "bfuse8", "xor8", "bloom-p0", "rice", "gap"]
-sizes = [8 * len(codecs.get(name).encode(flips, both_know)) / len(flips) for name in names]
+sizes = [8 * len(codecs.get(name).encode(flips, round_4)) / len(flips) for name in names]
 labels = [f"{name}{'' if codecs.get(name).exact else ' (not exact)'}" for name in names]
 bounds = {
     "entropy, knowing n and d": entropy.entropy_iid(len(flips), task.d) / len(flips),
-    "entropy, knowing u and θ_g": entropy.entropy_side(flips, both_know) / len(flips),
+    "entropy, knowing u and θ_g": entropy.entropy_side(flips, round_4) / len(flips),
 }
 series = {
     "whole message": [*sizes, None, None],
@@ -296,7 +296,7 @@ figures.bars([*labels, *bounds], series, axis="bits a flip", text=".2f").update_
 
 # %% [markdown]
 # An exact message in about a third of the filter's bits, headers and all. The last bar is the entropy over 1,300 buckets of what both sides know (distance, direction, level of
-# θ_g), with the best table for these very flips, which nobody pays for. It is a yardstick and no law of nature: `gap` reads the distance on a finer scale and
+# θ_g), with the best table for these very flips, whose cost is not counted. It is a reference and no strict bound: `gap` reads the distance on a finer scale and
 # knows the layer, so it can come out a little to either side. A learnt model with everything we could think of gained another 0.3 %
 # ([codecs.md](../docs/codecs.md)); there is little left.
 #
@@ -349,7 +349,7 @@ accepted = 0
 for _ in range(300):
     at, by = int(rng.integers(len(data))), int(rng.integers(1, 256))
     try:
-        bfuse8.decode(changed(data, at, by), knows)
+        bfuse8.decode(changed(data, at, by), context)
         accepted += 1
     except DecodeError:
         pass
@@ -361,7 +361,7 @@ print(f"{accepted} of 300 damaged pictures were accepted")
 
 # %%
 unrelated = np.sort(rng.choice(task.d, len(flips), replace=False))
-bits = 8 * len(codecs.get("gap").encode(unrelated, both_know)) / len(flips)
+bits = 8 * len(codecs.get("gap").encode(unrelated, round_4)) / len(flips)
 print(
     f"gap on as many random positions: {bits:.2f} bits a flip; entropy {bounds['entropy, knowing n and d']:.2f}"
 )

@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 6 · The server's view
 #
-# **Goal.** Sit on the server. Five masks come in, each a draw of coins you cannot see, some bits of them wrong. What do you make of them? Two estimators, their
+# **Goal.** See what the server can learn from five masks that are random draws, some of their bits wrong: two estimators, their
 # variance by simulation, and what false flips and absent clients do to them.
 #
 # *20 minutes to read, about half a minute to run. [All notebooks](index.ipynb) · before this:
@@ -42,7 +42,7 @@ figures.use_theme()
 # In federated averaging the server averages the clients' weights. Here it would like the mean of the clients' probabilities, mean θ_k; but it receives decoded masks
 # m̂_k, which are draws from them. It has to *estimate*.
 #
-# Real clients, then: two rounds are played, and in the third we stop and look into all five clients before they send.
+# We use real clients: two rounds are played, and in the third we stop and look at all five clients before they send.
 
 
 # %%
@@ -76,7 +76,7 @@ truth = np.mean([masks.to_float(theta) for theta in thetas], axis=0)
 #
 # $$\hat\theta = \frac{\alpha - 1}{\alpha + \beta - 2} = \frac{1}{K}\sum_k \hat m_k .$$
 #
-# **Unbiased**, ours. The server knows one thing more: the mask m_g,k that it drew itself from its own θ_g with the client's u. What the client's mask *adds* to that is the news:
+# **Unbiased**, ours. The server knows one thing more: the mask m_g,k that it drew itself from its own θ_g with the client's u. It uses only what the client's mask *changes* in that:
 #
 # $$\hat\theta = \theta_g + \frac{1}{K}\sum_k (\hat m_k - m_{g,k}) .$$
 #
@@ -87,7 +87,7 @@ truth = np.mean([masks.to_float(theta) for theta in thetas], axis=0)
 # $$\text{Var}_\text{beta} = \frac{1}{K^2}\sum_k \theta_k(1 - \theta_k), \qquad
 # \text{Var}_\text{unbiased} = \frac{1}{K^2}\sum_k |\theta_k - \theta_g|\,(1 - |\theta_k - \theta_g|).$$
 #
-# Formulas are easily wrong. So: the same five θ_k, three hundred different u, and the spread of what the server computes, on 20,000 of the positions.
+# To check the formulas by simulation: the same five θ_k, three hundred different u, and the spread of what the server computes, on 20,000 of the positions.
 
 # %%
 n, repeats = 20_000, 300
@@ -135,10 +135,10 @@ figures.histograms(
 # **The answer to the prediction**: about 0.1 with Beta, less than half of that when listening to changes only. To reach the same accuracy with Beta one would need five
 # to seven times as many clients: the variance is what counts, and it goes with 1/K.
 #
-# (The clip explains what does not fit the formulas: estimates cannot leave [0.0025, 0.9975]. For θ near the rim that cuts one side of the noise, which makes the
-# spread a little smaller than computed and the mean a little too low. "Unbiased" is only true inside.)
+# (The clip explains what does not fit the formulas: estimates cannot leave [0.0025, 0.9975]. For θ near these limits that cuts one side of the noise, which makes the
+# spread a little smaller than computed and the mean a little too low. The estimator is unbiased only away from them.)
 #
-# Less noise is not free in bits, though: a server that follows every small change keeps θ_g away from the rim, where flips are frequent. Look at the recorded runs in
+# Less noise is not free in bits, though: a server that follows every small change keeps θ_g away from these limits, where flips are frequent. Look at the recorded runs in
 # both respects:
 
 # %%
@@ -164,9 +164,9 @@ flat = np.full(200_000, int(0.95 * masks.ONE), np.uint16)
 bfuse8 = codecs.get("bfuse8")
 total = np.zeros(len(flat))
 for message in range(150):
-    of = CodecContext(message, 0, flat, PublicNoise(0, message, 0))
-    flips = bfuse8.decode(bfuse8.encode(np.array([7]), of), of)
-    mask = masks.sample(flat, of.noise.words(0, len(flat)))
+    context = CodecContext(message, 0, flat, PublicNoise(0, message, 0))
+    flips = bfuse8.decode(bfuse8.encode(np.array([7]), context), context)
+    mask = masks.sample(flat, context.noise.words(0, len(flat)))
     total += masks.apply_flips(mask, flips)
 drawn, rate = total.mean() / 150, 1 / 256
 print(
@@ -174,13 +174,13 @@ print(
 )
 
 # %% [markdown]
-# 0.0035 seems little. But it comes every round, always in the same direction, and against it stands a client's own learning, which moves θ by about 0.01 a round. At the rim
-# it is a lifeline and a burden at once: a weight at θ = 0.9975 is stirred back into play, and must be flipped back by real learning, which costs real bits. In the
+# 0.0035 seems little. But it comes every round, always in the same direction, and a client's own learning moves θ by only about 0.01 a round. Near 0 and 1
+# it has two effects: a weight at θ = 0.9975 can change again, and it must be flipped back by real learning, which costs bits. In the
 # recorded runs accuracy does not suffer (`fashion-gap`, which is exact and otherwise the same, ends at about the same accuracy); the bits do.
 #
 # ## Some clients only
 #
-# With ten thousand phones, nobody asks all of them. Each round samples K = ⌈ρN⌉ clients. Ten clients, ρ = 0.2, twelve rounds:
+# With ten thousand phones, a round does not use all of them. Each round samples K = ⌈ρN⌉ clients. Ten clients, ρ = 0.2, twelve rounds:
 
 # %%
 partial = RunConfig(clients=10, rho=0.2, rounds=12)
@@ -189,13 +189,12 @@ for round in range(1, 13):
     took_part[sampled_clients(partial, round), round - 1] = 1
 for client in range(10):
     print(
-        f"client {client}: "
-        + " ".join("■" if there else "·" for there in took_part[client])
+        f"client {client}: " + " ".join("■" if part else "·" for part in took_part[client])
     )
 
 # %% [markdown]
 # Two masks a round say even less. So the paper's server *remembers*: it adds the counts of several rounds to one posterior, and starts afresh (**resets the prior**) every ⌈1/ρ⌉ rounds,
-# when about every client has been heard once. One position, true θ = 0.8, two masks a round:
+# when about every client has taken part once. One position, true θ = 0.8, two masks a round:
 
 # %%
 rng = np.random.default_rng(2)
@@ -213,7 +212,7 @@ for round in range(1, 8):
 figures.lines(grid, densities, axes=("θ", "posterior density"))
 
 # %% [markdown]
-# The posterior narrows for five rounds and is thrown away in the sixth. Why throw away? Because θ *moves*: clients learn between rounds, and old masks speak of old θ. Simulate a θ that drifts, and
+# The posterior narrows for five rounds and is thrown away in the sixth. Why throw away? Because θ *moves*: clients learn between rounds, and old masks are draws from old θ. Simulate a θ that drifts, and
 # three servers: one that never resets, one that resets every five rounds, one that resets each round.
 
 # %%
@@ -236,7 +235,7 @@ for name, rho in (
 figures.lines(range(1, steps + 1), errors, axes=("round", "mean error of θ_g"))
 
 # %% [markdown]
-# No memory is noise, endless memory is the past. The sawtooth in between is the paper's compromise. The unbiased estimator needs none of it: θ_g itself is its memory.
+# Without memory the estimate is noisy; with endless memory it lags behind. The paper's resets are a compromise. The unbiased estimator needs none: θ_g itself holds what was learnt.
 #
 # ## Exercises
 #

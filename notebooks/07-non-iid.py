@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 7 · Non-IID
 #
-# **Goal.** Give every client a different world, and see who pays for it. Then reproduce a run exactly, from nothing but its config.
+# **Goal.** Give clients different data, and see which of them lose accuracy. Then reproduce a run exactly, from nothing but its config.
 #
 # *15 minutes to read, about a minute to run. [All notebooks](index.ipynb) · before this:
 # [6 · The server's view](06-the-servers-view.ipynb) · [the same in the dashboard](http://localhost:8501/learn)*
@@ -105,7 +105,7 @@ figures.lines(
 #
 # ## The worst client
 #
-# A mean hides people. How good is the server's model *for a client*? Test accuracy by class, weighted with that client's own label shares: exact, and no test image has to be taken from anyone. (Mind the axis: it does not start at 0.)
+# A mean hides single clients. How good is the server's model *for a client*? Test accuracy by class, weighted with that client's own label shares: exact, and no test image has to be taken from anyone. (Mind the axis: it does not start at 0.)
 
 # %%
 client_charts.client_accuracies(apart, config.rounds)
@@ -125,17 +125,17 @@ for name, run in (("alike", alike), ("apart", apart)):
 pd.DataFrame(rows).round(3)
 
 # %% [markdown]
-# **The answer to the prediction** is in the table: read both columns, the mean and the worst. That a client is badly off does not mean that it holds little; it means that it holds what the
-# average of the others has unlearnt, or never knew. Whoever reports only the mean has not told these clients the truth.
+# **The answer to the prediction** is in the table: read both columns, the mean and the worst. A client with a low accuracy need not hold few images; it holds classes that the
+# average of the others has unlearnt, or never learnt. A report of the mean alone leaves that out.
 #
 # ## Some clients, each round
 #
-# With participation ρ < 1 only K = ⌈ρN⌉ clients are asked. When clients differ, it matters *who*: every round pulls towards the few that were there. Ten clients, three of them a round:
+# With participation ρ < 1 only K = ⌈ρN⌉ clients are asked. When clients differ, it matters *which*: every round pulls towards the few that took part. Ten clients, three of them a round:
 
 # %%
 partial = play("partial", config.replace(dirichlet_alpha=0.1, clients=10, rho=0.3))
-there = partial.clients.pivot_table(index="client", columns="round", values="uplink_bytes")
-there.reindex(range(10)).notna().replace({True: "■", False: "·"}).iloc[:, 1:]
+sent = partial.clients.pivot_table(index="client", columns="round", values="uplink_bytes")
+sent.reindex(range(10)).notna().replace({True: "■", False: "·"}).iloc[:, 1:]
 
 # %%
 figures.lines(
@@ -148,17 +148,17 @@ figures.lines(
 )
 
 # %% [markdown]
-# Fewer bytes cross the network each round, and rounds say less. Compare at equal *bytes*, not at equal rounds, before you judge. (Round 0, too, heard three clients only.)
+# Fewer bytes cross the network each round, and a round learns less. Compare at equal *bytes*, not at equal rounds. (In round 0, too, only three clients took part.)
 #
 # ## The same run again
 #
-# A result that cannot be repeated is an anecdote. A run folder holds the config, and everything random in a run derives from (seed, purpose, round, client), never from a generator that
-# remembers what happened before. So the config *is* the run. Read it back from disk, run again, and compare what crossed the wire, byte for byte:
+# A result should be repeatable. A run folder holds the config, and everything random in a run derives from (seed, purpose, round, client), never from a generator whose
+# state depends on what happened before. So the config determines the run. Read it back from disk, run again, and compare what crossed the wire, byte for byte:
 
 # %%
 again = play("again", load_run(apart.path).config)
 payloads = list(zip(apart.payloads(), again.payloads(), strict=True))
-identical = [one.path.read_bytes() == two.path.read_bytes() for one, two in payloads]
+identical = [old.path.read_bytes() == new.path.read_bytes() for old, new in payloads]
 print(f"{sum(identical)} of {len(identical)} payloads are identical, byte for byte")
 assert all(identical)
 
@@ -226,7 +226,7 @@ check(worst_client)
 #
 # ## What would show this to be wrong?
 #
-# - **Another split.** Everything above rests on one draw of the Dirichlet distribution. With α = 0.1 splits differ wildly; the seed decides who is unlucky:
+# - **Another split.** Everything above rests on one draw of the Dirichlet distribution. With α = 0.1 splits differ wildly; the seed decides which client gets little:
 
 # %%
 largest = [

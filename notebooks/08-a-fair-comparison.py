@@ -72,8 +72,10 @@ run_charts.accuracy_curves([recorded[name, 0] for name in arms])
 plain = RunConfig(**{**recorded["FedPM", 0].config.model_dump(), "method": "deltamask"})
 differing = {}
 for name in arms:
-    of = recorded[name, 0].config.model_dump()
-    kept = {field: value for field, value in of.items() if value != getattr(plain, field)}
+    config = recorded[name, 0].config.model_dump()
+    kept = {
+        field: value for field, value in config.items() if value != getattr(plain, field)
+    }
     differing[name] = {
         field: value for field, value in kept.items() if field != "keep_payloads"
     }
@@ -83,8 +85,8 @@ pd.DataFrame(differing).T.fillna("")
 
 # %% [markdown]
 # Two things in this table deserve suspicion. Step sizes (`weight_lr`) may differ, and should: methods need different ones, and each got the best of a small search on
-# held-out training images (`experiments/lr.toml`). But our own method has *more* settings that were chosen (`experiments/recipe.toml`), and every choice is a chance to gain. This is the home team's advantage that
-# every paper has. It is stated here so that you can discount it.
+# held-out training images (`experiments/lr.toml`). But our own method has *more* settings that were chosen (`experiments/recipe.toml`), and every choice is a chance to gain. Every paper's own method has this advantage.
+# It is stated here so that you can discount it.
 #
 # ## Mean and interval
 #
@@ -92,7 +94,7 @@ pd.DataFrame(differing).T.fillna("")
 #
 # $$\pm\; t_{0.975,\,n-1} \cdot \frac{s}{\sqrt{n}},$$
 #
-# the 95 % interval by Student. With n = 3, t is 4.3 and not the 1.96 one remembers: three seeds are *few*.
+# Student's 95 % interval. With n = 3, t is 4.3 and not 1.96, as for many: three seeds are *few*.
 
 # %%
 rows = [
@@ -114,7 +116,7 @@ summary.round(4)
 import plotly.graph_objects as go
 
 figure = go.Figure()
-for (name, row), color in zip(summary.iterrows(), figures.COLORS, strict=False):
+for (name, row), color in zip(summary.iterrows(), figures.COLORWAY, strict=False):
     error = {"type": "data", "array": [row["±"]], "thickness": 1.5}
     marker = {"color": color, "size": 11}
     figure.add_scatter(
@@ -136,7 +138,7 @@ figure.update_yaxes(title="accuracy")
 figure
 
 # %% [markdown]
-# The filled points are what most papers show. The open ones add the downlink, and change the story: a method that needs all weights in every round is cheap in one direction only.
+# The filled points are what most papers show. The open ones add the downlink, and the order changes: a method that needs all weights in every round is cheap in one direction only.
 #
 # ## Pairs
 #
@@ -147,11 +149,11 @@ figure
 accuracy = runs.pivot(index="seed", columns="method", values="accuracy")
 bits = np.log2(runs.pivot(index="seed", columns="method", values="bpp_up"))
 pairs = []
-for one, other in itertools.combinations(arms, 2):
-    gap, factor = accuracy[one] - accuracy[other], bits[one] - bits[other]
+for first, second in itertools.combinations(arms, 2):
+    gap, factor = accuracy[first] - accuracy[second], bits[first] - bits[second]
     pairs.append(
         {
-            "pair": f"{one} − {other}",
+            "pair": f"{first} − {second}",
             "points": 100 * gap.mean(),
             "± points": 100 * half_width(gap.to_numpy()),
             "by accuracy": abs(gap.mean()) > half_width(gap.to_numpy()),
@@ -159,9 +161,9 @@ for one, other in itertools.combinations(arms, 2):
         }
     )
 table = pd.DataFrame(pairs)
-told = table["by accuracy"].sum()
+by_accuracy = table["by accuracy"].sum()
 print(
-    f"told apart by accuracy: {told} of {len(table)} pairs; by bits: {table['by bits'].sum()}"
+    f"told apart by accuracy: {by_accuracy} of {len(table)} pairs; by bits: {table['by bits'].sum()}"
 )
 table.round(2)
 
@@ -169,7 +171,7 @@ table.round(2)
 # **The answer to the prediction** stands above the table. Bits are counted exactly and differ by factors; accuracies are samples and differ by points. Fifteen runs settle the first question
 # and only begin to answer the second. (And ten tests at 95 % find something by luck in about four experiments of ten, even where there is nothing.)
 #
-# This is why a comparison with one seed, or with the best of several, or with accuracies to two decimals on a thousand test images, tells you less than it seems to. More methods, other splits, and what each option is
+# This is why a comparison with one seed, or with the best of several, or with accuracies to two decimals on a thousand test images, says less than it seems to. More methods, other splits, and what each option is
 # worth: [results.md](../docs/results.md).
 #
 # ## Bring your own codec
@@ -238,13 +240,13 @@ class VarintCodec:
 
 
 # %% [markdown]
-# Does it work? The registry's tests are the judge: **laws** that hold for whatever is registered. They are functions, and take any codec.
+# Does it work? The tests of the registry are **laws** that hold for whatever is registered. They are functions, and take any codec.
 
 # %%
 from deltamask.codecs import conformance
 
 
-def judge(codec) -> None:
+def check_laws(codec) -> None:
     for name, law in conformance.LAWS.items():
         try:
             law(codec)
@@ -253,10 +255,10 @@ def judge(codec) -> None:
             print(f"✗ {name}: {broken}")
 
 
-judge(VarintCodec())
+check_laws(VarintCodec())
 
 # %% [markdown]
-# Laws are only worth something if they can fail. A version by somebody in a hurry, who trusts the network:
+# A law must be able to fail. A version without any checks, which trusts the network:
 
 
 # %%
@@ -266,10 +268,10 @@ class HastyCodec(VarintCodec):
         return np.cumsum(np.frombuffer(gaps, np.uint8), dtype=np.int64) - 1
 
 
-judge(HastyCodec())
+check_laws(HastyCodec())
 
 # %% [markdown]
-# Register yours and it has a name like the others; on real flips, how good is it?
+# Registered, it has a name like the others. How good is it on realistic flips?
 
 # %%
 from deltamask.cli.bench_codecs import bench_codecs
@@ -281,7 +283,7 @@ bench = pd.DataFrame(
 bench[["codec", "exact", "bytes", "bits_per_flip", "false_flips"]].round(2)
 
 # %% [markdown]
-# Not bad for thirty lines. To make it part of the package, put it in a file of its own in `deltamask/codecs/`, give it a number in `KINDS` and a name in `CodecName`; command line and dashboard then offer it, and the tests try it.
+# Not bad for thirty lines. To use it outside this notebook, put the class, `register_kind` and `codecs.register` into a module of your own package and name the module in an entry point of the group `deltamask.codecs`. Command line and dashboard then offer it, and `deltamask check varint` runs the laws for it.
 #
 # ## Bring your own dataset
 #

@@ -13,7 +13,7 @@
 #
 # Eight notebooks lead from "why bits matter" to running, breaking and extending [DeltaMask](https://arxiv.org/abs/2311.17299). You need PyTorch's idea of a weight; federated learning
 # is explained on the way. Each has a goal, a question to answer *before* you run it, real data, pictures, exercises that check themselves, and at its end the
-# question that keeps one honest: what would show this to be wrong?
+# question: what would show this to be wrong?
 #
 # | | | reading | running |
 # |---|---|---|---|
