@@ -20,7 +20,6 @@ from deltamask.runs import StoreError
 
 CHART: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 TABLE = "The same as a table"
-SWATCH = "width: .75rem; height: .75rem; border-radius: 2px"
 
 
 def draw_figures(opened: RecordedPayload) -> None:
@@ -50,8 +49,7 @@ def draw_parts(opened: RecordedPayload) -> None:
     st.subheader("Where the bytes go")
     parts = part_costs(opened.anatomy)
     legend = "".join(
-        f'<span><i style="{SWATCH}; background: {payload_charts.part_color(part)}"></i>{part.name}</span>'
-        for part in parts
+        f'<span><i style="background: {payload_charts.part_color(part)}"></i>{part.name}</span>' for part in parts
     )
     st.html(f'<div class="legend">{legend}</div>')
     st.plotly_chart(payload_charts.part_costs(parts), key="wire_parts", config=CHART)
