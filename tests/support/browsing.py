@@ -28,12 +28,20 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @dataclass
 class Server:
     """The dashboard on a free port, with a runs folder and a feature cache of its own."""
 
     home: Path
-    port: int
+    port: int = field(default_factory=free_port)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     process: subprocess.Popen[bytes] = field(init=False)
 
     @property
@@ -46,7 +54,7 @@ class Server:
 
     def start(self) -> None:
         environment = {
-            **os.environ, "DELTAMASK_RUNS": str(self.runs), "DELTAMASK_CACHE": str(self.home / "cache"),
+            **self.environment, "DELTAMASK_RUNS": str(self.runs), "DELTAMASK_CACHE": str(self.home / "cache"),
             "HF_HUB_CACHE": str(self.home / "hub"),
         }  # fmt: skip
         command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(self.port)]
@@ -68,10 +76,7 @@ class Server:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One dashboard for all tests that drive a browser."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(tmp_path_factory.mktemp("dashboard"), port)
+    server = Server(tmp_path_factory.mktemp("dashboard"))
     server.start()
     try:
         yield server
