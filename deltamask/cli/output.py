@@ -9,8 +9,11 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deltamask.config.run_config import UNPRINTABLE
+from deltamask.runs.figures import covers_all_clients
 from deltamask.runs.reader import Run
 
 RunName = Annotated[str, tyro.conf.Positional]
@@ -48,15 +51,23 @@ def print_summary(stored: Run, console: Console) -> None:
     summary = stored.summary()
     console.print(
         f"{summary['rounds']} rounds: accuracy {figure_text(summary['accuracy'])} (mean of the last ten), "
+        f"for its worst {'' if covers_all_clients(stored.records) else 'sampled '}client "
+        f"{figure_text(summary['worst_client'])}, "
         f"uplink {figure_text(summary['bpp_up'])} bpp a round, {figure_text(summary['bpp_up_total'])} in all with the "
         f"head, {summary['uplink_bytes']:,} bytes",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     if skipped := stored.task.get("skipped"):
         console.print(
-            f"{len(skipped)} images could not be read and were left out, {skipped[0]} first; task.json lists them",
+            f"{len(skipped)} images could not be read and were left out, {plain_text(skipped[0])} first; task.json "
+            "lists them",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
+
+
+def plain_text(text: object) -> str:
+    """A text from a run folder, for the terminal: neither its markup nor its control characters do anything there."""
+    return escape(UNPRINTABLE.sub("�", str(text)))
 
 
 def figure_text(value: float | None) -> str:
@@ -71,5 +82,6 @@ def print_json(value: Any) -> int:
 def complain(status: int, *lines: str) -> int:
     """Print what is wrong, a line each; returns the exit status."""
     for line in lines:
-        people.print(f"deltamask: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+        shown = "\n".join(UNPRINTABLE.sub("�", part) for part in line.split("\n"))
+        people.print(f"deltamask: {shown}", style="red", highlight=False, markup=False, soft_wrap=True)
     return status

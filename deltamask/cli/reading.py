@@ -9,25 +9,28 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from deltamask.cli.output import Json, RunName, figure_text, people, print_json, print_summary
+from deltamask.cli.output import Json, RunName, complain, figure_text, people, plain_text, print_json, print_summary
 from deltamask.runs import export as exporting
-from deltamask.runs.reader import list_runs, load_run
+from deltamask.runs.reader import list_broken, list_runs, load_run
 
 
 def runs(*, json: Json = False) -> int:
     """List runs: your own and the recorded ones."""
     rows = [{"run": run.id, "state": run.state, **run.summary(), "path": str(run.path)} for run in list_runs()]
+    broken = list_broken()
     if json:
-        return print_json(rows)
+        damaged = ({"run": each.name, "state": "broken", "message": each.reason, "path": each.place} for each in broken)
+        return print_json([*rows, *damaged])
     table = Table("run", "state", "rounds", "accuracy", "bpp up", "total bpp up")
     for row in rows:
         table.add_row(
-            row["run"],
-            row["state"],
+            plain_text(row["run"]),
+            plain_text(row["state"]),
             str(row["rounds"]),
             *(figure_text(row[k]) for k in ("accuracy", "bpp_up", "bpp_up_total")),
         )
     Console().print(table)
+    complain(0, *(f"{each.name} is left out: {each.reason}" for each in broken))
     return 0
 
 
@@ -37,8 +40,9 @@ def show(run: RunName, *, json: Json = False) -> int:
     if json:
         return print_json(exporting.as_json(stored))
     console = Console()
-    console.print(f"[bold]{stored.id}[/bold]  {stored.state}  {stored.status.get('message', '')}".rstrip())
-    console.print(exporting.command_line(stored.config), soft_wrap=True)
+    message = stored.status.get("message", "")
+    console.print(f"[bold]{plain_text(stored.id)}[/bold]  {plain_text(stored.state)}  {plain_text(message)}".rstrip())
+    console.print(exporting.command_line(stored.config), soft_wrap=True, markup=False)
     table = Table("round", "accuracy", "loss", "bpp up", "total bpp up", "flips", "kept", "false", "seconds")
     for row in stored.rounds.to_dict("records"):
         cells = [figure_text(row[k]) for k in ("accuracy", "loss", "bpp_up", "bpp_up_total")]
@@ -62,7 +66,7 @@ def export(
     stored = load_run(run)
     target = out or Path(f"{stored.id}.zip")
     exporting.write(stored, target)
-    people.print(f"wrote {target}", soft_wrap=True)
+    people.print(f"wrote {target}", soft_wrap=True, markup=False)
     return 0
 
 

@@ -19,6 +19,7 @@ from deltamask.config.setting import setting
 from deltamask.config.task_fields import TaskFields
 from deltamask.config.training_fields import TrainingFields
 
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in no argument of a process, and on no page
 KeepPayloads = Literal["none", "few", "all"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -53,6 +54,13 @@ class RunConfig(MessageFields, TrainingFields, TaskFields):  # pydantic lists th
         accuracy="none",
         bits="none on the wire; `all` fills the disk",
     )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _plain_texts(self) -> RunConfig:
+        for name, value in self:
+            if isinstance(value, str) and UNPRINTABLE.search(value):
+                raise ValueError(f"{name} = {value!r} holds a control character or half a character")
+        return self
 
     @model_validator(mode="after")
     def _enough_samples(self) -> RunConfig:

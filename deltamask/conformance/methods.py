@@ -154,7 +154,7 @@ def the_ledger_counts_its_payloads(method: Method) -> None:
         sizes = {client: len(payload) for (round, client), payload in seen.payloads.items() if round == record.round}
         if record.uplink_bytes != sum(sizes.values()) or not record.uplink_bytes:
             raise Broken(f"round {record.round}: {record.uplink_bytes} bytes recorded, {sum(sizes.values())} sent")
-        if not 0 <= record.accuracy <= 1 or not np.isfinite(record.loss):
+        if not 0 <= record.accuracy <= 1 or record.loss is None or not np.isfinite(record.loss):
             raise Broken(f"round {record.round}: accuracy {record.accuracy}, loss {record.loss}")
         if record.round and (dropped := [client.dropped for client in record.clients if client.dropped]):
             raise Broken(f"round {record.round}: an honest payload was dropped: {dropped[0]}")

@@ -13,6 +13,7 @@ import pandas as pd
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError
+from deltamask.runs.figures import covers_all_clients
 from deltamask.runs.reader import Run
 
 NOT_EXPORTED = {"run.lock", "run.log", "control", "state.safetensors"}
@@ -42,6 +43,7 @@ def as_json(run: Run) -> dict[str, Any]:
         **run.provenance,
         "task": run.task,
         "summary": run.summary(),
+        "worst_client_covers": "all clients" if covers_all_clients(run.records) else "sampled clients",
         "rounds": run.records,
     }
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -28,10 +29,11 @@ import psutil
 import safetensors
 import safetensors.numpy
 
-from deltamask.base.files import write_atomic
+from deltamask.base.files import read_regular, write_atomic
 from deltamask.base.paths import runs_dir
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError, jsonl
+from deltamask.runs.stored import MAX_MESSAGE
 
 
 @functools.cache
@@ -55,7 +57,12 @@ def provenance() -> dict[str, str | None]:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file atomically. NaN is refused: it is no JSON."""
     with write_atomic(path) as file:
-        file.write(json.dumps(value, indent=1, allow_nan=False).encode())
+        file.write(_json(value, indent=1))
+
+
+def _json(value: Any, indent: int | None = None) -> bytes:
+    """JSON that every reader takes: half a character, as in the name of a file that is no text, becomes `?`."""
+    return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False).encode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class RunFolder:
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record. On failure (a full disk) the file is cut back, so that what was there stays whole."""
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        line = _json(record) + b"\n"
         # Unbuffered: a buffer would write the rest of the line again when the file is closed, behind the cut.
         with open(self.path / "rounds.jsonl", "ab", buffering=0) as file:
             end = file.tell()
@@ -93,14 +100,14 @@ class RunFolder:
                 raise
 
     def rewind(self, round: int) -> None:
-        """Drop records above `round` and a torn last line: the state of the latest checkpoint."""
-        lines = [
-            json.dumps(record).encode() + b"\n"
-            for record in jsonl.read_records(self.path / "rounds.jsonl")
-            if record["round"] <= round
-        ]
-        with write_atomic(self.path / "rounds.jsonl") as file:
-            file.writelines(lines)
+        """Drop records above `round` and a torn last line: the state of the latest checkpoint. The others stay as they
+        are, byte for byte. StoreError if one of them is damaged."""
+        path = self.path / "rounds.jsonl"
+        count = min(round + 1, len(jsonl.read_records(path)))
+        with write_atomic(path) as file:
+            if count:
+                with open(path, "rb") as before:
+                    file.writelines(itertools.islice(before, count))
 
     def save_state(self, round: int, arrays: dict[str, np.ndarray]) -> None:
         """The checkpoint: the server's state after `round`."""
@@ -139,13 +146,15 @@ class RunFolder:
         process = psutil.Process(pid)
         stamp = {"pid": process.pid, "pid_started": process.create_time()}
         heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
+        if "message" in status:
+            status["message"] = str(status["message"])[:MAX_MESSAGE]
         write_json(self.path / "status.json", {**status, **stamp, "heartbeat": heartbeat})
 
     def control(self) -> str:
         """What the user last asked for: run, pause, step or stop."""
         try:
-            word = (self.path / "control").read_text().strip()
-        except OSError:
+            word = read_regular(self.path / "control", 100).decode().strip()
+        except (OSError, ValueError):
             return "run"
         return word if word in ("run", "pause", "step", "stop") else "run"
 

@@ -6,26 +6,25 @@ name is one that we ourselves give to files of a run.
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import shutil
 import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, BinaryIO
+from typing import BinaryIO
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from deltamask.config import RunConfig, explain_errors
+from deltamask.runs import StoreError, jsonl
 from deltamask.runs.folder import write_json
-from deltamask.runs.status import ACTIVE
+from deltamask.runs.reader import read_folder
+from deltamask.runs.stored import read_config, read_status
 
 MAX_ENTRIES = 20_000
 MAX_BYTES = 400_000_000  # of all files together, inflated
 MAX_JSON = 50_000_000  # of one JSON file, inflated
+MAX_SHOWN = 500  # characters of its message
 CHUNK = 1 << 20
 NAMES = re.compile(
     r"config\.json|task\.json|status\.json|rounds\.jsonl|payloads/r\d{4,7}-(c\d{2,7}\.(png|bin|flips)|down\.bin)"
@@ -36,65 +35,6 @@ FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 class UnpackError(ValueError):
     """The zip is not a run folder that can be trusted; the message says why."""
-
-
-Figure = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-
-
-class _Loose(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class _Client(_Loose):
-    client: Count
-    samples: Count
-    accuracy: Figure
-    uplink_bytes: Count
-    flips: Count | None = None
-    kept: Count | None = None
-    false_flips: Count | None = None
-    dropped: Annotated[str, Field(max_length=2000)] | None = None
-
-
-class _Record(_Loose):
-    """The fields of a record that pages compute with."""
-
-    round: Count
-    accuracy: Figure
-    loss: Figure | None
-    uplink_bytes: Count
-    downlink_bytes: Count
-    bpp_up: Figure
-    bpp_down: Figure
-    flips: Figure | None = None
-    kept: Figure | None = None
-    false_flips: Figure | None = None
-    entropy_iid: Figure | None = None
-    entropy_side: Figure | None = None
-    kept_by_layer: dict[str, Count] | None = None
-    theta_histogram: list[Count] | None = None
-    clients: Annotated[list[_Client], Field(max_length=100_000)]
-    seconds: dict[str, Figure]
-
-
-class _Layer(_Loose):
-    name: Annotated[str, Field(max_length=200)]
-    start: Count
-    stop: Count
-
-
-class _Task(_Loose):
-    d: Annotated[int, Field(ge=1)]
-    layers: Annotated[list[_Layer], Field(max_length=10_000)]
-    classes: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=10_000)]
-    label_counts: Annotated[list[list[Count]], Field(max_length=100_000)]
-
-    @model_validator(mode="after")
-    def _rectangular(self) -> _Task:
-        if any(len(row) != len(self.classes) for row in self.label_counts):
-            raise ValueError("label_counts does not fit classes")
-        return self
 
 
 def unpack_run(file: BinaryIO, root: Path) -> Path:
@@ -174,63 +114,23 @@ def _extract(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], plac
 
 def _check(place: Path) -> None:
     """Are the files what their names say? The status is rewritten: a process of another machine is not here."""
-    stored = _json(place / "config.json")
-    if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
-        raise UnpackError("config.json holds no config")
     try:
-        config = RunConfig(**stored["config"])
-    except (ValidationError, TypeError) as error:
-        faults = explain_errors(error) if isinstance(error, ValidationError) else [str(error)]
-        raise UnpackError("config.json: " + "; ".join(faults)[:500]) from error
-    origin = {name: value for name, value in stored.items() if name in ("deltamask", "git_revision", "created")}
-    if not all(value is None or (isinstance(value, str) and len(value) < 100) for value in origin.values()):
-        raise UnpackError("config.json: deltamask, git_revision and created are short texts")
-    write_json(place / "config.json", {"config": config.model_dump(), **origin})
-    try:
-        if (place / "task.json").exists():
-            _Task.model_validate(_json(place / "task.json"))
-        last = -1
-        for record in _records(place / "rounds.jsonl"):
-            if record.round != last + 1 or record.round > config.rounds:
-                raise UnpackError(f"rounds.jsonl: round {record.round} follows round {last}")
-            last = record.round
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise UnpackError(f"{error.title.strip('_').lower()}: {_shown(where)}: {fault['msg']}") from error
-    told = _json(place / "status.json") if (place / "status.json").exists() else {}
-    state = told.get("state") if isinstance(told, dict) else None
+        config, origin = read_config(place / "config.json")
+        write_json(place / "config.json", {"config": config.model_dump(), **origin})
+        status = read_status(place / "status.json")
+        run = read_folder(place)
+    except StoreError as error:
+        raise UnpackError(str(error).replace(f"{place}{os.sep}", "")) from None
+    if (place / "rounds.jsonl").exists() and jsonl.has_torn_end(place / "rounds.jsonl"):
+        raise UnpackError("rounds.jsonl: its last line is torn")
+    last = len(run.records) - 1
+    state = status.get("state")
     if state not in ("finished", "failed"):
         state = "stopped"  # also one that was under way when it was zipped
     if state == "finished" and last < config.rounds:
         raise UnpackError(f"status.json says finished, but the records end at round {last} of {config.rounds}")
-    assert state not in ACTIVE
-    message = str(told.get("message", ""))[:500] if isinstance(told, dict) else ""
+    message = status.get("message", "")[:MAX_SHOWN]
     write_json(place / "status.json", {"state": state, "message": message, "round": last, "uploaded": True})
-
-
-def _json(path: Path) -> Any:
-    try:
-        return _parsed(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UnpackError(f"{path.name} is no JSON") from error
-
-
-def _parsed(data: bytes) -> Any:
-    """JSON without Python's own NaN and Infinity."""
-    return json.loads(data, parse_constant=lambda word: float("not JSON: " + word))
-
-
-def _records(path: Path) -> Iterator[_Record]:
-    if not path.exists():
-        return
-    with open(path, "rb") as file:
-        for line in file:
-            try:
-                value = _parsed(line)
-            except (ValueError, RecursionError) as error:
-                raise UnpackError("rounds.jsonl: a line is no JSON") from error
-            yield _Record.model_validate(value)
 
 
 def _settle(place: Path, root: Path, folder: str) -> Path:

@@ -1,76 +1,101 @@
-"""Reads a file of JSON lines that another process appends to: each line is parsed once, however often one asks."""
+"""Reads `rounds.jsonl`, to which another process may append: each line is parsed once, however often one asks."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from deltamask.base.files import open_regular
+from deltamask.runs import StoreError
+from deltamask.simulation.records import RecordError, parse_record
 
 KEPT_FILES = 256  # how many files' records are held; the least recently asked for goes first
+MAX_FILE = 1_000_000_000  # bytes
+MAX_LINE = 50_000_000
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What is known of a file: its inode, how far its whole lines reach, the last of them, and what they say."""
+    """What has been read of a file: its inode, how far its whole lines reach, the last of them, and what they say.
 
-    inode: int
-    end: int
-    last: bytes
-    records: tuple[dict[str, Any], ...]
+    fault: why the line behind them is no record, else None. torn: is there the beginning of a line behind them?
+    """
+
+    inode: int = 0
+    end: int = 0
+    last: bytes = b""
+    records: tuple[dict[str, Any], ...] = ()
+    fault: str | None = None
+    torn: bool = False
 
 
 _files: OrderedDict[Path, _Read] = OrderedDict()
 _lock = threading.Lock()
-_NEW = _Read(0, 0, b"", ())
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records in `path`, up to the first line that is torn; none if it is missing. Shared: do not change them."""
+    """The records in `path`, of rounds 0, 1, …; none if it is missing. They are shared: do not change them.
+
+    A last line without its end is torn, or about to be written, and ignored. StoreError for any other line that is no
+    record, or not of the round that follows.
+    """
     path = path.absolute()
     with _lock:
-        known = _files.pop(path, _NEW)
+        before = _files.pop(path, _Read())
         try:
-            with open(path, "rb") as file:
-                known = _go_on(file, known)
-        except OSError:
+            with open_regular(path, MAX_FILE) as file:
+                found = _go_on(file, before)
+        except FileNotFoundError:
             return []
-        _files[path] = known
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}") from None
+        _files[path] = found
         if len(_files) > KEPT_FILES:
             _files.popitem(last=False)
-    return list(known.records)
+    if found.fault is not None:
+        raise StoreError(f"{path} is damaged: {found.fault}")
+    return list(found.records)
 
 
-def _go_on(file: Any, known: _Read) -> _Read:
+def has_torn_end(path: Path) -> bool:
+    """Does the file end in the middle of a line?"""
+    with open_regular(path, MAX_FILE) as file:
+        return _go_on(file, _Read()).torn
+
+
+def _go_on(file: BinaryIO, before: _Read) -> _Read:
     """Read what has been added, or all of it if this is not the file that was read before, or no longer."""
     stat = os.fstat(file.fileno())
-    same = stat.st_ino == known.inode and stat.st_size >= known.end
+    same = stat.st_ino == before.inode and stat.st_size >= before.end
     if same:
-        file.seek(known.end - len(known.last))
-        same = file.read(len(known.last)) == known.last
+        file.seek(before.end - len(before.last))
+        same = file.read(len(before.last)) == before.last
     if not same:
-        known = _Read(stat.st_ino, 0, b"", ())
-    if stat.st_size == known.end:
-        return known
-    file.seek(known.end)
-    *lines, _torn = file.read().split(b"\n")  # what follows the last newline is torn or empty
-    end, last, records = known.end, known.last, list(known.records)
-    for line in lines:
-        record = _record(line)
-        if record is None:
-            break  # nothing behind it counts
-        records.append(record)
-        last = line + b"\n"
-        end += len(last)
-    return _Read(known.inode, end, last, tuple(records))
+        before = _Read(stat.st_ino)
+        file.seek(0)
+    end, last, records = before.end, before.last, list(before.records)
+    fault, torn = None, False
+    while line := file.readline(MAX_LINE):
+        if not line.endswith(b"\n"):
+            torn = True
+            if len(line) == MAX_LINE:
+                fault = f"line {len(records) + 1} is over {MAX_LINE:,} bytes long"
+            break
+        try:
+            records.append(_following(parse_record(line), len(records)))
+        except RecordError as error:
+            fault = f"line {len(records) + 1}: {error}"  # nothing behind it counts
+            break
+        last = line
+        end += len(line)
+    return _Read(stat.st_ino, end, last, tuple(records), fault, torn)
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and "round" in record else None
+def _following(record: dict[str, Any], round: int) -> dict[str, Any]:
+    if record["round"] != round:
+        raise RecordError(f"it is of round {record['round']}, and that of round {round} should stand there")
+    return record

@@ -8,19 +8,21 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from deltamask.base.paths import recorded_dir, runs_dir
-from deltamask.config import RunConfig, explain_errors
-from deltamask.runs import StoreError, jsonl
-from deltamask.runs.status import ACTIVE, is_alive, read_json
+from deltamask.config import RunConfig
+from deltamask.config.run_config import UNPRINTABLE
+from deltamask.runs import StoreError, figures, jsonl
+from deltamask.runs.status import ACTIVE, is_alive
+from deltamask.runs.stored import read_config, read_status, read_task
 
 PAYLOAD_NAME = re.compile(r"r(\d{4,})-c(\d{2,})\.(png|bin)")
 
@@ -61,22 +63,12 @@ class Run:
     @cached_property
     def task(self) -> dict[str, Any]:
         """d, layers, classes, label_counts; empty before the run has got that far."""
-        return read_json(self.path / "task.json") or {}
+        return read_task(self.path / "task.json")
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
-        """One row a round, without the lists of clients.
-
-        bpp_up, bpp_down, bpp_total (both together): bits per parameter and client of the round. With `_total` behind
-        it: summed over the rounds, round 0 included; with `_mean`: their mean over the rounds after 0 (NaN in round 0).
-        """
-        frame = pd.DataFrame([{k: v for k, v in record.items() if k != "clients"} for record in self.records])
-        if len(frame):
-            frame["bpp_total"] = frame["bpp_up"] + frame["bpp_down"]
-            for name in ("bpp_up", "bpp_down", "bpp_total"):
-                frame[f"{name}_total"] = frame[name].cumsum()
-                frame[f"{name}_mean"] = frame[name].where(frame["round"] > 0).expanding().mean()
-        return frame
+        """One row a round, without the lists of clients; its columns are explained at `figures.rounds_table`."""
+        return figures.rounds_table(self.records)
 
     @cached_property
     def clients(self) -> pd.DataFrame:
@@ -93,41 +85,32 @@ class Run:
         )
 
     def summary(self) -> dict[str, Any]:
-        """The run's headline figures, over the rounds after the probing round 0.
+        """The run's headline figures, over the rounds after the head's round 0; None for those there are not yet.
 
-        accuracy: mean of the last ten. worst_client: mean over the same rounds of the lowest accuracy for a client.
+        accuracy: mean of the last ten. worst_client: the same of the lowest accuracy for a client, of all N.
         bpp_up, bpp_down, bpp_total: mean. With `_total` behind it: everything sent, round 0 included; likewise the
-        bytes, over all clients. Figures that there are not yet are None.
+        bytes, over all clients.
         """
-        rounds, ways = self.rounds, ("bpp_up", "bpp_down", "bpp_total")
-        if not len(rounds):
-            none = ("accuracy", "worst_client", *ways, *(f"{way}_total" for way in ways))
-            return {"rounds": 0, **dict.fromkeys(none), "uplink_bytes": 0, "downlink_bytes": 0}
-        after = rounds[rounds["round"] > 0]
-        last_ten = (self.records[1:] or self.records)[-10:]
-        worst = [min(client["accuracy"] for client in record["clients"]) for record in last_ten if record["clients"]]
-        return {
-            "rounds": int(rounds["round"].max()),
-            "accuracy": float((after if len(after) else rounds)["accuracy"].tail(10).mean()),
-            "worst_client": float(np.mean(worst)) if worst else None,
-            **{way: float(after[way].mean()) if len(after) else None for way in ways},
-            **{f"{way}_total": float(rounds[f"{way}_total"].iloc[-1]) for way in ways},
-            "uplink_bytes": int(rounds["uplink_bytes"].sum()),
-            "downlink_bytes": int(rounds["downlink_bytes"].sum()),
-        }
+        return figures.summary(self.rounds)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a run folder, up to the first line that is torn. They are shared: do not change them."""
+    """The records of a run folder. A torn last line is ignored; StoreError for any other that is no record.
+
+    They are shared: do not change them.
+    """
     return jsonl.read_records(path / "rounds.jsonl")
 
 
 def load_run(run: str | Path) -> Run:
-    """Read a run by path, or by id from `runs/` and the recorded runs. StoreError says what was looked for."""
+    """Read a run by path, or by id from `runs/` and the recorded runs.
+
+    StoreError says what was looked for, or which of the folder's files is damaged.
+    """
     return _load(find_run(run))
 
 
-_loaded: OrderedDict[Path, tuple[tuple[Any, ...], Run]] = OrderedDict()  # what was read, for as long as it is true
+_loaded: OrderedDict[Path, tuple[tuple[Any, ...], Run | str]] = OrderedDict()  # as it was read, or what is wrong
 _LOADED_MOST = 512
 _loading = threading.Lock()
 
@@ -137,12 +120,17 @@ def _load(path: Path) -> Run:
     signature = tuple(_signature(path / name) for name in ("config.json", "status.json", "task.json", "rounds.jsonl"))
     key = path.absolute()
     with _loading:
-        known, run = _loaded.pop(key, (None, None))
-        if run is None or known != signature or run.path != path:
-            run = _read(path)
+        before, run = _loaded.pop(key, (None, ""))
+        if before != signature or (isinstance(run, Run) and run.path != path):
+            try:
+                run = read_folder(path)
+            except StoreError as error:
+                run = str(error)
         _loaded[key] = (signature, run)
         if len(_loaded) > _LOADED_MOST:
             _loaded.popitem(last=False)
+    if isinstance(run, str):
+        raise StoreError(run)
     return run
 
 
@@ -154,38 +142,70 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _read(path: Path) -> Run:
-    stored = read_json(path / "config.json")
-    try:
-        config = RunConfig(**stored["config"])
-    except (TypeError, KeyError):
-        raise StoreError(f"{path / 'config.json'} is missing or damaged: not a run folder") from None
-    except ValidationError as error:
-        raise StoreError(f"{path / 'config.json'}: " + "; ".join(explain_errors(error))) from error
-    origin = {key: value for key, value in stored.items() if key != "config"}
-    return Run(path, config, origin, read_json(path / "status.json") or {})
+def read_folder(path: Path) -> Run:
+    """Read all files of a run but its payloads, so that what is damaged is said now and not in the middle of a page."""
+    if UNPRINTABLE.search(path.name):
+        raise StoreError(f"{path.name!r} is no name of a run")
+    config, origin = read_config(path / "config.json")
+    run = Run(path, config, origin, read_status(path / "status.json"))
+    if run.task and len(run.task["label_counts"]) > config.clients:
+        raise StoreError(f"{path / 'task.json'}: more than {config.clients} clients, as many as the config has")
+    for record in run.records:
+        if record["round"] > config.rounds:
+            raise StoreError(f"{path / 'rounds.jsonl'}: more than {config.rounds} rounds, as many as the config has")
+        if any(client["client"] >= config.clients for client in record["clients"]):
+            raise StoreError(f"{path / 'rounds.jsonl'}: round {record['round']}: a client that is not in the config")
+    return run
 
 
 def find_run(run: str | Path) -> Path:
     """The folder of a run given by path or id. StoreError if there is none."""
     places = [Path(run), runs_dir() / run, recorded_dir() / run]
     for place in places:
-        if (place / "config.json").is_file():
-            return place
+        with suppress(ValueError):  # a NUL, which no path has
+            if (place / "config.json").exists():
+                return place
     raise StoreError(
         f"no run {str(run)!r}; looked in {', '.join(str(place) for place in places)}; `deltamask runs` lists them"
     )
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A folder with a config that cannot be read as a run, and why."""
+
+    path: Path
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name, fit to be shown."""
+        return UNPRINTABLE.sub("?", self.path.name)
+
+    @property
+    def place(self) -> str:
+        """Where it lies, likewise."""
+        return UNPRINTABLE.sub("?", str(self.path))
+
+
 def list_runs(*roots: Path) -> list[Run]:
-    """All readable runs below `roots` (by default `runs/` and the recorded ones), newest first."""
-    runs = []
+    """All runs below `roots` (by default `runs/` and the recorded ones) that can be read, newest first."""
+    runs = [entry for entry in _scan(roots) if isinstance(entry, Run)]
+    return sorted(runs, key=lambda run: str(run.provenance.get("created", "")), reverse=True)
+
+
+def list_broken(*roots: Path) -> list[Broken]:
+    """The folders that `list_runs` leaves out, by name."""
+    return sorted((entry for entry in _scan(roots) if isinstance(entry, Broken)), key=lambda entry: entry.name)
+
+
+def _scan(roots: Sequence[Path]) -> Iterator[Run | Broken]:
+    """One damaged folder must not hide the others."""
     for root in roots or (runs_dir(), recorded_dir()):
         for config in sorted(root.glob("*/config.json")):
             if config.parent.name.startswith("."):
                 continue  # an upload that is being checked
             try:
-                runs.append(load_run(config.parent))
-            except StoreError:
-                continue  # one damaged folder must not hide the others; `deltamask show` names the fault
-    return sorted(runs, key=lambda run: str(run.provenance.get("created", "")), reverse=True)
+                yield _load(config.parent)
+            except StoreError as error:
+                yield Broken(config.parent, str(error))

@@ -1,10 +1,25 @@
-"""RoundRecord: what is known of a round. Names are stable; notebooks, the page and users' scripts read them."""
+"""RoundRecord: what is known of a round. Names are stable; notebooks, the page and users' scripts read them.
+
+It is the only schema of a record: what the simulation writes, what a run folder from anywhere is read with, and what
+the studies' tables take their columns from.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+MAX_TEXT = 2000  # characters of a reason
+
+Count = Annotated[int, Field(ge=0, le=10**14)]  # so that the sums over a run's rounds stay whole numbers of 64 bits
+Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]  # sums of shares are rounded
+Amount = Annotated[float, Field(ge=-1e-6, le=1e15)]
+Loss = Annotated[float, Field(ge=-1e30, le=1e30)]
+Reason = Annotated[str, Field(max_length=MAX_TEXT)]
+Name = Annotated[str, Field(max_length=200)]
 
 
 @dataclass(frozen=True)
@@ -15,18 +30,18 @@ class ClientRecord:
     dropped: why the server could not use the payload, else None. Fields that a method does not have are None.
     """
 
-    client: int
-    samples: int
-    accuracy: float
-    loss: float | None
-    uplink_bytes: int
-    flips: int | None
-    kept: int | None
-    false_flips: int | None
-    dropped: str | None
+    client: Annotated[int, Field(ge=0, lt=100_000)]
+    samples: Count
+    accuracy: Share
+    loss: Loss | None = None
+    uplink_bytes: Count = 0
+    flips: Count | None = None
+    kept: Count | None = None
+    false_flips: Count | None = None
+    dropped: Reason | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoundRecord:
     """One round. Round 0 is the linear-probing round that initialises the head.
 
@@ -37,41 +52,77 @@ class RoundRecord:
     kept, false_flips, entropy_iid, entropy_side (bits per parameter): means over clients. kept_by_layer: sums over
     clients of kept flips. skipped: why the server model stayed as it was, else None. theta_histogram: how many of the d
     probabilities lie in each twentieth of [0, 1]. seconds: by stage.
+
+    A field with a default may be missing in records of earlier revisions. In a file, a loss that is not finite is null.
     """
 
-    round: int
-    accuracy: float
-    accuracy_threshold: float | None
-    accuracy_sampled: float | None
-    accuracy_worst: float
-    accuracy_spread: float
-    loss: float
-    uplink_bytes: int
-    downlink_bytes: int
-    bpp_up: float
-    bpp_down: float
-    bpp_total: float
-    broadcast_bytes: int
-    flips: float | None
-    kept: float | None
-    false_flips: float | None
-    entropy_iid: float | None
-    entropy_side: float | None
-    kept_by_layer: dict[str, int] | None
-    theta_histogram: list[int] | None
-    skipped: str | None
-    clients: list[ClientRecord]
-    seconds: dict[str, float]
+    round: Annotated[int, Field(ge=0, le=10_000)]
+    accuracy: Share
+    accuracy_threshold: Share | None = None
+    accuracy_sampled: Share | None = None
+    accuracy_worst: Share | None = None
+    accuracy_spread: Share | None = None
+    loss: Loss | None
+    uplink_bytes: Count
+    downlink_bytes: Count
+    bpp_up: Amount
+    bpp_down: Amount
+    bpp_total: Amount | None = None
+    broadcast_bytes: Count | None = None
+    flips: Amount | None = None
+    kept: Amount | None = None
+    false_flips: Amount | None = None
+    entropy_iid: Amount | None = None
+    entropy_side: Amount | None = None
+    kept_by_layer: Annotated[dict[Name, Count], Field(max_length=10_000)] | None = None
+    theta_histogram: Annotated[list[Count], Field(max_length=1000)] | None = None
+    skipped: Reason | None = None
+    clients: Annotated[list[ClientRecord], Field(max_length=100_000)]
+    seconds: Annotated[dict[Name, Amount], Field(max_length=100)]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for one line of `rounds.jsonl`. What is not finite (a diverged loss) becomes null."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        """Plain values, for one line of `rounds.jsonl`. What is not finite (a diverged loss) becomes null, and a reason
+        that is too long is cut."""
+        plain: dict[str, Any] = _storable(asdict(self))
         return plain
 
 
-def _finite(value: Any) -> Any:
+def _storable(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _storable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [_storable(item) for item in value]
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 2] + " …"
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class RecordError(ValueError):
+    """A text is no record; the message says where it is wrong."""
+
+
+_schema = TypeAdapter(RoundRecord)
+
+
+def parse_record(text: bytes) -> dict[str, Any]:
+    """One line of `rounds.jsonl` as plain values. All fields are there, those of later revisions are left out.
+
+    bpp_total is made from its parts where an earlier revision did not write it. Raises RecordError.
+    """
+    try:
+        record = _schema.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise RecordError(first_fault(error)) from None
+    if sum(client.uplink_bytes for client in record.clients) > record.uplink_bytes:
+        raise RecordError("uplink_bytes: less than its clients sent")
+    plain: dict[str, Any] = _schema.dump_python(record)
+    if record.bpp_total is None:
+        plain["bpp_total"] = record.bpp_up + record.bpp_down
+    return plain
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where a value does not fit its schema, and why; nothing of the value itself, which may be long."""
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part)[:50] for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else str(fault["msg"])

@@ -69,11 +69,11 @@ def _seconds(config: RunConfig, run: Run) -> float | None:
         return None
     images = sum(client["samples"] for record in records for client in record["clients"]) * run.config.local_epochs
     evaluated = len(records) * run.config.test_samples
-    work = sum(sum(record["seconds"].values()) - record["seconds"]["evaluate"] for record in records)
-    per_image, per_test = work / max(1, images), sum(r["seconds"]["evaluate"] for r in records) / evaluated
+    work = sum(sum(record["seconds"].values()) - record["seconds"].get("evaluate", 0.0) for record in records)
+    per_image, per_test = work / max(1, images), sum(r["seconds"].get("evaluate", 0.0) for r in records) / evaluated
     first = run.records[0]
     probed = sum(client["samples"] for client in first["clients"]) * run.config.probe_epochs
-    per_probed = first["seconds"]["train"] / max(1, probed) if first["round"] == 0 else 0.0
+    per_probed = first["seconds"].get("train", 0.0) / max(1, probed) if first["round"] == 0 else 0.0
     share = config.train_samples * config.clients_per_round / config.clients  # images seen in a round
     a_round = per_image * share * config.local_epochs + per_test * config.test_samples
     return config.rounds * a_round + per_probed * share * config.probe_epochs

@@ -8,8 +8,9 @@ from pathlib import Path
 from statistics import geometric_mean
 
 from deltamask.config import RunConfig
+from deltamask.runs.figures import MEASURES
 from deltamask.studies.experiments import Arm, Experiment
-from deltamask.studies.tables import MEASURES, Results, Row, option_effects, paired_difference
+from deltamask.studies.tables import Results, Row, option_effects, paired_difference
 
 UP_BUDGETS = (0.03, 0.1, 1.0)  # bpp uplink, for which the best arm is named
 TOTAL_BUDGETS = (0.15, 1.0)  # bpp up + down

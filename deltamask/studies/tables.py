@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,39 +25,21 @@ from scipy.special import stdtrit
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError
+from deltamask.runs.figures import MEASURES
 from deltamask.runs.reader import Run, load_run
 from deltamask.studies.experiments import Experiment, Trial
 from deltamask.studies.sweep import Standing, standing
 
 Row = dict[str, Any]  # of the summary
 
-LAST = 10  # accuracies are means over this many last rounds
 KEY = ["experiment", "arm", "seed"]
+# Of a record's fields, those that are a figure of every round.
 RECORDED = [
     "round", "accuracy", "accuracy_threshold", "accuracy_sampled", "accuracy_worst", "accuracy_spread", "loss",
-    "bpp_up", "bpp_down", "uplink_bytes", "downlink_bytes", "flips", "kept", "false_flips",
+    "bpp_up", "bpp_down", "uplink_bytes", "downlink_bytes", "flips", "kept", "false_flips", "bpp_total",
 ]  # fmt: skip
 
 WHY: dict[Standing, str] = {"new": "not run yet", "begun": "cut short", "running": "still running"}
-
-# A run's measures, from its rounds after the head's round 0 and from all its rounds.
-MEASURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], float]] = {
-    "accuracy": lambda after, rounds: after["accuracy"].tail(LAST).mean(),
-    "accuracy_threshold": lambda after, rounds: after["accuracy_threshold"].tail(LAST).mean(),
-    "accuracy_worst": lambda after, rounds: after["accuracy_worst"].tail(LAST).mean(),
-    "accuracy_spread": lambda after, rounds: after["accuracy_spread"].tail(LAST).mean(),
-    "bpp_up": lambda after, rounds: after["bpp_up"].mean(),
-    "bpp_down": lambda after, rounds: after["bpp_down"].mean(),
-    "bpp_total": lambda after, rounds: after["bpp_total"].mean(),
-    "megabytes_up": lambda after, rounds: (rounds["uplink_bytes"] / rounds["clients"]).sum() / 1e6,
-    "megabytes_down": lambda after, rounds: (rounds["downlink_bytes"] / rounds["clients"]).sum() / 1e6,
-    "megabytes": lambda after, rounds: (
-        ((rounds["uplink_bytes"] + rounds["downlink_bytes"]) / rounds["clients"]).sum() / 1e6
-    ),
-    "kept": lambda after, rounds: after["kept"].mean(),
-    "false_flips": lambda after, rounds: after["false_flips"].mean(),
-    "dropped": lambda after, rounds: float(rounds["dropped"].sum()),
-}
 
 
 @dataclass(frozen=True)
@@ -131,8 +113,7 @@ def tidy_rounds(trial: Trial, run: Run) -> pd.DataFrame:
     uplink_bytes, downlink_bytes: sums over the `sampled` clients; `clients` is N. dropped: clients whose payload was
     lost or could not be used. What a run does not record (a mask's threshold, flips of a dense update) is NaN.
     """
-    frame = pd.DataFrame(run.records).reindex(columns=RECORDED).apply(pd.to_numeric)
-    frame["bpp_total"] = frame["bpp_up"] + frame["bpp_down"]
+    frame = run.rounds[RECORDED].apply(pd.to_numeric)
     frame["sampled"] = [len(record["clients"]) for record in run.records]
     frame["clients"] = run.config.clients
     frame["dropped"] = [sum(c["dropped"] is not None for c in record["clients"]) for record in run.records]
@@ -146,9 +127,8 @@ def measure(rounds: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, run in rounds.groupby(KEY, sort=False):
         run = run.sort_values("round")
-        after = run[run["round"] > 0]
         rows.append({**dict(zip(KEY, key, strict=True)), "rounds": int(run["round"].max())})
-        rows[-1] |= {name: float(of(after, run)) for name, of in MEASURES.items()}
+        rows[-1] |= {name: of(run) for name, of in MEASURES.items()}
     return pd.DataFrame(rows, columns=[*KEY, "rounds", *MEASURES])
 
 
@@ -229,7 +209,7 @@ def _from_csv(text: str) -> pd.DataFrame:
 def _read(data: Path) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """The stored runs and rounds; none where there are no tables yet. StoreError if they are damaged."""
     if not (data / "runs.jsonl").exists():
-        return [], pd.DataFrame(columns=[*KEY, *RECORDED, "bpp_total", "sampled", "clients", "dropped"])
+        return [], pd.DataFrame(columns=[*KEY, *RECORDED, "sampled", "clients", "dropped"])
     try:
         runs = [json.loads(line) for line in (data / "runs.jsonl").read_text().splitlines()]
         return runs, _from_csv((data / "rounds.csv").read_text())

@@ -240,3 +240,12 @@ def test_a_field_that_comes_later_changes_no_id() -> None:
     """Only what differs from the defaults is in it: the hash of no difference at all, and of one."""
     assert RunConfig().run_id.endswith(hashlib.sha256(b"{}").hexdigest()[:8])
     assert RunConfig(kappa=0.5).run_id.endswith(hashlib.sha256(b'{"kappa": 0.5}').hexdigest()[:8])
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\nb", "a\x1b[31m", "half \ud800", "\x7f"])
+def test_texts_that_no_argument_or_page_can_hold_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RunConfig(dataset=text)
+    (line,) = explain_errors(caught.value)
+    assert line == f"dataset = {text!r} holds a control character or half a character"
+    assert RunConfig(dataset="folder:/home/ä b/数据").dataset == "folder:/home/ä b/数据"

@@ -62,7 +62,8 @@ def test_a_run_is_started_with_what_differs_from_the_defaults(tmp_path: Path) ->
 
 
 def test_what_cannot_be_started_says_so(tmp_path: Path) -> None:
-    for config in (RunConfig(dataset="folder:\0"), RunConfig(dataset="folder:\ud800")):
+    for name in ("folder:\0", "folder:\ud800"):
+        config = RunConfig.model_construct(**{**RunConfig().model_dump(), "dataset": name})
         with pytest.raises(StoreError, match="the run cannot be started"):
             launch.start(config, tmp_path, tmp_path / "log")
     with pytest.raises(StoreError, match=r"the run cannot be started.*nowhere"):

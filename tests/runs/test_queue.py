@@ -104,19 +104,32 @@ def test_entries_that_say_nothing_are_removed_when_their_turn_comes(runs: Path) 
     assert is_alive(read_json(good / "status.json"))
 
 
-@pytest.mark.parametrize("name", ["folder:/a\0b", "folder:/a\ud800b"])
-def test_a_run_that_cannot_start_is_failed_and_the_next_one_starts(runs: Path, name: str) -> None:
-    """No argument of a process can hold a NUL or a lone surrogate."""
-    bad = queue.submit(RunConfig(dataset=name))
-    good = queue.submit(RunConfig())
+def test_a_run_that_cannot_start_is_failed_and_the_next_one_starts(runs: Path) -> None:
+    bad = queue.submit(RunConfig(seed=1))
+    good = queue.submit(RunConfig(seed=2))
+    (bad / queue.LOG).mkdir()  # its log cannot be written
     end(runs)
     queue.start_next()
     assert queue.waiting() == []
     failed = load_run(bad)
     assert failed.state == "failed"
-    assert "the run cannot be started" in failed.status["message"]
-    assert load_run(bad).config.dataset == name
+    assert "the run cannot be started: " in failed.status["message"]
+    assert failed.config.seed == 1
     assert is_alive(read_json(good / "status.json"))
+    assert queue.active() == [good.name]
+
+
+@pytest.mark.parametrize("name", ["folder:/a\0b", "folder:/a\ud800b"])
+def test_names_that_no_argument_can_hold_do_not_block_the_next(runs: Path, name: str) -> None:
+    """RunConfig refuses them; here an entry has them all the same."""
+    bad, good = queue.submit(RunConfig(seed=1)), queue.submit(RunConfig(seed=2))
+    (file,) = [file for file in (runs / queue.PLACE).iterdir() if bad.name in file.read_text()]
+    entry = json.loads(file.read_text())
+    file.write_text(json.dumps({**entry, "config": {**entry["config"], "dataset": name}}))
+    end(runs)
+    queue.start_next()
+    assert queue.waiting() == []
+    assert "holds a control character" in (bad / queue.LOG).read_text()
     assert queue.active() == [good.name]
 
 

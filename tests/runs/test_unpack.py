@@ -152,11 +152,17 @@ def lines(files: Files, change: Callable[[list[dict[str, Any]]], None]) -> None:
     ("change", "why"),
     [
         (lambda records: records[1].update(accuracy="<script>"), "accuracy"),
-        (lambda records: records[1].update(accuracy=float("nan")), "no JSON"),
+        (lambda records: records[1].update(accuracy=float("nan")), "line 2: accuracy"),
         (lambda records: records[1].pop("bpp_up"), "bpp_up"),
         (lambda records: records[1].update(clients=[{"client": 0}]), "clients"),
         (lambda records: records[1].update(uplink_bytes=-1), "uplink_bytes"),
-        (lambda records: records[1].update(round=7), "round 7 follows round 0"),
+        (lambda records: records[1].update(round=7), "line 2: it is of round 7"),
+        (lambda records: records[1].update(clients=records[1]["clients"][:1] * 100_001), "clients"),
+        (lambda records: records[1]["clients"][0].update(client=5), "a client that is not in the config"),
+        (lambda records: records[1]["clients"][0].update(uplink_bytes=10**12), "less than its clients sent"),
+        (lambda records: records[1].update(bpp_up=1e300), "bpp_up"),
+        (lambda records: records[1].update(skipped="x" * 3000), "skipped"),
+        (lambda records: records.append({**records[2], "round": 3}), "more than 2 rounds"),
         (lambda records: records.pop(), "says finished, but the records end at round 1 of 2"),
     ],
 )
@@ -170,14 +176,16 @@ def test_records_that_pages_could_not_draw_are_refused(
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("config.json", b"[]", "holds no config"),
+        ("config.json", b"[]", "config.json is damaged"),
         ("config.json", b'{"config": {"kappa": 9}}', "kappa = 9 is out of range"),
         ("config.json", b'{"config": {"evil": 1}}', "no such field"),
-        ("config.json", b'{"config": {}, "created": ["x"]}', "short texts"),
-        ("task.json", b"{}", "task: 'd'"),
+        ("config.json", b'{"config": {}, "created": ["x"]}', "created"),
+        ("task.json", b"{}", "task.json is damaged: d"),
         ("task.json", b'{"d": 10, "layers": [], "classes": ["a"], "label_counts": [[1, 2]]}', "does not fit"),
-        ("rounds.jsonl", b"[" * 100_000, "no JSON"),
-        ("status.json", b"{torn", "no JSON"),
+        ("rounds.jsonl", b"[" * 100_000, "torn"),
+        ("rounds.jsonl", b"[" * 100_000 + b"\n", "rounds.jsonl is damaged: line 1"),
+        ("status.json", b"{torn", "status.json is damaged"),
+        ("status.json", b"[]", "status.json is damaged"),
     ],
 )
 def test_files_that_are_not_what_their_name_says_are_refused(

@@ -18,7 +18,7 @@ from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.studies.comparison import VIEWS, Group, differing, group_by_seed, pareto_front, prepared
 from deltamask.studies.estimate import estimate_bytes, estimate_time
-from tests.runs.test_store import record
+from tests.support.records import TASK, record
 
 
 def make(root: Path, name: str, accuracies: list[float], **changes: Any) -> Run:
@@ -27,7 +27,7 @@ def make(root: Path, name: str, accuracies: list[float], **changes: Any) -> Run:
     for round, accuracy in enumerate(accuracies):
         seconds = {"train": 3.0, "encode": 0.5, "decode": 0.25, "aggregate": 0.25, "evaluate": 2.0}
         folder.append(record(round, accuracy=accuracy, seconds=seconds))
-    write_json(folder.path / "task.json", {"d": 1600})
+    write_json(folder.path / "task.json", TASK)
     folder.write_status(state="finished")
     return load_run(folder.path)
 

@@ -254,7 +254,7 @@ def made_up(tmp_path: Path, arms: str, accuracy: dict[str, float], up: dict[str,
          "bpp_up": up[arm.name], "bpp_down": 1.0, "bpp_total": 1 + up[arm.name], "clients": 5, "dropped": 0}
         for arm in experiment.arms
     ]  # fmt: skip
-    rounds = pd.DataFrame(rows, columns=[*tables.KEY, *tables.RECORDED, "bpp_total", "clients", "dropped"])
+    rounds = pd.DataFrame(rows, columns=[*tables.KEY, *tables.RECORDED, "clients", "dropped"])
     labels = {("made", arm.name): arm.label for arm in experiment.arms}
     return experiment, Results([experiment], [], rounds, tables.summarise(rounds, labels), {})
 

@@ -1,0 +1,116 @@
+"""The headline figures of a run, each defined once, for whoever shows it: the page, `show`, `export`, reports, results.
+
+A figure is a function of a run's rounds, a table with one row a round, the head's round 0 included. It is NaN where
+there is nothing to compute it from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+LAST = 10  # accuracies are means over this many last rounds: one round's figure is noisy
+
+Figure = Callable[[pd.DataFrame], float]
+
+
+def rounds_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row a round, without the lists of clients.
+
+    bpp_up, bpp_down, bpp_total (both together): bits per parameter and client of the round. With `_total` behind it:
+    summed over the rounds, round 0 included; with `_mean`: their mean over the rounds after 0 (NaN in round 0).
+    accuracy_worst, accuracy_spread: over all clients, or where a record does not say that, over those sampled.
+    """
+    rows = [{name: value for name, value in record.items() if name != "clients"} for record in records]
+    for row, record in zip(rows, records, strict=True):
+        if row["accuracy_worst"] is None and record["clients"]:
+            present = [client["accuracy"] for client in record["clients"]]
+            row |= {"accuracy_worst": min(present), "accuracy_spread": float(np.std(present))}
+    frame = pd.DataFrame(rows)
+    if len(frame):
+        for name in ("bpp_up", "bpp_down", "bpp_total"):
+            frame[f"{name}_total"] = frame[name].cumsum()
+            frame[f"{name}_mean"] = frame[name].where(frame["round"] > 0).expanding().mean()
+    return frame
+
+
+def covers_all_clients(records: Sequence[dict[str, Any]]) -> bool:
+    """Is `accuracy_worst` that of all clients in every round? Earlier revisions recorded the sampled ones alone."""
+    return all(record["accuracy_worst"] is not None for record in records)
+
+
+def after_head(rounds: pd.DataFrame) -> pd.DataFrame:
+    """The rounds after the head's round 0."""
+    return rounds[rounds["round"] > 0]
+
+
+def last_ten(field: str) -> Figure:
+    """Mean over the last ten rounds; round 0 counts only as long as there is no other."""
+
+    def figure(rounds: pd.DataFrame) -> float:
+        after = after_head(rounds)
+        return float((after if len(after) else rounds)[field].astype(float).tail(LAST).mean())
+
+    return figure
+
+
+def a_round(field: str) -> Figure:
+    """Mean over the rounds after the head's."""
+    return lambda rounds: float(after_head(rounds)[field].astype(float).mean())
+
+
+def in_all(field: str) -> Figure:
+    """Sum over all rounds, the head's included."""
+    return lambda rounds: float(rounds[field].cumsum().iloc[-1])
+
+
+def megabytes_a_client(*fields: str) -> Figure:
+    """Megabytes in all, spread over the N `clients` of the run, sampled or not."""
+    return lambda rounds: float((sum(rounds[field] for field in fields) / rounds["clients"]).sum() / 1e6)
+
+
+# What a study measures of a run. Its tables have these columns, besides those of a record: clients, N; dropped, how
+# many clients' payloads were lost or could not be used.
+MEASURES: dict[str, Figure] = {
+    "accuracy": last_ten("accuracy"),
+    "accuracy_threshold": last_ten("accuracy_threshold"),
+    "accuracy_worst": last_ten("accuracy_worst"),
+    "accuracy_spread": last_ten("accuracy_spread"),
+    "bpp_up": a_round("bpp_up"),
+    "bpp_down": a_round("bpp_down"),
+    "bpp_total": a_round("bpp_total"),
+    "megabytes_up": megabytes_a_client("uplink_bytes"),
+    "megabytes_down": megabytes_a_client("downlink_bytes"),
+    "megabytes": megabytes_a_client("uplink_bytes", "downlink_bytes"),
+    "kept": a_round("kept"),
+    "false_flips": a_round("false_flips"),
+    "dropped": in_all("dropped"),
+}
+
+# What is said of a single run.
+SUMMARY: dict[str, Figure] = {
+    "accuracy": MEASURES["accuracy"],
+    "worst_client": MEASURES["accuracy_worst"],
+    "bpp_up": MEASURES["bpp_up"],
+    "bpp_down": MEASURES["bpp_down"],
+    "bpp_total": MEASURES["bpp_total"],
+    "bpp_up_total": in_all("bpp_up"),
+    "bpp_down_total": in_all("bpp_down"),
+    "bpp_total_total": in_all("bpp_total"),
+}
+
+
+def summary(rounds: pd.DataFrame) -> dict[str, Any]:
+    """`rounds`, the last round; every figure of SUMMARY, None where it is NaN; and the bytes of all clients."""
+    if not len(rounds):
+        return {"rounds": 0, **dict.fromkeys(SUMMARY), "uplink_bytes": 0, "downlink_bytes": 0}
+    figures = {name: figure(rounds) for name, figure in SUMMARY.items()}
+    return {
+        "rounds": int(rounds["round"].max()),
+        **{name: value if np.isfinite(value) else None for name, value in figures.items()},
+        "uplink_bytes": int(rounds["uplink_bytes"].sum()),
+        "downlink_bytes": int(rounds["downlink_bytes"].sum()),
+    }
