@@ -11,11 +11,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from pyfusefilter._xorfilter import ffi, lib
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext, checked, codecs, scan
 from deltamask.codecs.bfuse_build import MAX_SEGMENT, ConstructionError, murmur64, populate, slots_of
 from deltamask.codecs.wire import png
@@ -60,7 +60,7 @@ def build(positions: Positions, width: int) -> FuseFilter:
         getattr(lib, f"{name}_free")(core)
 
 
-@numba.njit(cache=True)
+@kernel
 def _members(fingerprints, seed, segment_length, reach, width_mask, start, stop, found):  # type: ignore[no-untyped-def]
     for index in range(stop - start):
         h = murmur64(np.uint64(start + index) + seed)

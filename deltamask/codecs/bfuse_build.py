@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from deltamask.base.kernels import kernel
 
 MAX_SEGMENT = 1 << 18
 MAX_TRIES = 100  # one try fails with probability well under 1 %: a hundred failures mean that keys repeat
@@ -34,7 +35,7 @@ def sizes(count: int) -> tuple[int, int]:
     return segment_length, max(1, -(-capacity // segment_length) - 2)
 
 
-@numba.njit(cache=True, inline="always")
+@kernel(inline="always")
 def murmur64(h: np.uint64) -> np.uint64:
     """Murmur's 64-bit finaliser."""
     h ^= h >> np.uint64(33)
@@ -45,7 +46,7 @@ def murmur64(h: np.uint64) -> np.uint64:
     return h
 
 
-@numba.njit(cache=True, inline="always")
+@kernel(inline="always")
 def slots_of(h: np.uint64, segment_length: np.uint64, reach: np.uint64) -> tuple:
     """(h0, h1, h2): the three slots that a key with hash h asks. reach: segment count × segment length, below 2³²."""
     low = (h & np.uint64(0xFFFFFFFF)) * reach
@@ -56,7 +57,7 @@ def slots_of(h: np.uint64, segment_length: np.uint64, reach: np.uint64) -> tuple
     return h0, h1, h2
 
 
-@numba.njit(cache=True)
+@kernel
 def _hash_by_segment(keys, seed, segment_length, reach, segments):  # type: ignore[no-untyped-def]
     """Hashes of all keys, ordered by their first segment: neighbours in the list then touch neighbouring slots."""
     start = np.zeros(segments + 1, np.int64)
@@ -74,7 +75,7 @@ def _hash_by_segment(keys, seed, segment_length, reach, segments):  # type: igno
     return hashes
 
 
-@numba.njit(cache=True)
+@kernel
 def _peel(keys, seed, segment_length, segments, order, own):  # type: ignore[no-untyped-def]
     """Hashes in the order in which they are settled, and each one's own slot; returns how many were settled."""
     reach = np.uint64(segments) * segment_length
@@ -113,7 +114,7 @@ def _peel(keys, seed, segment_length, segments, order, own):  # type: ignore[no-
     return settled
 
 
-@numba.njit(cache=True)
+@kernel
 def _fill(order, own, segment_length, reach, fingerprints):  # type: ignore[no-untyped-def]
     """From the key settled last to the first: make the XOR of its three slots the fingerprint that it wants."""
     for i in range(len(order) - 1, -1, -1):

@@ -11,10 +11,10 @@ import math
 import struct
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext, checked, codecs, scan
 from deltamask.codecs.bfuse_build import murmur64
 from deltamask.codecs.wire import png
@@ -51,14 +51,14 @@ def build(positions: Positions, fpr: float) -> BloomFilter:
     return BloomFilter(m, hashes, bits)
 
 
-@numba.njit(cache=True, inline="always")
+@kernel(inline="always")
 def slot_of(position: np.uint64, turn: int, m: np.uint64) -> np.uint64:
     """The slot of hash number `turn`. Independent hashes: double hashing misses the rate on small filters."""
     h = murmur64(position * np.uint64(MAX_HASHES) + np.uint64(turn) + np.uint64(SALT))
     return ((h >> np.uint64(32)) * m) >> np.uint64(32)
 
 
-@numba.njit(cache=True)
+@kernel
 def _insert(positions, m, hashes, bits):  # type: ignore[no-untyped-def]
     for position in positions:
         for turn in range(hashes):
@@ -66,7 +66,7 @@ def _insert(positions, m, hashes, bits):  # type: ignore[no-untyped-def]
             bits[slot >> np.uint64(3)] |= np.uint8(1 << (slot & np.uint64(7)))
 
 
-@numba.njit(cache=True)
+@kernel
 def _members(bits, m, hashes, start, stop, found):  # type: ignore[no-untyped-def]
     for index in range(stop - start):
         inside = True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs import side_information
 from deltamask.codecs.base import CHUNK, CodecContext
 from deltamask.masking.masks import Positions
@@ -45,7 +45,7 @@ def count_buckets(positions: Positions, context: CodecContext) -> tuple[npt.NDAr
     return flips, total
 
 
-@numba.njit(cache=True)
+@kernel
 def _count(of, into):  # type: ignore[no-untyped-def]
     for i in range(len(of)):
         into[of[i]] += 1

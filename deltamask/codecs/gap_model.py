@@ -15,10 +15,10 @@ each part gained).
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs import side_information
 
 Integers = npt.NDArray[np.int64]
@@ -48,7 +48,7 @@ _HALF_LEVELS = 4 * 11
 LEVELS = 2 * _HALF_LEVELS + 1
 
 
-@numba.njit(cache=True)
+@kernel
 def _level_of(q):  # type: ignore[no-untyped-def]
     """The coding level of a probability; those above 1/2 mirror those below."""
     mirrored = q > (1 << 23)
@@ -103,14 +103,14 @@ class Model:
         )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@kernel
 def _scaled(q, flips, expected, prior_flips):  # type: ignore[no-untyped-def]
     """q · (flips + prior) / (expected + prior), clipped. The ratio is kept to 2⁻¹²; no product leaves 63 bits."""
     ratio = ((flips + prior_flips) << 24) // ((expected + (prior_flips << 24)) >> 12)
     return min(max((q * min(ratio, 1 << 24)) >> 12, 2), (1 << 24) - (1 << 13))
 
 
-@numba.njit(cache=True)
+@kernel
 def _probabilities(  # type: ignore[no-untyped-def]
     prior, weight, flips, total, level_flips, level_expected, layer_flips, layer_expected
 ):
@@ -125,7 +125,7 @@ def _probabilities(  # type: ignore[no-untyped-def]
     return by_x, by_level, by_layer
 
 
-@numba.njit(cache=True)
+@kernel
 def _update(  # type: ignore[no-untyped-def]
     cells, new_flips, by_x, by_level, flips, total, level_flips, level_expected, layer_flips, layer_expected
 ):
@@ -142,7 +142,7 @@ def _update(  # type: ignore[no-untyped-def]
         layer_expected[part] += cells[cell] * by_level[cell]
 
 
-@numba.njit(cache=True)
+@kernel
 def coding_levels(q):  # type: ignore[no-untyped-def]
     """uint8 coding level of each probability."""
     out = np.empty(len(q), np.uint8)
@@ -157,7 +157,7 @@ def distance_steps(scale: int) -> npt.NDArray[np.uint8]:
     return np.minimum(distance * 128 // max(scale, 1), STEPS - 1).astype(np.uint8)
 
 
-@numba.njit(cache=True)
+@kernel
 def cells_of(u, theta, score_of_u, score_of_theta, steps, out, counts):  # type: ignore[no-untyped-def]
     """The cell of each position into `out` (uint16), and how many there are of each into `counts` (int64)."""
     for i in range(len(u)):
@@ -169,7 +169,7 @@ def cells_of(u, theta, score_of_u, score_of_theta, steps, out, counts):  # type:
         counts[cell] += 1
 
 
-@numba.njit(cache=True)
+@kernel
 def sort_by_level(cells, level_of_cell, starts, order):  # type: ignore[no-untyped-def]
     """Indices of `cells` grouped by coding level, without level 0, into `order`. starts: where each level begins; it
     ends as where each level ends."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext, checked, codecs
 from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
@@ -33,7 +33,7 @@ def best_k(gaps: npt.NDArray[np.int64]) -> int:
     return best
 
 
-@numba.njit(cache=True)
+@kernel
 def _write(gaps, k, out):  # type: ignore[no-untyped-def]
     at = 0
     for gap in gaps:
@@ -46,7 +46,7 @@ def _write(gaps, k, out):  # type: ignore[no-untyped-def]
             at += 1
 
 
-@numba.njit(cache=True)
+@kernel
 def _read(body, k, d, out):  # type: ignore[no-untyped-def]
     """Fills `out` with positions; returns the bits read, −1 if the body ends early, −2 if a position leaves [0, d)."""
     at, total, position = 0, 8 * len(body), -1

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext
 
 UNIT = 256  # score units in one nat
@@ -47,7 +47,7 @@ def _distance_bins() -> npt.NDArray[np.uint8]:
 DISTANCE_BIN = _distance_bins()
 
 
-@numba.njit(cache=True)
+@kernel
 def _bucket_range(u, theta, score_of_u, score_of_theta, distance_bin, out):  # type: ignore[no-untyped-def]
     for i in range(len(u)):
         score = np.int32(score_of_theta[theta[i]])
@@ -65,7 +65,7 @@ def buckets(context: CodecContext, start: int, stop: int) -> npt.NDArray[np.uint
     return out
 
 
-@numba.njit(cache=True)
+@kernel
 def keep_nearer(best, rival):  # type: ignore[no-untyped-def]
     """Put each of the buckets `rival` into its place in `best` (both uint16) where its distance is the smaller one."""
     for i in range(len(best)):
@@ -73,7 +73,7 @@ def keep_nearer(best, rival):  # type: ignore[no-untyped-def]
             best[i] = rival[i]
 
 
-@numba.njit(cache=True)
+@kernel
 def _distance_range(u, theta, score_of_u, score_of_theta, out):  # type: ignore[no-untyped-def]
     for i in range(len(u)):
         out[i] = abs(np.int32(score_of_u[u[i]]) - np.int32(score_of_theta[theta[i]]))

@@ -9,11 +9,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from pyfusefilter._xorfilter import ffi, lib
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext, checked, codecs, scan
 from deltamask.codecs.bfuse_build import ConstructionError, murmur64
 from deltamask.codecs.wire import png
@@ -58,14 +58,14 @@ def build(positions: Positions, width: int) -> XorFilter:
         getattr(lib, f"xor{width}_free")(core)
 
 
-@numba.njit(cache=True, inline="always")
+@kernel(inline="always")
 def _slot(h: np.uint64, turn: np.uint64, block_length: np.uint64) -> np.uint64:
     """The low 32 bits of h rotated left by `turn`, scaled to [0, block_length)."""
     turned = (h << turn) | (h >> ((np.uint64(64) - turn) & np.uint64(63)))
     return ((turned & np.uint64(0xFFFFFFFF)) * block_length) >> np.uint64(32)
 
 
-@numba.njit(cache=True, inline="always")
+@kernel(inline="always")
 def slots_of(h: np.uint64, block_length: np.uint64) -> tuple:
     """(h0, h1, h2): the three slots that a key with hash h asks, one in each third."""
     h0 = _slot(h, np.uint64(0), block_length)
@@ -74,7 +74,7 @@ def slots_of(h: np.uint64, block_length: np.uint64) -> tuple:
     return h0, h1, h2
 
 
-@numba.njit(cache=True)
+@kernel
 def _members(fingerprints, seed, block_length, width_mask, start, stop, found):  # type: ignore[no-untyped-def]
     for index in range(stop - start):
         h = murmur64(np.uint64(start + index) + seed)

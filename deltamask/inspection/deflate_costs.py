@@ -5,10 +5,10 @@ The Wire page shows with it where a picture's bytes go: an empty slot of a filte
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs.wire.message import DecodeError
 
 ZLIB_BITS = 8 * (2 + 4)  # its header and its checksum
@@ -20,7 +20,7 @@ _DISTANCE_EXTRA = np.array([0, 0, *(extra for extra in range(14) for _ in (0, 1)
 _ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.int64)
 
 
-@numba.njit(cache=True)
+@kernel
 def _bits(data, at, count):  # type: ignore[no-untyped-def]
     """(value of `count` bits from bit `at`, lowest first; the next bit), or (−1, at) beyond the end."""
     if at + count > 8 * len(data):
@@ -31,7 +31,7 @@ def _bits(data, at, count):  # type: ignore[no-untyped-def]
     return value, at + count
 
 
-@numba.njit(cache=True)
+@kernel
 def _table(lengths):  # type: ignore[no-untyped-def]
     """A canonical Huffman code: (how many codes of each length, symbols in order of their codes)."""
     count = np.zeros(16, np.int64)
@@ -49,7 +49,7 @@ def _table(lengths):  # type: ignore[no-untyped-def]
     return count, symbols
 
 
-@numba.njit(cache=True)
+@kernel
 def _symbol(data, at, count, symbols):  # type: ignore[no-untyped-def]
     """(the next symbol, the next bit), or (−1, at) where no code fits."""
     code = first = index = 0
@@ -66,7 +66,7 @@ def _symbol(data, at, count, symbols):  # type: ignore[no-untyped-def]
     return -1, at
 
 
-@numba.njit(cache=True)
+@kernel
 def _read_tables(data, at, order):  # type: ignore[no-untyped-def]
     """(code lengths of literals and lengths, of distances, the next bit) of a dynamic block; −1 for a bit if broken."""
     literals, distances = np.zeros(288, np.int64), np.zeros(32, np.int64)
@@ -103,7 +103,7 @@ def _read_tables(data, at, order):  # type: ignore[no-untyped-def]
     return literals, distances, at
 
 
-@numba.njit(cache=True)
+@kernel
 def _fill_costs(data, out, length_base, length_extra, distance_extra, order):  # type: ignore[no-untyped-def]
     """Fills `out` with the bits that each byte takes. Returns (bytes seen or −1 if broken, the next bit)."""
     at, done = 16, 0

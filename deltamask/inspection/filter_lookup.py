@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs import bloom, xor
 from deltamask.codecs.base import scan
 from deltamask.codecs.bfuse import FuseFilter
@@ -78,21 +78,21 @@ def slot_count(filter: Filter) -> int:
     return filter.m if isinstance(filter, BloomFilter) else len(filter.fingerprints)
 
 
-@numba.njit(cache=True)
+@kernel
 def _fuse_asks(seed, segment_length, reach, first, last, start, stop, found):  # type: ignore[no-untyped-def]
     for index in range(stop - start):
         h0, h1, h2 = slots_of(murmur64(np.uint64(start + index) + seed), segment_length, reach)
         found[index] = first <= h0 <= last or first <= h1 <= last or first <= h2 <= last
 
 
-@numba.njit(cache=True)
+@kernel
 def _xor_asks(seed, block_length, first, last, start, stop, found):  # type: ignore[no-untyped-def]
     for index in range(stop - start):
         h0, h1, h2 = xor_slots_of(murmur64(np.uint64(start + index) + seed), block_length)
         found[index] = first <= h0 <= last or first <= h1 <= last or first <= h2 <= last
 
 
-@numba.njit(cache=True)
+@kernel
 def _bloom_asks(m, hashes, first, last, start, stop, found):  # type: ignore[no-untyped-def]
     for index in range(stop - start):
         for turn in range(hashes):

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.base.kernels import kernel
 from deltamask.codecs.updates.base import UpdateContext, Vector
 from deltamask.masking.noise import key
 
@@ -91,14 +91,14 @@ def _signs(n: int, context: UpdateContext) -> npt.NDArray[np.uint8]:
     return words.astype("<u8", copy=False).view(np.uint8).reshape(PASSES, -1)
 
 
-@numba.njit(cache=True)
+@kernel
 def _change_signs(x, bits):  # type: ignore[no-untyped-def]
     for i in range(len(x)):
         if bits[i >> 3] >> (i & 7) & 1:
             x[i] = -x[i]
 
 
-@numba.njit(cache=True)
+@kernel
 def _butterflies(x, half, until):  # type: ignore[no-untyped-def]
     """Stages half, 2·half, … up to blocks of `until` values of the unnormalised transform, in place."""
     while half < until:
@@ -109,7 +109,7 @@ def _butterflies(x, half, until):  # type: ignore[no-untyped-def]
         half *= 2
 
 
-@numba.njit(cache=True)
+@kernel
 def _transform(x):  # type: ignore[no-untyped-def]
     """x ← H·x. H is symmetric and orthonormal, so it is its own inverse."""
     near = min(len(x), IN_CACHE)
