@@ -16,6 +16,7 @@ OWN = {
     "out": ("", "run folder; empty: a new one below runs/. One that holds a run of the same config goes on"),
     "wait": (600.0, "seconds to wait for every client's node to connect"),
     "timeout": (3600.0, "seconds that a round waits for its clients; it goes on without those that are late"),
+    "registered": (True, "a client's node is the one registered with --name client-K; false: the first that says so"),
 }
 
 

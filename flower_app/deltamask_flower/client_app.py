@@ -1,4 +1,4 @@
-"""The node's side: say who we are, and answer each round with the method's `client_update`."""
+"""The node's side: says which client's data it holds, and answers each round with the method's `client_update`."""
 
 from __future__ import annotations
 
@@ -26,41 +26,40 @@ def run_config(context: Context) -> RunConfig:
 
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Who we are, how many samples of each class we hold, and how far we have read."""
+    """Which client this is, how many samples of each class it holds, and the last round that it has read."""
     config = run_config(context)
-    here = node.this_node(config, context)
+    own = node.this_node(config, context)
     settings = message.content.config_records[wire.SETTINGS]
-    have, _ = node.remembered(here.folder, str(settings["run"]))
-    shard = ConfigRecord({"client": here.client, "label_counts": here.label_counts, "have": have})
-    ours = Identity.of(config, here.task)
-    return _reply(
-        message, {wire.SHARD: shard, wire.IDENTITY: ours.record()}, ours.refuses(Identity.read(message.content))
-    )
+    have, _ = node.remembered(own.folder, str(settings["run"]))
+    shard = ConfigRecord({"client": own.client, "label_counts": own.label_counts, "have": have})
+    identity = Identity.of(config, own.task)
+    records = {wire.SHARD: shard, wire.IDENTITY: identity.record()}
+    return _reply(message, records, identity.refuses(Identity.read(message.content)))
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """One round: read what the server sent, train, and answer with the payload or with why there is none."""
     config = run_config(context)
-    here = node.this_node(config, context)
+    own = node.this_node(config, context)
     settings = message.content.config_records[wire.SETTINGS]
     round, run, snapshot = int(settings["round"]), str(settings["run"]), bool(settings["snapshot"])  # type: ignore[arg-type]
-    if refusal := Identity.of(config, here.task).refuses(Identity.read(message.content)):
+    if refusal := Identity.of(config, own.task).refuses(Identity.read(message.content)):
         return _reply(message, {}, refusal)
     method = method_of(config, round)
     try:
-        memory = node.read_messages(method, here, config, run, round, wire.unpack(message.content), snapshot)
+        memory = node.read_messages(method, own, config, run, round, wire.unpack(message.content), snapshot)
     except DecodeError as error:
-        have, _ = node.remembered(here.folder, run)
+        have, _ = node.remembered(own.folder, run)
         return _reply(
             message, {wire.SHARD: ConfigRecord({"have": have})}, f"could not read the server's message: {error}"
         )
-    upload = client_round(method, here.task, config, round, here.client, memory)
-    known = {wire.SHARD: ConfigRecord({"have": round})}
+    upload = client_round(method, own.task, config, round, own.client, memory)
+    read = {wire.SHARD: ConfigRecord({"have": round})}
     if isinstance(upload, str):
-        return _reply(message, known, upload)
+        return _reply(message, read, upload)
     report = MetricRecord(wire.finite(_figures(upload)))
-    return _reply(message, {wire.PAYLOAD: wire.pack([upload.payload]), wire.REPORT: report, **known}, None)
+    return _reply(message, {wire.PAYLOAD: wire.pack([upload.payload]), wire.REPORT: report, **read}, None)
 
 
 def _figures(upload: Upload) -> dict[str, float | int | None]:

@@ -19,7 +19,8 @@ EACH = 0.002  # and at least this much for each reply that is waited for
 class PromptGrid(Grid):
     """Flower's Grid with a `send_and_receive` of its own. All else is the wrapped one's.
 
-    waiting: told, whenever replies are asked for, how many have come of how many; what it raises ends the wait.
+    waiting: called whenever replies are asked for, with how many have come and how many are expected; what it raises
+    ends the wait.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -65,6 +66,10 @@ class PromptGrid(Grid):
 
     def get_node_ids(self) -> Iterable[int]:
         return self.grid.get_node_ids()
+
+    def node_names(self) -> dict[int, str]:
+        """{node: the name under which its key was registered, empty without one} of those that are connected."""
+        return {node.node_id: node.name for node in self.grid.get_nodes()}
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         return self.grid.push_messages(messages)

@@ -121,7 +121,7 @@ class Federation:
         folder = self.node_folder(shard.client)
         shard.write(folder / "shard")
         make_node_keys(folder)
-        self._flwr("supernode", "register", str(folder / "node.pub"), CONNECTION)
+        self._flwr("supernode", "register", str(folder / "node.pub"), CONNECTION, "--name", f"client-{shard.client}")
         self.start_node(shard.client)
 
     def start_node(self, client: int, **environment: str) -> None:
@@ -162,7 +162,7 @@ class Federation:
 
     def submit(self, config: RunConfig, out: Path, **settings: Any) -> None:
         """Start a run, or go on with the one in `out`. settings: the app's own, beside the fields of RunConfig."""
-        values = {**config.model_dump(), "out": str(out.resolve()), **settings}
+        values = {**config.model_dump(), "out": str(out.resolve()), "registered": not self.simulation, **settings}
         path = self.home / "run.toml"
         path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
         more = []

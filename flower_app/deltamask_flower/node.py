@@ -1,4 +1,4 @@
-"""What a node is: whose data it holds, and what it remembers between two messages.
+"""A node: the client whose data it holds, and what it keeps between two messages.
 
 A SuperNode starts a process for each message, so what a client remembers of θ_g lies in a file. In Flower's simulation
 all clients share the machine, and one file: every client that is up to date remembers the same.
@@ -72,11 +72,11 @@ def remembered(folder: Path, run: str) -> tuple[int, ThetaMemory | None]:
     """(the last round whose message this node has read, what it left). (0, None) if it knows nothing of this run."""
     try:
         with safetensors.safe_open(folder / "memory.safetensors", framework="numpy") as file:
-            about = file.metadata()
-            if about["run"] != run:
+            metadata = file.metadata()
+            if metadata["run"] != run:
                 return 0, None
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return int(about["round"]), ThetaMemory(**arrays, seen=int(about["seen"]))
+            return int(metadata["round"]), ThetaMemory(**arrays, seen=int(metadata["seen"]))
     except Exception:  # missing, damaged or of another version: all the same as knowing nothing
         return 0, None
 
@@ -84,10 +84,10 @@ def remembered(folder: Path, run: str) -> tuple[int, ThetaMemory | None]:
 def remember(folder: Path, run: str, round: int, memory: ThetaMemory) -> None:
     """Replace what was remembered."""
     arrays = asdict(memory)
-    about = {"run": run, "round": str(round), "seen": str(arrays.pop("seen"))}
+    metadata = {"run": run, "round": str(round), "seen": str(arrays.pop("seen"))}
     folder.mkdir(parents=True, exist_ok=True)
     with write_atomic(folder / "memory.safetensors") as file:
-        file.write(safetensors.numpy.save(arrays, metadata=about))
+        file.write(safetensors.numpy.save(arrays, metadata=metadata))
 
 
 def read_messages(

@@ -36,7 +36,9 @@ def main(grid: Grid, context: Context) -> None:
     torch.set_num_threads(1)  # as the nodes do
     config = run_config(context)
     folder = open_folder(config, str(context.run_config["out"]))
-    rounds = Rounds(PromptGrid(grid), folder, float(context.run_config["wait"]), float(context.run_config["timeout"]))
+    settings = context.run_config
+    wait, timeout, registered = float(settings["wait"]), float(settings["timeout"]), bool(settings["registered"])
+    rounds = Rounds(PromptGrid(grid), folder, wait, timeout, registered)
     log(INFO, "writing %s", folder.path)
     state = execute(folder, config, on_record=print_record, show=lambda *_: None, load=rounds.load, play=rounds.play)
     log(INFO, "%s: %s", state, folder.path)
@@ -56,12 +58,16 @@ def open_folder(config: RunConfig, out: str) -> RunFolder:
 
 @dataclass
 class Rounds:
-    """What the runner needs to play rounds on nodes. wait: seconds for nodes to connect; timeout: for a round."""
+    """What the runner needs to play rounds on nodes.
+
+    wait: seconds for nodes to connect. timeout: seconds for a round. registered: see `roster.call`.
+    """
 
     grid: PromptGrid
     folder: RunFolder
     wait: float
     timeout: float
+    registered: bool
 
     def load(self, config: RunConfig, progress: Callable[[str, int, int], None]) -> Task:
         """Wait until every client has a node that fits. The Task knows how many samples each holds."""
@@ -69,7 +75,10 @@ class Rounds:
         self.identity = Identity.of(config, task)
         # Nodes keep what they know of θ_g under this name: another run of the same config is another run.
         self.run = hashlib.sha256((self.folder.path / "config.json").read_bytes()).hexdigest()[:16]
-        self.roster = roster.call(self.grid, config, self.identity, self.run, len(task.classes), self.wait, progress)
+        self.roster = roster.call(
+            self.grid, config, self.identity, self.run, len(task.classes), self.wait, progress,
+            registered=self.registered,
+        )  # fmt: skip
         return shard.with_holdings(task, self.roster.label_counts)
 
     def play(

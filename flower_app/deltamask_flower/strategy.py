@@ -1,4 +1,4 @@
-"""Our loop as a Flower strategy. It carries messages; what they say is the methods' business.
+"""Our loop as a Flower strategy. It carries messages and does not look into them: methods do.
 
 `Strategy.start` asks for a round's messages, sends them, and hands over the replies. Between the two stands
 `deltamask.simulation.loop.serve`, the generator that also drives an in-process run: it opens a round, and closes it
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from logging import INFO
-from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
@@ -19,20 +18,19 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from deltamask.codecs import DecodeError
-from deltamask.methods.base import ClientReport, Upload
+from deltamask.methods.base import Upload
 from deltamask.simulation.loop import Answer, OpenRound, Server
 from deltamask.simulation.records import RoundRecord
-from deltamask_flower import wire
+from deltamask_flower import answers, wire
 from deltamask_flower.roster import PASSING, Roster
 from deltamask_flower.wire import Identity
 
-PNG = b"\x89PNG"
 EXPIRED = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)  # messages live as long as a round waits
 
 
 @dataclass
 class DeltaMask(Strategy):
-    """server: the run, before its next round. identity: what nodes must be equal to. run: names the run folder.
+    """server: the run, before its next round. identity: what nodes must agree with. run: names the run folder.
 
     timeout: seconds that a round waits, and that its messages are worth delivering.
     """
@@ -55,7 +53,7 @@ class DeltaMask(Strategy):
 
     @property
     def what(self) -> str:
-        """What is being waited for, in the words of an in-process run."""
+        """What the server waits for, in the words of an in-process run."""
         return f"round {self._opened.round}, clients" if isinstance(self._opened, OpenRound) else "the end"
 
     def configure_train(
@@ -111,16 +109,16 @@ class DeltaMask(Strategy):
         })  # fmt: skip
 
     def _answers(self, replies: dict[str, Message]) -> Iterator[Answer]:
-        """In the clients' order, in which sums are taken."""
+        """In the clients' order, in which sums are taken. What is wrong with one reply costs its sender the round."""
         for client, (message, delivered) in self._sent.items():
             reply = replies.pop(message.metadata.message_id, None)
-            if reply is None:
-                yield Answer(client, delivered, self._silence)
-                continue
             try:
-                yield Answer(client, delivered, self._read(client, reply))
+                upload = self._silence if reply is None else self._read(client, reply)
             except DecodeError as error:
-                yield Answer(client, delivered, str(error))
+                upload = answers.cut(error)
+            except Exception as error:  # of a record that Flower built from a stranger's bytes: anything
+                upload = answers.cut(f"the reply cannot be read: {type(error).__name__}: {error}")
+            yield Answer(client, delivered, upload)
 
     def _read(self, client: int, reply: Message) -> Upload | str:
         """The upload in a reply, or why there is none. Raises DecodeError."""
@@ -128,19 +126,12 @@ class DeltaMask(Strategy):
             if reply.error.code in EXPIRED:  # the SuperLink was asked just after it had forgotten the message
                 return self._silence
             silent = reply.error.code in PASSING
-            return f"{'no answer' if silent else 'the node failed'}: {reply.error.reason}"
-        shard = reply.content.config_records.get(wire.SHARD, ConfigRecord())
-        have = shard.get("have")
-        if type(have) is int and have >= 0:
+            return answers.cut(f"{'no answer' if silent else 'the node failed'}: {reply.error.reason}")
+        if reply.metadata.src_node_id != self.roster.nodes[client]:
+            raise DecodeError(f"node {reply.metadata.src_node_id} answered for client {client}")
+        if (have := answers.read_have(reply)) is not None:
             self.roster.have[client] = have
-        lost = reply.content.config_records.get(wire.SETTINGS, ConfigRecord()).get("lost")
-        if lost is not None:
-            return str(lost)
-        payloads = wire.unpack(reply.content)
-        if len(payloads) != 1:
-            raise DecodeError(f"the reply holds {len(payloads)} payloads, expected 1")
-        suffix = ".png" if payloads[0].startswith(PNG) else ".bin"  # by what it is, not by what its sender calls it
-        return Upload(payloads[0], suffix, _report(reply.content.metric_records.get(wire.REPORT, MetricRecord())))
+        return answers.read_upload(reply, answers.Limits(self.identity.d, self.identity.head_size))
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -154,14 +145,3 @@ class DeltaMask(Strategy):
     def summary(self) -> None:
         """What Flower logs before the first round."""
         log(INFO, "\t├──> %d clients, each at a node of its own; d = %d", len(self.roster.nodes), self.identity.d)
-
-
-def _report(record: Any) -> ClientReport:
-    """What a node says of its own work; plain numbers or nothing."""
-    told = {name: value for name, value in record.items() if isinstance(value, int | float)}
-    counts = {name: int(told[name]) for name in ("flips", "kept") if name in told}
-    entropies = {name: float(told[name]) for name in ("entropy_iid", "entropy_side") if name in told}
-    seconds = {
-        name.removeprefix("seconds_"): float(told[name]) for name in ("seconds_train", "seconds_encode") if name in told
-    }
-    return ClientReport(loss=float(told.get("loss", "nan")), seconds=seconds, **counts, **entropies)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Our bytes inside Flower's records, and what server and node tell each other about themselves.
+"""Our bytes inside Flower's records, and what server and node say of themselves.
 
 A payload travels as one array of uint8. Flower writes an array in NumPy's own format, without pickle; we read that
 header ourselves, so that a node cannot make the server allocate what it has not sent.
@@ -30,22 +30,29 @@ def pack(payloads: Iterable[bytes]) -> ArrayRecord:
     return ArrayRecord(numpy_ndarrays=[np.frombuffer(payload, np.uint8) for payload in payloads])
 
 
-def unpack(content: RecordDict) -> list[bytes]:
-    """The payloads of a message's content. Raises DecodeError, whatever the sender put there."""
+def unpack(content: RecordDict, *, most: int | None = None, longest: int | None = None) -> list[bytes]:
+    """The payloads of a message's content. Raises DecodeError, whatever the sender put there.
+
+    most: payloads; longest: bytes of each. None: any number, as the server may send it.
+    """
     record = content.array_records.get(PAYLOAD)
     if record is None:
         raise DecodeError(f"the message has no {PAYLOAD!r}")
-    return [_read(array) for array in record.values()]
+    if most is not None and len(record) > most:
+        raise DecodeError(f"the message holds {len(record)} payloads, expected {most}")
+    return [_read(array, longest) for array in record.values()]
 
 
-def _read(array: Array) -> bytes:
+def _read(array: Array, longest: int | None) -> bytes:
+    if longest is not None and len(array.data) > longest:
+        raise DecodeError(f"the payload has {len(array.data):,} bytes, at most {longest:,} are read")
     stream = BytesIO(array.data)
     try:
         if array.stype != "numpy.ndarray" or np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError("not NumPy's format 1.0")
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     except Exception as error:  # the header is a literal of Python's: its parser has errors of many kinds
-        raise DecodeError(f"the payload is no array of bytes ({error})") from None
+        raise DecodeError(f"the payload is no array of bytes ({str(error)[:100]})") from None
     body = array.data[stream.tell() :]
     if dtype != np.uint8 or shape != (len(body),):
         raise DecodeError(f"the payload is an array {dtype}{shape} in {len(body)} bytes, expected uint8({len(body)},)")
@@ -76,7 +83,7 @@ class Identity:
             raise DecodeError("the message does not say who sent it")
         values = {field.name: record.get(field.name) for field in fields(cls)}
         if not all(type(value) is type_ for value, type_ in zip(values.values(), (str, str, int, int), strict=True)):
-            raise DecodeError(f"the sender's identity is malformed: {values}")
+            raise DecodeError(f"the sender's identity is malformed: {repr(values)[:200]}")
         return cls(**values)  # type: ignore[arg-type]
 
     def record(self) -> ConfigRecord:
@@ -88,7 +95,7 @@ class Identity:
         for name, word in words.items():
             theirs, ours = getattr(other, name), getattr(self, name)
             if theirs != ours:
-                return f"it has {word} {theirs}, here {word} {ours}"
+                return f"it has {word} {str(theirs)[:200]}, here {word} {ours}"
         return None
 
 

@@ -65,7 +65,7 @@ def write_app(folder: Path) -> Path:
     """A copy of the app whose components are those of this file."""
     shutil.copytree(APP, folder, ignore=shutil.ignore_patterns("__pycache__"))
     components = (
-        "from tests import chaos\n\nserver = chaos.server\nclient = chaos.client\n"  # Flower looks for assignments
+        "from tests.support import chaos\n\nserver = chaos.server\nclient = chaos.client\n"  # Flower looks for assignments
     )
     (folder / "deltamask_flower" / "components.py").write_text(components)
     project = folder / "pyproject.toml"
