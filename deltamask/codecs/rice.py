@@ -101,6 +101,8 @@ class RiceCodec:
         coded = np.frombuffer(body[FIELDS.size :], np.uint8)
         if k > MAX_K or count * (k + 1) > 8 * len(coded):
             raise DecodeError(f"{count} gaps with k = {k} do not fit {len(coded)} bytes")
+        if count > context.d:
+            raise DecodeError(f"{count} flips among {context.d} positions")
         positions = np.empty(count, np.int64)
         read = _read(coded, k, context.d, positions)
         if read < 0:

@@ -192,3 +192,13 @@ def test_header_is_checked_field_by_field(name: str) -> None:
     changed[HEADER_BYTES - 1] ^= 1
     with pytest.raises(DecodeError, match="checksum"):
         decoders()[name][2](wrap(bytes(changed), golden, fix=False))
+
+
+def test_rice_makes_no_room_for_more_flips_than_there_are_positions() -> None:
+    body = struct.pack("<QB", 40_000_000, 0) + bytes(5_000_000)  # as many gaps of 0 as the bytes hold
+    payload = seal("rice", context().round, context().client, D, body)
+    tracemalloc.start()
+    with pytest.raises(DecodeError, match="40000000 flips among"):
+        codecs["rice"].decode(payload, context())
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
