@@ -64,7 +64,8 @@ def _take(plan: Path, round: int) -> str | None:
 def write_app(folder: Path) -> Path:
     """A copy of the app whose components are those of this file."""
     shutil.copytree(APP, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    components = "from tests.support import chaos\n\nserver = chaos.server\nclient = chaos.client\n"  # Flower looks for assignments
+    # Flower looks for assignments.
+    components = "from tests.support import chaos\n\nserver = chaos.server\nclient = chaos.client\n"
     (folder / "deltamask_flower" / "components.py").write_text(components)
     project = folder / "pyproject.toml"
     text = project.read_text()
