@@ -85,7 +85,7 @@ def _chosen_preset() -> None:
     if chosen == STUDY:  # of the backbone and the dataset in the form, if the paper has them
         asked = {"backbone": paper.BACKBONES, "dataset": paper.DATASETS}
         parts = [st.session_state[key(name)] for name in asked]
-        parts = [part if part in known else known[0] for part, known in zip(parts, asked.values(), strict=True)]
+        parts = [part if part in names else names[0] for part, names in zip(parts, asked.values(), strict=True)]
         fill(paper.preset(paper.PREFIX + ":".join(parts)).model_dump())
     elif chosen != OWN:
         fill(PRESETS[chosen].model_dump())

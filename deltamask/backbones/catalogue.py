@@ -112,9 +112,9 @@ def _any_timm(model: str) -> BackboneSpec:
     if not timm.is_model(model):
         near = difflib.get_close_matches(model.partition(".")[0], timm.list_models(), 3, 0.5)
         raise KeyError(f"timm has no model {model!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
-    known = timm.get_pretrained_cfg(model, allow_unregistered=True)
-    repository, license = (known.hf_hub_id, known.license) if known else (None, None)
-    return _timm_spec(f"{TIMM}{model}", model, repository, license or "not told by timm", 0)
+    origin = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    repository, license = (origin.hf_hub_id, origin.license) if origin else (None, None)
+    return _timm_spec(f"{TIMM}{model}", model, repository, license or "not stated by timm", 0)
 
 
 # (name, timm's model and weights, licence, bytes of its tensors: the file has a header of some kilobytes more)

@@ -130,10 +130,10 @@ def split(name: str, model: Any, masked_blocks: int, weights_id: str) -> Backbon
     """Cut a network of one of the FAMILIES. BackboneError if it is of none, or has too few blocks."""
     family = next((family for family in FAMILIES if isinstance(model, family.of)), None)
     if family is None:
-        known = ", ".join(family.of.__name__ for family in FAMILIES)
+        classes = ", ".join(family.of.__name__ for family in FAMILIES)
         raise BackboneError(
             f"{name} is a {type(model).__name__}, which is not a plain sequence of blocks that can be cut; timm's "
-            f"models of the classes {known} can"
+            f"models of the classes {classes} can"
         )
     frozen, masked = cut(family.blocks(model), masked_blocks, name)
     after = [getattr(model, part) for part in family.after]

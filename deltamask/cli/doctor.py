@@ -102,7 +102,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         console.print(f"\n{kind}", style="bold")
         width = max(len(entry["name"]) for entry in report[kind])
         for entry in report[kind]:
-            here, style = ("here", "green") if entry["available"] else ("not here", "yellow")
-            console.print(Text.assemble((f"{entry['name']:{width}}  ", "bold"), (here, style)))
+            place, style = ("here", "green") if entry["available"] else ("not here", "yellow")
+            console.print(Text.assemble((f"{entry['name']:{width}}  ", "bold"), (place, style)))
             about = f"    {byte_size(entry['bytes'])}; {entry['licence']}\n    {entry['reason']}"
             console.print(Text(about), soft_wrap=True)  # unbroken, so that paths and addresses can be copied

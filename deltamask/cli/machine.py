@@ -92,9 +92,9 @@ def cache(
         return print_json({"path": str(caching.features_dir()), "bytes": total, "limit": limit, "entries": chosen})
     table = Table("features", "blocks", "precision", "train", "test", "size", "unused for")
     for entry in chosen:
-        told = (entry["name"], str(entry["masked_blocks"] or ""), entry["precision"] or "")
+        about = (entry["name"], str(entry["masked_blocks"] or ""), entry["precision"] or "")
         samples = (f"{entry['samples'][split]:,}" for split in ("train", "test"))
-        table.add_row(*told, *samples, byte_size(entry["bytes"]), f"{entry['days_unused']:.1f} days")
+        table.add_row(*about, *samples, byte_size(entry["bytes"]), f"{entry['days_unused']:.1f} days")
     Console().print(table)
     removed = "removed" if what == "clear" else f"of {byte_size(caching.cache_limit())} (DELTAMASK_CACHE_LIMIT)"
     Console().print(f"{caching.features_dir()}: {byte_size(total)} {removed}", soft_wrap=True)

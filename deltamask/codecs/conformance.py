@@ -121,10 +121,10 @@ def damage_is_refused(codec: Codec) -> None:
 def others_messages_are_refused(codec: Codec) -> None:
     """A payload of another round, client or d is not taken for this one."""
     payload = codec.encode(np.array([5, 300], np.int64), context(512))
-    here = context(512)
+    usual = context(512)
     strangers = (
-        CodecContext(ROUND + 1, CLIENT, here.theta, here.noise, here.layers),
-        CodecContext(ROUND, CLIENT + 1, here.theta, here.noise, here.layers),
+        CodecContext(ROUND + 1, CLIENT, usual.theta, usual.noise, usual.layers),
+        CodecContext(ROUND, CLIENT + 1, usual.theta, usual.noise, usual.layers),
         context(513),
     )
     for other in strangers:

@@ -48,7 +48,7 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
     parts: list[Positions] = []
     for layer, start, stop in _chunks(context):
         counts = np.zeros(model.CELLS, np.int64)
-        here = cells[: stop - start]
+        chunk = cells[: stop - start]
         theta = np.ascontiguousarray(context.theta[start:stop], np.uint16)
         model.cells_of(
             context.noise.words(start, stop),
@@ -56,7 +56,7 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
             side_information.SCORE_OF_U,
             side_information.SCORE_OF_THETA,
             steps,
-            here,
+            chunk,
             counts,
         )
         q = learnt.probabilities(layer)
@@ -70,7 +70,7 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
 
         at_level[0] = 0
         ends = np.cumsum(at_level)
-        model.sort_by_level(here, level_of_cell, ends - at_level, order)
+        model.sort_by_level(chunk, level_of_cell, ends - at_level, order)
         coded = order[: ends[-1]]
         bits = flipped[coded]
         for level in np.flatnonzero(at_level):
@@ -81,7 +81,7 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
         if rare:
             # One flag a chunk, learnt as it goes: (with + 1/8) / (seen + 1).
             any_q = ((8 * chunks_with_rare + 1) << (model.BITS - 3)) // (chunks_seen + 1)
-            is_rare = level_of_cell[here] == 0
+            is_rare = level_of_cell[chunk] == 0
             flag = np.array([flipped[is_rare].any()], np.int32)
             if coder.code(flag, model.clip(any_q) * UNIT)[0]:
                 mean = int((counts * q[2])[level_of_cell == 0].sum()) // rare
@@ -92,7 +92,7 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
 
         found = np.flatnonzero(flipped)
         parts.append(found + start)
-        learnt.update(layer, counts, np.bincount(here[found], minlength=model.CELLS), q)
+        learnt.update(layer, counts, np.bincount(chunk[found], minlength=model.CELLS), q)
     return np.concatenate(parts)
 
 

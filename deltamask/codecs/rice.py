@@ -55,9 +55,9 @@ def _read(body, k, d, out):  # type: ignore[no-untyped-def]
         while True:
             if at >= total:
                 return -1
-            one = (body[at >> 3] >> (at & 7)) & 1
+            bit = (body[at >> 3] >> (at & 7)) & 1
             at += 1
-            if not one:
+            if not bit:
                 break
             gap += 1
         if at + k > total:

@@ -24,8 +24,8 @@ def choices(name: str) -> list[str]:
 def field_range(name: str) -> str:
     """The allowed values of a field in words, e.g. `0 < kappa ≤ 1` or `one of: shared, per_client`."""
     field = RunConfig.model_fields[name]
-    if RunConfig.setting(name).prefix is None and (known := choices(name)):
-        return "one of: " + ", ".join(known)
+    if RunConfig.setting(name).prefix is None and (offered := choices(name)):
+        return "one of: " + ", ".join(offered)
     low, high = field_bounds(name)
     left = f"{low[0]} {'<' if low[1] else '≤'} " if low else ""
     right = f" {'<' if high[1] else '≤'} {high[0]}" if high else ""

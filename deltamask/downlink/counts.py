@@ -59,9 +59,9 @@ def _run(coder: Encoder | Decoder, values: Integers | None, d: int, most: int, c
     everywhere[reach] = 2 * symbols  # 0 is the likeliest by far
     out = np.empty(d, np.int32)
     for start, stop in _blocks(d):
-        here = cells(start, stop).astype(np.uint16)  # what NumPy sorts by radix, four times as fast
-        order = np.argsort(here, kind="stable")
-        ends = np.cumsum(np.bincount(here, minlength=number))
+        cell_of = cells(start, stop).astype(np.uint16)  # what NumPy sorts by radix, four times as fast
+        order = np.argsort(cell_of, kind="stable")
+        ends = np.cumsum(np.bincount(cell_of, minlength=number))
         block = np.empty(stop - start, np.int32)
         if values is not None:
             asked = values[start:stop][order]

@@ -21,8 +21,8 @@ def is_complete(method: Method, config: RunConfig) -> bool:
     return method.snapshot is None or config.downlink == "fp32"
 
 
-class Courier:
-    """Brings each sampled client what it lacks, and keeps the accounts of it.
+class Delivery:
+    """What each sampled client is sent of the downlink, and how many bytes that takes.
 
     All clients that are up to date hold the same `memory`, so one stands for all. A client that missed rounds is sent
     the messages of all of them, or a snapshot where that is shorter. sizes: bytes of each round's broadcast, by

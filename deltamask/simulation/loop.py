@@ -13,9 +13,9 @@ from deltamask.config import RunConfig
 from deltamask.masking import noise
 from deltamask.methods import methods
 from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
-from deltamask.simulation.delivery import Courier, sampled_clients
+from deltamask.simulation.delivery import Delivery, sampled_clients
 from deltamask.simulation.records import RoundRecord
-from deltamask.simulation.round_recorder import RoundBook
+from deltamask.simulation.round_recorder import RoundRecorder
 from deltamask.task.task import Task, load_task
 
 
@@ -48,14 +48,13 @@ class Observer:
 
 @dataclass(frozen=True)
 class OpenRound:
-    """A round that waits for its clients' answers: who was sampled, the broadcast, and for those who missed some the
-    courier, who knows what they lack."""
+    """A round that waits for answers. sampled: the clients' ids. message: the broadcast. delivery: who lacks what."""
 
     method: Method
     round: int
     sampled: list[int]
     message: bytes
-    courier: Courier
+    delivery: Delivery
 
 
 class Answer(NamedTuple):
@@ -84,8 +83,8 @@ def simulate(
 
     def answers(opened: OpenRound) -> Iterator[Answer]:
         for client in opened.sampled:
-            delivered = opened.courier.deliver(client, opened.round)
-            upload = client_round(opened.method, task, config, opened.round, client, opened.courier.memory)
+            delivered = opened.delivery.deliver(client, opened.round)
+            upload = client_round(opened.method, task, config, opened.round, client, opened.delivery.memory)
             yield Answer(client, delivered, upload)
 
     server = serve(config, task, start, observer)
@@ -122,52 +121,52 @@ def serve(config: RunConfig, task: Task, start: Checkpoint | None, observer: Obs
 
     if start is None:
         empty = probe.init(task, config, np.zeros(task.head_size, np.float32))
-        record, probed = yield from play_round(probe, task, config, empty, 0, Courier(probe, task, config), observer)
+        record, probed = yield from play_round(probe, task, config, empty, 0, Delivery(probe, task, config), observer)
         start = Checkpoint(0, method.init(task, config, probed.head))
         observer.finished(record, start)
         yield record
 
     state = start.state
-    courier = Courier(method, task, config, start.broadcasts)
+    delivery = Delivery(method, task, config, start.broadcasts)
     for round in range(start.round + 1, config.rounds + 1):
-        record, state = yield from play_round(method, task, config, state, round, courier, observer)
-        observer.finished(record, Checkpoint(round, state, tuple(courier.sizes.values())))
+        record, state = yield from play_round(method, task, config, state, round, delivery, observer)
+        observer.finished(record, Checkpoint(round, state, tuple(delivery.sizes.values())))
         yield record
 
 
 def play_round(
-    method: Method, task: Task, config: RunConfig, state: State, round: int, courier: Courier, observer: Observer
+    method: Method, task: Task, config: RunConfig, state: State, round: int, delivery: Delivery, observer: Observer
 ) -> Generator[OpenRound, Iterable[Answer], tuple[RoundRecord, State]]:
     """One round: broadcast, the clients' answers, aggregation, evaluation."""
-    book = RoundBook(task, round)
+    recorder = RoundRecorder(task, round)
     sampled = sampled_clients(config, round)
-    with book.clock("broadcast"):
-        message = courier.open(state, round)
-        book.broadcast_bytes = len(message)
+    with recorder.clock("broadcast"):
+        message = delivery.open(state, round)
+        recorder.broadcast_bytes = len(message)
         observer.broadcast(round, message)
-    answers = yield OpenRound(method, round, sampled, message, courier)
+    answers = yield OpenRound(method, round, sampled, message, delivery)
 
     def payloads() -> Iterator[tuple[int, bytes]]:
         waiting = iter(answers)
         for order in range(len(sampled)):
             observer.progress(f"round {round}, clients", order, len(sampled))
-            with book.clock("clients"):
+            with recorder.clock("clients"):
                 client, delivered, upload = next(waiting)
-            book.ledger.down(delivered)
+            recorder.ledger.down(delivered)
             if isinstance(upload, str):
-                book.lost(client, upload)
+                recorder.lost(client, upload)
             else:
-                book.sent(client, upload)
+                recorder.sent(client, upload)
                 observer.payload(round, client, order, upload.suffix, upload.payload)
                 observer.report(round, client, order, upload.report)
                 yield client, upload.payload
 
-    with book.clock("server"):
-        state = method.server_update(config, state, round, payloads(), book.received)
-    with book.clock("evaluate"):
+    with recorder.clock("server"):
+        state = method.server_update(config, state, round, payloads(), recorder.received)
+    with recorder.clock("evaluate"):
         evaluations = {
             name: training.evaluate(task, weights, state.head)
             for name, weights in method.effective(task, config, state, round)
         }
     observer.progress(f"round {round}, clients", len(sampled), len(sampled))
-    return book.close(evaluations, getattr(state, "theta", None)), state
+    return recorder.close(evaluations, getattr(state, "theta", None)), state

@@ -17,8 +17,8 @@ from deltamask.training import Evaluation, client_accuracy
 THETA_BINS = 20
 
 
-class RoundBook:
-    """The open book of one round, with memory for its counts only."""
+class RoundRecorder:
+    """Collects what happens in one round, in memory that does not grow with d or with the number of clients."""
 
     def __init__(self, task: Task, round: int) -> None:
         self.task, self.round = task, round
@@ -110,8 +110,8 @@ def _accuracy(evaluation: Evaluation | None) -> float | None:
 
 
 def _mean(values: list[int | None] | list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    given = [value for value in values if value is not None]
+    return float(np.mean(given)) if given else None
 
 
 def _histogram(theta: Theta) -> list[int]:

@@ -82,12 +82,12 @@ class DeltaMask(Strategy):
 
     def _parcel(self, opened: OpenRound, client: int) -> tuple[list[bytes], bool]:
         """(messages, are they a snapshot)."""
-        if opened.courier.complete:
+        if opened.delivery.complete:
             return [opened.message], False
         lacking = range(min(self.roster.have[client], opened.round - 1) + 1, opened.round + 1)
-        snapshot = opened.courier.shorter_snapshot(lacking)
+        snapshot = opened.delivery.shorter_snapshot(lacking)
         if snapshot is None and any(round not in self._broadcasts for round in lacking):
-            snapshot = opened.courier.snapshot(opened.round)  # this process began after some of them
+            snapshot = opened.delivery.snapshot(opened.round)  # this process began after some of them
         if snapshot is not None:
             return [snapshot], True
         return [self._broadcasts[round] for round in lacking], False

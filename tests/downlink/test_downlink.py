@@ -20,7 +20,7 @@ from deltamask.runs import StoreError
 from deltamask.runs.folder import RunFolder
 from deltamask.runs.reader import load_run
 from deltamask.runs.runner import execute
-from deltamask.simulation.delivery import Courier, sampled_clients
+from deltamask.simulation.delivery import Delivery, sampled_clients
 from deltamask.simulation.loop import simulate
 from deltamask.task.task import Task, load_task
 from tests.support import tiny
@@ -154,8 +154,8 @@ def test_a_dense_downlink_is_complete_so_nobody_is_charged_for_what_it_missed() 
 
 def test_a_dense_method_sends_everything_each_time(task: Task) -> None:
     config = tiny.config(method="linear-probe", rho=0.5, rounds=3)
-    courier = Courier(methods.get("linear-probe"), task, config, (100, 200))
-    assert courier.missed(0, 3) == range(3, 4)
+    delivery = Delivery(methods.get("linear-probe"), task, config, (100, 200))
+    assert delivery.missed(0, 3) == range(3, 4)
 
 
 def test_theta_before_a_round_is_rebuilt_from_the_run_folder(tmp_path: Path, tiny_cache: Path) -> None:

@@ -19,11 +19,11 @@ def in_process(config: RunConfig, lost: Collection[tuple[int, int]] = ()) -> tin
 
     def answers(opened: OpenRound) -> Iterator[Answer]:
         for client in opened.sampled:
-            delivered = opened.courier.deliver(client, opened.round)
+            delivered = opened.delivery.deliver(client, opened.round)
             if (opened.round, client) in lost:
                 yield Answer(client, delivered, "lost")
                 continue
-            upload = client_round(opened.method, task, config, opened.round, client, opened.courier.memory)
+            upload = client_round(opened.method, task, config, opened.round, client, opened.delivery.memory)
             yield Answer(client, delivered, upload)
 
     event = next(server, None)
