@@ -65,7 +65,7 @@ def draw(results: list[Row]) -> go.Figure:
 
 
 def main(
-    largest: float = 1e9, density: float = 0.01, seed: int = 0, one: int = 0, plot: bool = False, quick: bool = False
+    largest: float = 1e9, density: float = 0.01, seed: int = 0, only_d: int = 0, plot: bool = False, quick: bool = False
 ) -> None:
     """Measure, store and draw.
 
@@ -73,12 +73,12 @@ def main(
         largest: the largest d.
         density: flips, as a share of d.
         seed: of the flips.
-        one: measure this d alone, in this process, and print it.
+        only_d: measure this d alone, in this process, and print it.
         plot: draw what is stored; measure nothing.
         quick: d = 10⁴ alone; nothing is written.
     """
-    if one:
-        print(json.dumps(measure(one, density, seed)))
+    if only_d:
+        print(json.dumps(measure(only_d, density, seed)))
         return
     if plot:
         draw(json.loads(STORED.read_text())).write_image(PLOT)
@@ -86,7 +86,7 @@ def main(
     results: list[Row] = []
     for d in (10**power for power in range(4, 5 if quick else 10)):
         if d <= largest:
-            results.append(apart(__file__, f"--one={d}", f"--density={density}", f"--seed={seed}"))
+            results.append(apart(__file__, f"--only-d={d}", f"--density={density}", f"--seed={seed}"))
             print(f"d = {d:,}: {results[-1]['seconds']:.0f} s", file=sys.stderr)
             store(results, None if quick else STORED)
     figure = draw(results)

@@ -1,7 +1,7 @@
 """What every page of the dashboard stands in: title, logo, and the router between pages. `main.py` serves it.
 
-It does not lie beside `pages/`: Streamlit would then show each file there by itself, without this frame, to whoever
-comes first and asks for it by name.
+It does not lie beside `pages/`: Streamlit would then take each file there for a page of its own, and show it without
+this frame to the first visitor who asks for it by name.
 """
 
 import gc

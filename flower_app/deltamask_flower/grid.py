@@ -1,4 +1,4 @@
-"""A Grid that asks more often than every three seconds, and that one unreadable reply does not stop."""
+"""A Grid that asks for replies more often than Flower's three seconds, and goes on where one cannot be read."""
 
 from __future__ import annotations
 

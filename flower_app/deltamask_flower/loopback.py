@@ -68,7 +68,7 @@ class Federation:
 
     simulation: no SuperNodes; the SuperLink plays them itself, on Ray. app: the Flower app to run. environment: what
     every process gets on top of ours. relay: the port that nodes are told to connect to instead of the SuperLink's.
-    show: is told each command before it starts.
+    show: called with each command before it starts.
     """
 
     home: Path

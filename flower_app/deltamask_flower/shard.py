@@ -1,4 +1,4 @@
-"""A node's own data on disk, and the Task that each side makes of what it has.
+"""A node's own data on disk, and the Task that node and server make of theirs.
 
 shard.json    client, dataset, classes
 images.npy    (n, height, width[, 3]) uint8, or (n,) texts
@@ -35,19 +35,19 @@ class Shard:
     def write(self, folder: Path) -> None:
         """Make `folder`, which the node reads."""
         folder.mkdir(parents=True, exist_ok=True)
-        about = {"client": self.client, "dataset": self.dataset, "classes": list(self.classes)}
-        (folder / "shard.json").write_text(json.dumps(about, indent=1))
+        description = {"client": self.client, "dataset": self.dataset, "classes": list(self.classes)}
+        (folder / "shard.json").write_text(json.dumps(description, indent=1))
         np.save(folder / "images.npy", self.images, allow_pickle=False)
         np.save(folder / "labels.npy", self.labels, allow_pickle=False)
 
     @classmethod
     def read(cls, folder: Path) -> Shard:
         """OSError or ValueError if it is not there or damaged."""
-        about = json.loads((folder / "shard.json").read_text())
+        description = json.loads((folder / "shard.json").read_text())
         images, labels = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("images", "labels"))
         if len(images) != len(labels):
             raise ValueError(f"{folder}: {len(images)} images and {len(labels)} labels")
-        return cls(int(about["client"]), about["dataset"], tuple(about["classes"]), images, labels)
+        return cls(int(description["client"]), description["dataset"], tuple(description["classes"]), images, labels)
 
     @property
     def label_counts(self) -> list[int]:
@@ -80,7 +80,7 @@ def node_task(config: RunConfig, shard: Shard) -> Task:
 
 
 def server_task(config: RunConfig, progress: Progress = no_progress) -> Task:
-    """The server's Task: what is measured on. It knows of nobody's samples yet; `with_holdings` tells it."""
+    """The server's Task, which holds the test set and no training sample; `with_holdings` adds the clients' counts."""
     data = datasets.load(config.dataset)
     if config.evaluate_on == "validation":
         held_out = slice(config.train_samples, config.train_samples + config.test_samples)

@@ -70,14 +70,14 @@ class Identity:
 
     @classmethod
     def of(cls, config: RunConfig, task: Task) -> Identity:
-        """Ours, from what is really loaded: the weights by their content, not by their name."""
+        """From what is really loaded: the weights by their content, not by their name."""
         digest = hashlib.sha256(task.tail.weights.numpy().tobytes()).hexdigest()[:16]
         version = provenance()["deltamask"] or "unknown"
         return cls(version, f"{config.backbone} (weights {digest})", task.d, task.head_size)
 
     @classmethod
     def read(cls, content: RecordDict) -> Identity:
-        """The sender's. Raises DecodeError."""
+        """What the sender says it has. Raises DecodeError."""
         record = content.config_records.get(IDENTITY)
         if record is None:
             raise DecodeError("the message does not say who sent it")
@@ -93,9 +93,9 @@ class Identity:
         """Why a peer cannot take part, or None if it can."""
         words = {"version": "deltamask", "backbone": "backbone", "d": "d =", "head_size": "a head of size"}
         for name, word in words.items():
-            theirs, ours = getattr(other, name), getattr(self, name)
-            if theirs != ours:
-                return f"it has {word} {str(theirs)[:200]}, here {word} {ours}"
+            found, expected = getattr(other, name), getattr(self, name)
+            if found != expected:
+                return f"it has {word} {str(found)[:200]}, here {word} {expected}"
         return None
 
 
