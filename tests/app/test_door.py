@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -76,6 +77,19 @@ def test_from_another_folder_it_listens_on_loopback_only(port: int) -> None:
 def test_usage_statistics_are_off_whatever_the_variables_say(port: int) -> None:
     (first,) = [message.new_session for message in visit(port) if message.WhichOneof("type") == "new_session"]
     assert first.config.gather_usage_stats is False
+
+
+def test_the_options_hold_when_streamlit_reads_its_files_again() -> None:
+    """As it does whenever one of them changes; the words of the command line count again then."""
+    code = (
+        "from access import options; from streamlit import config; options.enforce()\n"
+        "config.get_config_options(True, {'browser.gatherUsageStats': True, 'server.allowedHosts': ['*']})\n"
+        "print(config.get_option('browser.gatherUsageStats'), *config.get_option('server.allowedHosts'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    assert done.stdout.split() == ["False", *options.LOCAL_HOSTS]
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
