@@ -29,10 +29,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import psutil
 import tyro
-from deltamask_flower.loopback import ACTIVATED, HOST, Federation, free_port, start_nodes
+from deltamask_flower.loopback import ACTIVATED, HOST, Federation, start_nodes
 from scale_tables import write_tables
 from timing import RESULTS, store
 
+from deltamask.cli.app import free_port
 from deltamask.config import RunConfig
 from deltamask.methods import methods
 from deltamask.runs import launch

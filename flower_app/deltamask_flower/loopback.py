@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 
+from deltamask.cli.app import free_port
 from deltamask.config import RunConfig
 from deltamask_flower.keys import make_certificates, make_node_keys
 from deltamask_flower.shard import Shard, split
@@ -43,14 +44,6 @@ QUIET = {
 
 class FederationError(RuntimeError):
     """A process did not do what it should; the message says which, and quotes the end of its log."""
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(what: str, ready: Callable[[], bool], seconds: float, every: float = 0.1) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deltamask.cli.app import command, free_port
 from deltamask.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -26,13 +25,6 @@ PATIENCE = int(os.environ.get("DELTAMASK_PATIENCE", 120)) * 1000  # ms; the mach
 # Headless Chromium without its own background traffic.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -57,8 +49,7 @@ class Server:
             **self.environment, "DELTAMASK_RUNS": str(self.runs), "DELTAMASK_CACHE": str(self.home / "cache"),
             "HF_HUB_CACHE": str(self.home / "hub"),
         }  # fmt: skip
-        command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(self.port)]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        self.process = subprocess.Popen(command(self.port), cwd=ROOT, env=environment)
         for _ in range(5 * PATIENCE // 1000):
             try:
                 urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1).close()
