@@ -25,6 +25,7 @@ HOMES = {
     "method": "deltamask.methods",
     "codec": "deltamask.codecs",
     "update codec": "deltamask.codecs.updates",
+    "head": "deltamask.heads",
     "dataset": "deltamask.datasets",
     "backbone": "deltamask.backbones",
     "partition": "deltamask.datasets.partitions",

@@ -1,7 +1,7 @@
 """RunConfig: the single description of a run.
 
 The command line, the dashboard's form, the stored `config.json` and the run id all derive from its fields, so a field
-is declared, bounded and explained once: here and in the three modules of fields beside this one.
+is declared, bounded and explained once: here and in the four modules of fields beside this one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, model_validator
 
 from deltamask.base.units import ceil
+from deltamask.config.head_fields import HeadFields
 from deltamask.config.message_fields import MessageFields
 from deltamask.config.setting import setting
 from deltamask.config.task_fields import TaskFields
@@ -24,7 +25,8 @@ KeepPayloads = Literal["none", "few", "all"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
-class RunConfig(MessageFields, TrainingFields, TaskFields):  # pydantic lists the fields of the last one first
+# Pydantic lists the fields of the last one first.
+class RunConfig(MessageFields, HeadFields, TrainingFields, TaskFields):
     """A federated fine-tuning run: what is learnt, by whom, how, and what is kept."""
 
     # A value out of range raises pydantic.ValidationError; explain_errors turns it into one line a field.

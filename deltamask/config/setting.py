@@ -67,6 +67,7 @@ def _registered(kind: str) -> AfterValidator:
 
 MethodName = Annotated[str, _registered("method")]
 CodecName = Annotated[str, _registered("codec")]
+HeadName = Annotated[str, _registered("head")]
 UpdateCodecName = Annotated[str, _registered("update codec")]
 PartitionName = Annotated[str, _registered("partition")]
 

@@ -85,6 +85,14 @@ class Linear:
 
 @dataclass(frozen=True)
 class HeadKind:
+    """Where a head comes from. label, about: its name, and one line for people."""
+
+    label: str
+    about: str
+
+
+@dataclass(frozen=True)
+class ClosedForm(HeadKind):
     """A head that follows from statistics by a formula.
 
     summarise(x, y, sender, settings): a client's statistics of its samples. Raises FloatingPointError where features
@@ -95,8 +103,6 @@ class HeadKind:
     solve(total, settings): the head.
     """
 
-    name: str
-    summary: str
     summarise: Callable[[Features, Integers, Sender, HeadSettings], Statistics]
     encode: Callable[[Statistics, Sender, HeadSettings], bytes]
     decode: Callable[[bytes, Sender, HeadSettings], Statistics]
@@ -105,3 +111,9 @@ class HeadKind:
 
 
 heads: Registry[HeadKind] = Registry("head")
+
+
+def closed_form(name: str) -> ClosedForm | None:
+    """The head's formula; None if it is trained instead."""
+    kind = heads[name]
+    return kind if isinstance(kind, ClosedForm) else None

@@ -14,7 +14,7 @@ import numpy as np
 
 from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
-from deltamask.heads.base import Features, HeadKind, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
+from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
 from deltamask.heads.classifiers import discriminant, moments, nearest_mean
 
 KIND = "head-cof"
@@ -48,8 +48,8 @@ def solve(of: Total, settings: HeadSettings) -> Linear:
 
 register_kind(KIND, 105)
 heads.register("cof")(
-    HeadKind(
-        "cof",
+    ClosedForm(
+        "Class means, FedCOF",
         "LDA with a covariance estimated from class means (FedCOF): the bytes of a few means a class.",
         summarise,
         partial(wire.encode, KIND),

@@ -10,7 +10,7 @@ from functools import partial
 
 from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
-from deltamask.heads.base import Features, HeadKind, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
+from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
 from deltamask.heads.classifiers import Moments, cross_validated, discriminant, moments, ridge, within
 
 KIND = "head-gram"
@@ -44,8 +44,8 @@ def regularised(of: Moments, solver: str) -> Linear:
 
 register_kind(KIND, 107)
 heads.register("gram")(
-    HeadKind(
-        "gram",
+    ClosedForm(
+        "Gram matrix",
         "Exact LDA or ridge regression: each client sends class means and the Gram matrix of its features.",
         summarise,
         partial(wire.encode, KIND),

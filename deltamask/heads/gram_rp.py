@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
-from deltamask.heads.base import Features, HeadKind, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
+from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
 from deltamask.heads.classifiers import moments
 from deltamask.heads.gram import regularised
 from deltamask.masking import noise
@@ -69,8 +69,8 @@ def solve(of: Total, settings: HeadSettings) -> Linear:
 
 register_kind(KIND, 106)
 heads.register("gram-rp")(
-    HeadKind(
-        "gram-rp",
+    ClosedForm(
+        "Projected Gram matrix",
         "LDA or ridge regression on a random projection of the features: fewer bytes than `gram`, nearly as good.",
         summarise,
         partial(wire.encode, KIND),

@@ -7,7 +7,7 @@ from functools import partial
 
 from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
-from deltamask.heads.base import Features, HeadKind, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
+from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
 from deltamask.heads.classifiers import moments, nearest_mean
 
 KIND = "head-ncm"
@@ -31,8 +31,8 @@ def solve(of: Total, settings: HeadSettings) -> Linear:
 
 register_kind(KIND, 104)
 heads.register("ncm")(
-    HeadKind(
-        "ncm",
+    ClosedForm(
+        "Class means",
         "Nearest class mean: each client sends the mean of each class it holds.",
         summarise,
         partial(wire.encode, KIND),

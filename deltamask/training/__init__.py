@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     from deltamask.training.adapters import train_adapters
     from deltamask.training.evaluation import Evaluation, client_accuracy, evaluate
     from deltamask.training.head import batches, split_head, train_head
+    from deltamask.training.losses import local_loss
     from deltamask.training.schedule import scheduled
     from deltamask.training.scores import ScoreStep, Trained, train_scores
     from deltamask.training.weights import train_weights
 
 __all__ = [
-    "Evaluation", "ScoreStep", "Trained", "adapters", "batches", "client_accuracy", "evaluate", "scheduled",
-    "split_head", "train_adapters", "train_head", "train_scores", "train_weights",
+    "Evaluation", "ScoreStep", "Trained", "adapters", "batches", "client_accuracy", "evaluate", "local_loss",
+    "scheduled", "split_head", "train_adapters", "train_head", "train_scores", "train_weights",
 ]  # fmt: skip
 
 _HOMES = {
     "adapters": ("train_adapters",),
     "evaluation": ("Evaluation", "client_accuracy", "evaluate"),
     "head": ("batches", "split_head", "train_head"),
+    "losses": ("local_loss",),
     "schedule": ("scheduled",),
     "scores": ("ScoreStep", "Trained", "train_scores"),
     "weights": ("train_weights",),

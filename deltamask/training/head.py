@@ -14,6 +14,7 @@ from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.masking import noise
 from deltamask.task.task import Task
+from deltamask.training.losses import local_loss
 
 
 def split_head(head: Head, task: Task) -> tuple[Tensor, Tensor]:
@@ -37,11 +38,11 @@ def train_head(
     weight, bias = (part.clone().requires_grad_(True) for part in split_head(head, task))
     optimizer = torch.optim.Adam([weight, bias], lr=config.probe_lr, fused=True)
     rng = noise.generator(config.seed, "head batches", round=round, client=client)
-    loss = torch.zeros(())
+    measure, loss = local_loss(task, config, client), torch.zeros(())
     for index in batches(task.shards[client], config.batch_size, epochs, rng):
         optimizer.zero_grad(set_to_none=True)
         logits = functional.linear(task.pooled_train[index], weight, bias)
-        loss = functional.cross_entropy(logits, task.train_y[index])
+        loss = measure(logits, task.train_y[index])
         loss.backward()
         optimizer.step()
     return torch.cat([weight.detach().reshape(-1), bias.detach()]).numpy(), float(loss.detach())

@@ -16,6 +16,7 @@ from deltamask.masking.masks import ONE, SCORE_CLIP, Theta, to_fixed, to_float
 from deltamask.task.device import mixed_precision
 from deltamask.task.task import Task
 from deltamask.training.head import batches, split_head
+from deltamask.training.losses import Loss, local_loss
 from deltamask.training.schedule import scheduled
 
 
@@ -36,9 +37,16 @@ class ScoreStep:
     """
 
     def __init__(
-        self, task: Task, head: Head, theta: Theta, lr: float, eps: float, bits: np.random.BitGenerator | None
+        self,
+        task: Task,
+        head: Head,
+        theta: Theta,
+        lr: float,
+        eps: float,
+        bits: np.random.BitGenerator | None,
+        loss: Loss = functional.cross_entropy,
     ) -> None:
-        self.task, self.tail, self.bits = task, task.tail, bits
+        self.task, self.tail, self.bits, self.loss = task, task.tail, bits, loss
         self.weight, self.bias = (part.to(task.device) for part in split_head(head, task))
         self.scores = torch.from_numpy(to_float(theta)).to(task.device).logit_().requires_grad_(True)
         self.scores.grad = torch.empty_like(self.scores)
@@ -60,13 +68,13 @@ class ScoreStep:
         torch.mul(self.tail.weights, self.mask, out=self.tail.effective)
 
     def learn(self, index: Tensor) -> Tensor:
-        """Cross-entropy of the masked network on the samples `index`, its gradient left in the tail."""
+        """The loss of the masked network on the samples `index`, its gradient left in the tail."""
         self.tail.grad.zero_()
         device = self.task.device
         with mixed_precision(device):
             pooled = self.tail(self.task.train_x[index].to(device)).float()
         logits = functional.linear(pooled, self.weight, self.bias)
-        loss = functional.cross_entropy(logits, self.task.train_y[index].to(device))
+        loss = self.loss(logits, self.task.train_y[index].to(device))
         loss.backward()
         return loss.detach()
 
@@ -92,7 +100,9 @@ def train_scores(
     rng = noise.generator(config.seed, "batches", round=round, client=client)
     private = np.random.SFC64(noise.key(config.seed, "local mask", round=round, client=client))
     lr = scheduled(config.lr, config.lr_schedule, round, config.rounds)
-    step = ScoreStep(task, head, theta, lr, config.adam_eps, None if threshold else private)
+    step = ScoreStep(
+        task, head, theta, lr, config.adam_eps, None if threshold else private, local_loss(task, config, client)
+    )
     losses: list[Tensor] = []
     for index in batches(shard, config.batch_size, config.local_epochs, rng):
         step.draw()

@@ -15,6 +15,7 @@ from deltamask.masking import noise
 from deltamask.task.device import mixed_precision
 from deltamask.task.task import Task
 from deltamask.training.head import batches, split_head
+from deltamask.training.losses import local_loss
 from deltamask.training.schedule import scheduled
 
 
@@ -45,6 +46,7 @@ def train_with_head(
     lr = scheduled(config.weight_lr, config.lr_schedule, round, config.rounds)
     optimizer = torch.optim.Adam([*parameters, weight, bias], lr=lr, fused=True)
     rng = noise.generator(config.seed, "batches", round=round, client=client)
+    measure = local_loss(task, config, client)
     losses: list[Tensor] = []
     for index in batches(task.shards[client], config.batch_size, config.local_epochs, rng):
         before()
@@ -52,7 +54,7 @@ def train_with_head(
         with mixed_precision(task.device):
             pooled = task.tail(task.train_x[index].to(task.device)).float()
         labels = task.train_y[index].to(task.device)
-        loss = functional.cross_entropy(functional.linear(pooled, weight, bias), labels)
+        loss = measure(functional.linear(pooled, weight, bias), labels)
         loss.backward()
         losses.append(loss.detach())
         after()
