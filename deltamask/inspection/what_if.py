@@ -9,9 +9,9 @@ import numpy as np
 from deltamask import training
 from deltamask.inspection import recorded_payload
 from deltamask.methods.base import Receipt, State
+from deltamask.methods.head_round import HeadRoundState, method_of, scaled
 from deltamask.runs import StoreError
 from deltamask.runs.reader import Run
-from deltamask.simulation.loop import method_of
 from deltamask.task.task import Task, load_task
 
 
@@ -49,6 +49,9 @@ def _state_before(run: Run, task: Task, round: int) -> State:
     if round == 0:
         return state
     state = probe.server_update(config, state, 0, iter(_payloads(run, 0).items()), _ignore)
+    recorded = run.records[0].get("head_temperature")
+    if isinstance(state, HeadRoundState) and recorded:  # chosen from messages that no run keeps
+        state = scaled(state, recorded / float(state.temperature[0]))
     state = method.init(task, config, state.head)
     for past in range(1, round):
         state = method.server_update(config, state, past, iter(_payloads(run, past).items()), _ignore)

@@ -32,10 +32,10 @@ class ClientReport:
     """What only the client knows, measured for the record. None of it crosses the wire.
 
     flips: |Δ| before κ. delta: Δ itself. sent: Δ', the positions that were encoded; kept: their number, where they are
-    not at hand themselves. entropy_*: bits per parameter. None where the method has no such thing.
+    not at hand themselves. entropy_*: bits per parameter. None where there is no such thing.
     """
 
-    loss: float
+    loss: float | None
     flips: int | None = None
     delta: Positions | None = None
     sent: Positions | None = None
@@ -92,7 +92,7 @@ def decoded(
 
 State = Any  # a dataclass whose fields are all NumPy arrays: that is what a checkpoint stores
 Memory = Any  # what a client keeps from one round to the next
-Sends = Literal["flips", "masks", "values", "head", "scalars"]
+Sends = Literal["flips", "masks", "values", "head", "scalars", "nothing"]
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Recorder(Observer):
             self.folder.write_payload(round, client, client_flips.SUFFIX, only_here)
 
     def _kept(self, order: int) -> bool:
-        return order < {"none": 0, "few": FEW, "all": self.config.clients_per_round}[self.config.keep_payloads]
+        return order < {"none": 0, "few": FEW, "all": self.config.clients}[self.config.keep_payloads]
 
     def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
         self.folder.append(record.to_json())

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 
 from deltamask.config import RunConfig
 from deltamask.masking import noise
+from deltamask.methods import head_round
 from deltamask.methods.base import Memory, Method, State
 from deltamask.task.task import Task
 
 
 def sampled_clients(config: RunConfig, round: int) -> list[int]:
-    """K = ⌈ρN⌉ clients in id order."""
+    """K = ⌈ρN⌉ clients in id order; all of them in round 0, if the head is made from everybody's statistics."""
+    if round == 0 and head_round.is_everybodys(config):
+        return list(range(config.clients))
     rng = noise.generator(config.seed, "participation", round=round)
     return sorted(rng.choice(config.clients, config.clients_per_round, replace=False).tolist())
 

@@ -16,24 +16,24 @@ class Ledger:
 
     d: int
     uplink_bytes: int = 0
-    uplink_messages: int = 0
+    uplink_clients: int = 0
     downlink_bytes: int = 0
-    downlink_messages: int = 0
+    downlink_clients: int = 0
 
-    def up(self, payload: bytes) -> None:
-        """A client sent this."""
+    def up(self, payload: bytes, *, again: bool = False) -> None:
+        """A client sent this. again: it has sent something in this round before."""
         self.uplink_bytes += len(payload)
-        self.uplink_messages += 1
+        self.uplink_clients += not again
 
-    def down(self, sent_bytes: int) -> None:
-        """The server sent messages of so many bytes to one client."""
+    def down(self, sent_bytes: int, *, again: bool = False) -> None:
+        """The server sent messages of so many bytes to one client. again: not for the first time in this round."""
         self.downlink_bytes += sent_bytes
-        self.downlink_messages += 1
+        self.downlink_clients += not again
 
     @property
     def bpp_up(self) -> float:
-        return bits_per_parameter(self.uplink_bytes, self.d, self.uplink_messages)
+        return bits_per_parameter(self.uplink_bytes, self.d, self.uplink_clients)
 
     @property
     def bpp_down(self) -> float:
-        return bits_per_parameter(self.downlink_bytes, self.d, self.downlink_messages)
+        return bits_per_parameter(self.downlink_bytes, self.d, self.downlink_clients)

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from deltamask import training
+from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.masking import noise
-from deltamask.methods import methods
+from deltamask.methods import head_round
 from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
+from deltamask.methods.head_round import method_of
 from deltamask.simulation.delivery import Delivery, sampled_clients
 from deltamask.simulation.records import RoundRecord
 from deltamask.simulation.round_recorder import RoundRecorder
@@ -46,6 +48,16 @@ class Observer:
         """A round is over; called before its record is yielded."""
 
 
+class Steps(Observer):
+    """Passes on progress, and nothing else."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self._observer.progress(what, done, total)
+
+
 @dataclass(frozen=True)
 class OpenRound:
     """A round that waits for answers. sampled: the clients' ids. message: the broadcast. delivery: who lacks what."""
@@ -63,6 +75,11 @@ class Answer(NamedTuple):
     client: int
     delivered: int
     upload: Upload | str
+
+
+def exchanges_left(config: RunConfig, start: Checkpoint | None) -> int:
+    """How often a run still goes to its clients and back: once a round, in round 0 maybe twice."""
+    return head_round.exchanges(config) + config.rounds if start is None else config.rounds - start.round
 
 
 Server = Generator[OpenRound | RoundRecord, Iterable[Answer] | None, None]
@@ -97,11 +114,6 @@ def simulate(
             event = server.send(answers(event))
 
 
-def method_of(config: RunConfig, round: int) -> Method:
-    """What a round plays: round 0 is one of linear probing, which gives every method its head."""
-    return methods[config.method if round else "linear-probe"]
-
-
 def client_round(
     method: Method, task: Task, config: RunConfig, round: int, client: int, memory: Memory
 ) -> Upload | str:
@@ -117,12 +129,11 @@ def client_round(
 def serve(config: RunConfig, task: Task, start: Checkpoint | None, observer: Observer) -> Server:
     """The server's part of a run, wherever its clients are: yields each round as it opens, is sent the answers (an
     iterator that is read as the payloads are decoded), and yields the round's record."""
-    method, probe = method_of(config, 1), method_of(config, 0)
+    method = method_of(config, 1)
 
     if start is None:
-        empty = probe.init(task, config, np.zeros(task.head_size, np.float32))
-        record, probed = yield from play_round(probe, task, config, empty, 0, Delivery(probe, task, config), observer)
-        start = Checkpoint(0, method.init(task, config, probed.head))
+        record, head = yield from play_head_round(task, config, observer)
+        start = Checkpoint(0, method.init(task, config, head))
         observer.finished(record, start)
         yield record
 
@@ -134,15 +145,37 @@ def serve(config: RunConfig, task: Task, start: Checkpoint | None, observer: Obs
         yield record
 
 
+def play_head_round(
+    task: Task, config: RunConfig, observer: Observer
+) -> Generator[OpenRound, Iterable[Answer], tuple[RoundRecord, Head]]:
+    """Round 0, of one exchange or two. Observers see the first one's messages; the account has both."""
+    method = method_of(config, 0)
+    state = method.init(task, config, np.zeros(task.head_size, np.float32))
+    delivery, recorder = Delivery(method, task, config), RoundRecorder(task, 0)
+    for exchanged in range(head_round.exchanges(config)):
+        watching = Steps(observer) if exchanged else observer
+        state = yield from exchange(method, task, config, state, 0, delivery, recorder, watching)
+    return close_round(method, task, config, state, recorder), state.head
+
+
 def play_round(
     method: Method, task: Task, config: RunConfig, state: State, round: int, delivery: Delivery, observer: Observer
 ) -> Generator[OpenRound, Iterable[Answer], tuple[RoundRecord, State]]:
     """One round: broadcast, the clients' answers, aggregation, evaluation."""
     recorder = RoundRecorder(task, round)
+    state = yield from exchange(method, task, config, state, round, delivery, recorder, observer)
+    return close_round(method, task, config, state, recorder), state
+
+
+def exchange(
+    method: Method, task: Task, config: RunConfig, state: State, round: int, delivery: Delivery,
+    recorder: RoundRecorder, observer: Observer,
+) -> Generator[OpenRound, Iterable[Answer], State]:  # fmt: skip
+    """To the clients and back: broadcast, their answers, aggregation."""
     sampled = sampled_clients(config, round)
     with recorder.clock("broadcast"):
         message = delivery.open(state, round)
-        recorder.broadcast_bytes = len(message)
+        recorder.broadcast_bytes += len(message)
         observer.broadcast(round, message)
     answers = yield OpenRound(method, round, sampled, message, delivery)
 
@@ -152,7 +185,7 @@ def play_round(
             observer.progress(f"round {round}, clients", order, len(sampled))
             with recorder.clock("clients"):
                 client, delivered, upload = next(waiting)
-            recorder.ledger.down(delivered)
+            recorder.delivered(client, delivered)
             if isinstance(upload, str):
                 recorder.lost(client, upload)
             else:
@@ -163,10 +196,15 @@ def play_round(
 
     with recorder.clock("server"):
         state = method.server_update(config, state, round, payloads(), recorder.received)
+    observer.progress(f"round {round}, clients", len(sampled), len(sampled))
+    return state
+
+
+def close_round(method: Method, task: Task, config: RunConfig, state: State, recorder: RoundRecorder) -> RoundRecord:
+    """Evaluate, and make the record."""
     with recorder.clock("evaluate"):
         evaluations = {
             name: training.evaluate(task, weights, state.head)
-            for name, weights in method.effective(task, config, state, round)
+            for name, weights in method.effective(task, config, state, recorder.round)
         }
-    observer.progress(f"round {round}, clients", len(sampled), len(sampled))
-    return recorder.close(evaluations, getattr(state, "theta", None)), state
+    return recorder.close(evaluations, getattr(state, "theta", None), getattr(state, "temperature", None))

@@ -43,7 +43,7 @@ class ClientRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRecord:
-    """One round. Round 0 is the linear-probing round that initialises the head.
+    """One round. Round 0 is the one that makes the head.
 
     accuracy, loss: of the server model on the test set, with the mean mask. accuracy_worst, accuracy_spread: the lowest
     accuracy for a client and its standard deviation over clients, of all N, sampled or not. uplink_bytes,
@@ -51,7 +51,8 @@ class RoundRecord:
     client. broadcast_bytes: of the message that opened the round; a client that missed rounds was sent more. flips,
     kept, false_flips, entropy_iid, entropy_side (bits per parameter): means over clients. kept_by_layer: sums over
     clients of kept flips. skipped: why the server model stayed as it was, else None. theta_histogram: how many of the d
-    probabilities lie in each twentieth of [0, 1]. seconds: by stage.
+    probabilities lie in each twentieth of [0, 1]. seconds: by stage. head_temperature: of round 0, the factor in the
+    logits of a head that was made from statistics.
 
     A field with a default may be missing in records of earlier revisions. In a file, a loss that is not finite is null.
     """
@@ -79,6 +80,7 @@ class RoundRecord:
     skipped: Reason | None = None
     clients: Annotated[list[ClientRecord], Field(max_length=100_000)]
     seconds: Annotated[dict[Name, Amount], Field(max_length=100)]
+    head_temperature: Amount | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for one line of `rounds.jsonl`. What is not finite (a diverged loss) becomes null, and a reason

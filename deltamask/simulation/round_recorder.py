@@ -25,18 +25,25 @@ class RoundRecorder:
         self.ledger, self.clock = Ledger(task.d), Stopwatch()
         self.broadcast_bytes = 0
         self._clients: dict[int, ClientRecord] = {}
+        self._reached: set[int] = set()
         self._in_flight: dict[int, Positions | None] = {}
         self._kept_by_layer: np.ndarray | None = None
         self._entropies: list[tuple[float | None, float | None]] = []
 
+    def delivered(self, client: int, sent_bytes: int) -> None:
+        """The client was sent so many bytes."""
+        self.ledger.down(sent_bytes, again=client in self._reached)
+        self._reached.add(client)
+
     def lost(self, client: int, why: str) -> None:
         """The client sent nothing."""
-        self._clients[client] = ClientRecord(client, len(self.task.shards[client]), 0.0, None, 0, None, None, None, why)
+        before = self._clients.get(client) or self._line(client)
+        self._clients[client] = replace(before, dropped=before.dropped or why)
 
     def sent(self, client: int, upload: Upload) -> None:
-        """The client sent its payload."""
-        report = upload.report
-        self.ledger.up(upload.payload)
+        """The client sent its payload. A round of two exchanges has two, of which the line has the sum."""
+        report, before = upload.report, self._clients.get(client)
+        self.ledger.up(upload.payload, again=before is not None and before.uplink_bytes > 0)
         for stage, seconds in report.seconds.items():
             self.clock.seconds[stage] = self.clock.seconds.get(stage, 0.0) + seconds
         kept = report.kept if report.sent is None else len(report.sent)
@@ -45,9 +52,18 @@ class RoundRecorder:
             self._kept_by_layer = by_layer if self._kept_by_layer is None else self._kept_by_layer + by_layer
         self._entropies.append((report.entropy_iid, report.entropy_side))
         self._in_flight[client] = report.sent
-        self._clients[client] = ClientRecord(
-            client, len(self.task.shards[client]), 0.0, report.loss, len(upload.payload), report.flips, kept, None, None
+        before = before or self._line(client)
+        self._clients[client] = replace(
+            before,
+            loss=report.loss,
+            uplink_bytes=before.uplink_bytes + len(upload.payload),
+            flips=report.flips,
+            kept=kept,
         )
+
+    def _line(self, client: int) -> ClientRecord:
+        """A client of which nothing has come yet."""
+        return ClientRecord(client, len(self.task.shards[client]), 0.0, None, 0, None, None, None, None)
 
     def received(self, receipt: Receipt) -> None:
         """The server decoded the payload, or dropped it."""
@@ -58,12 +74,13 @@ class RoundRecorder:
         false_flips = None
         if sent is not None and receipt.positions is not None:
             false_flips = len(np.setdiff1d(receipt.positions, sent, assume_unique=True))
-        self._clients[receipt.client] = replace(
-            self._clients[receipt.client], false_flips=false_flips, dropped=receipt.dropped
-        )
+        line = self._clients[receipt.client]
+        self._clients[receipt.client] = replace(line, false_flips=false_flips, dropped=line.dropped or receipt.dropped)
 
-    def close(self, evaluations: dict[str, Evaluation], theta: Theta | None) -> RoundRecord:
-        """The record. `evaluations`: by kind of mask, the first being the headline."""
+    def close(
+        self, evaluations: dict[str, Evaluation], theta: Theta | None, temperature: np.ndarray | None = None
+    ) -> RoundRecord:
+        """The record. `evaluations`: by kind of mask, the first being the headline. temperature: (1,), of the head."""
         headline = next(iter(evaluations.values()))
         everyone = [client_accuracy(headline, counts) for counts in self.task.label_counts]
         clients = [replace(record, accuracy=everyone[record.client]) for record in self._clients.values()]
@@ -94,6 +111,7 @@ class RoundRecorder:
             kept_by_layer=self._by_layer(),
             theta_histogram=None if theta is None else _histogram(theta),
             skipped=None if used else "no payload could be used: the server model stays as it was",
+            head_temperature=None if temperature is None or np.isnan(temperature[0]) else float(temperature[0]),
             clients=clients,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         )

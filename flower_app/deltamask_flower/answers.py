@@ -119,6 +119,6 @@ def read_report(record: MetricRecord, limits: Limits) -> ClientReport:
     reals = {name: real(record[name], name, *bounds) for name, bounds in REALS.items() if name in record}
     seconds = {stage: reals[f"seconds_{stage}"] for stage in ("train", "encode") if f"seconds_{stage}" in reals}
     return ClientReport(
-        loss=reals.get("loss", math.nan), seconds=seconds, flips=counts.get("flips"), kept=counts.get("kept"),
+        loss=reals.get("loss"), seconds=seconds, flips=counts.get("flips"), kept=counts.get("kept"),
         entropy_iid=reals.get("entropy_iid"), entropy_side=reals.get("entropy_side"),
     )  # fmt: skip

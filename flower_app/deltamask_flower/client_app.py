@@ -12,7 +12,8 @@ from flwr.common.logger import log
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
 from deltamask.methods.base import Upload
-from deltamask.simulation.loop import client_round, method_of
+from deltamask.methods.head_round import method_of
+from deltamask.simulation.loop import client_round
 from deltamask_flower import node, wire
 from deltamask_flower.wire import Identity
 

@@ -18,7 +18,7 @@ from deltamask.runs import StoreError
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import load_run
 from deltamask.runs.runner import execute
-from deltamask.simulation.loop import Checkpoint, Observer, serve
+from deltamask.simulation.loop import Checkpoint, Observer, exchanges_left, serve
 from deltamask.simulation.records import RoundRecord
 from deltamask.task.task import Task
 from deltamask_flower import roster, shard
@@ -85,10 +85,9 @@ class Rounds:
         self, config: RunConfig, *, task: Task, start: Checkpoint | None, observer: Observer
     ) -> Iterator[RoundRecord]:
         """The rounds that are left."""
-        rounds = config.rounds - start.round if start else config.rounds + 1
         strategy = DeltaMask(serve(config, task, start, observer), self.roster, self.identity, self.run, self.timeout)
         self.grid.waiting = lambda done, total: observer.progress(strategy.what, done, total)
-        strategy.start(self.grid, ArrayRecord(), num_rounds=rounds, timeout=self.timeout)
+        strategy.start(self.grid, ArrayRecord(), num_rounds=exchanges_left(config, start), timeout=self.timeout)
         yield from strategy.records
 
 

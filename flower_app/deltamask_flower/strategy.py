@@ -97,8 +97,11 @@ class DeltaMask(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Close the round with what has come, and open the next. The state stays here; what is returned is a report."""
         by_message = {reply.metadata.reply_to_message_id: reply for reply in replies}
-        record = self.server.send(self._answers(by_message))
-        assert isinstance(record, RoundRecord)
+        event = self.server.send(self._answers(by_message))
+        if isinstance(event, OpenRound):  # the same round goes to the clients once more
+            self._opened = event
+            return None, None
+        record = event
         self.records.append(record)
         for client in record.clients:
             if client.dropped is not None:

@@ -32,6 +32,8 @@ pytestmark = pytest.mark.federation
         {"method": "finetune", "update_codec": "fp16"},
         {"dropout": 0.4, "rounds": 3},
         {"evaluate_on": "validation"},
+        {"head_init": "gram", "rho": 0.5, "rounds": 3, "local_loss": "balanced"},
+        {"head_init": "cof", "head_temperature": 0.5, "method": "head-only"},
     ],
     ids=str,
 )

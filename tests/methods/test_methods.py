@@ -196,7 +196,7 @@ HOSTILE: dict[str, Callable[[Server], bytes]] = {
     "one byte": lambda server: b"\0",
     "garbage": lambda server: np.random.default_rng(1).bytes(len(server.honest[1][1])),
     "zeros": lambda server: bytes(len(server.honest[1][1])),
-    "only the front": lambda server: server.honest[1][1][: HEADER_BYTES + 8],
+    "only the front": lambda server: server.honest[1][1][: min(HEADER_BYTES + 8, len(server.honest[1][1]) - 4)],
     "half": lambda server: server.honest[1][1][: len(server.honest[1][1]) // 2],
     "all but the last byte": lambda server: server.honest[1][1][:-1],
     "something behind": lambda server: server.honest[1][1] + b"\0",
@@ -223,8 +223,9 @@ def test_a_hostile_payload_costs_its_client_the_round_and_nobody_else(
     assert_same_state(state, without)
     with_all, receipts = server.update(server.honest)
     assert not any(receipt.dropped for receipt in receipts)
-    with pytest.raises(AssertionError):  # the client would have counted
-        assert_same_state(state, with_all)
+    if server.method.sends != "nothing":
+        with pytest.raises(AssertionError):  # the client would have counted
+            assert_same_state(state, with_all)
 
 
 def test_a_second_payload_of_one_client_is_refused_and_the_first_one_stands(server: Server) -> None:

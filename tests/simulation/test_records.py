@@ -18,6 +18,7 @@ from tests.support.records import client, record
 LATER = (
     "accuracy_threshold", "accuracy_sampled", "accuracy_worst", "accuracy_spread", "bpp_total", "broadcast_bytes",
     "flips", "kept", "false_flips", "entropy_iid", "entropy_side", "kept_by_layer", "theta_histogram", "skipped",
+    "head_temperature",
 )  # fmt: skip
 
 
