@@ -50,7 +50,7 @@ def fill(store: Path, runs: int, rounds: int) -> None:
                 file.write(json.dumps(record_of(source, round)) + "\n")
         (folder / "payloads").mkdir()
         for payload in source.payloads():
-            os.link(payload.path, folder / "payloads" / payload.path.name)
+            (folder / "payloads" / payload.name).write_bytes(payload.read())
 
 
 def record_of(source: Any, round: int) -> dict[str, Any]:

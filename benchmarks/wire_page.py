@@ -24,7 +24,7 @@ from deltamask.cli.bench_codecs import synthetic_flips
 from deltamask.codecs import CodecContext, codecs
 from deltamask.config import RunConfig
 from deltamask.masking.noise import PublicNoise
-from deltamask.runs import client_flips
+from deltamask.runs import client_flips, payloads
 from deltamask.runs.folder import RunFolder, write_json
 
 WIDTH, BLOCKS, DENSITY = 768, 5, 0.01
@@ -50,7 +50,7 @@ def make_run(folder: Path, width: int) -> int:
         noise = PublicNoise(config.seed, 1, client)
         payload = codecs["bfuse8"].encode(flips, CodecContext(1, client, context.theta, noise))
         run.write_payload(1, client, ".png", payload)
-        run.write_payload(1, client, client_flips.SUFFIX, client_flips.pack(flips, flips, at, 1, client))
+        run.write_payload(1, client, payloads.SIDE_SUFFIX, client_flips.pack(flips, flips, at, 1, client))
         lines.append({"client": client, "uplink_bytes": len(payload), "kept": len(flips), "false_flips": None})
     run.append({"round": 0, "clients": [], "seconds": {}, "bpp_up": 0.0, "bpp_down": 0.0, "accuracy": 0.0})
     run.append({"round": 1, "clients": lines, "seconds": {}, "bpp_up": 0.0, "bpp_down": 0.0, "accuracy": 0.0})

@@ -216,7 +216,7 @@ check(rounds_within)
 run = load_run("fashion")
 for payload in run.payloads(12):
     recorded = run.records[12]["clients"][payload.client]["uplink_bytes"]
-    on_disk = payload.path.stat().st_size
+    on_disk = payload.size
     print(
         f"round 12, client {payload.client}: {on_disk:,} bytes on disk, {recorded:,} in the record"
     )

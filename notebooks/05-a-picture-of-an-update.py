@@ -22,6 +22,7 @@
 # > refuse the message?
 
 # %%
+import io
 import struct
 
 import numpy as np
@@ -46,8 +47,8 @@ figures.use_theme()
 # %%
 run = load_run("fashion")
 payload = run.payloads(12)[0]
-data = payload.path.read_bytes()
-picture = Image.open(payload.path)
+data = payload.read()
+picture = Image.open(io.BytesIO(data))
 print(
     f"{len(data):,} bytes, {picture.width} × {picture.height} pixels, mode {picture.mode}"
 )
@@ -179,8 +180,8 @@ receive("one bit of the compressed pixels", changed(data, 5000))
 receive("the last 100 bytes missing", data[:-100])
 receive("an empty message", b"")
 receive("65,536 pixels wider", changed(data, 17))
-receive("client 1's picture of that round", run.payloads(12)[1].path.read_bytes())
-receive("client 0's picture of round 11", run.payloads(11)[0].path.read_bytes())
+receive("client 1's picture of that round", run.payloads(12)[1].read())
+receive("client 0's picture of round 11", run.payloads(11)[0].read())
 
 # %% [markdown]
 # Everything is noticed. But look at *why*: PNG's checksums catch these, because they were not repaired. An attacker will repair

@@ -158,7 +158,7 @@ figures.lines(
 # %%
 again = play("again", load_run(apart.path).config)
 payloads = list(zip(apart.payloads(), again.payloads(), strict=True))
-identical = [old.path.read_bytes() == new.path.read_bytes() for old, new in payloads]
+identical = [old.read() == new.read() for old, new in payloads]
 print(f"{sum(identical)} of {len(identical)} payloads are identical, byte for byte")
 assert all(identical)
 

@@ -34,6 +34,8 @@
 # Below: the accuracy of three recorded runs against everything a client has sent, and one message of one client, as it crossed the wire.
 
 # %%
+import io
+
 from PIL import Image
 
 from deltamask import load_run
@@ -48,11 +50,11 @@ run_charts.accuracy_curves(
 # %%
 run = load_run("fashion")
 payload = run.payloads(12)[0]
-size = payload.path.stat().st_size
+size = payload.size
 print(
     f"{size:,} bytes for {run.task['d']:,} weights: {8 * size / run.task['d']:.2f} bits a weight"
 )
-picture = Image.open(payload.path)
+picture = Image.open(io.BytesIO(payload.read()))
 picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
 
 # %% [markdown]

@@ -22,6 +22,7 @@ from deltamask_flower.loopback import Federation, FederationError, start_nodes
 
 from deltamask.config import RunConfig
 from deltamask.config.presets import preset
+from deltamask.runs import payloads
 from deltamask.runs.folder import new_folder
 from deltamask.runs.reader import Run, load_run
 from deltamask.simulation.loop import Observer, simulate
@@ -101,7 +102,7 @@ def compare(config: RunConfig, run: Run) -> int:
     torch.set_num_threads(1)
     kept = Kept()
     records = list(simulate(config, observer=kept))
-    stored = {path.name: path.read_bytes() for path in sorted((run.path / "payloads").iterdir())}
+    stored = {name: message.read() for name, message in payloads.messages(run.path).items()}
     different = sorted(name for name in kept.messages | stored if kept.messages.get(name) != stored.get(name))
     same = [record["accuracy"] for record in run.records] == [record.accuracy for record in records]
     size = sum(map(len, stored.values()))

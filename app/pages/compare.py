@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pandas as pd
 import streamlit as st
@@ -13,6 +14,7 @@ from ui.figures import chart
 from deltamask.base.paths import recorded_dir
 from deltamask.methods import methods as registered
 from deltamask.plots import palette, pictures, report, run_charts
+from deltamask.runs import StoreError
 from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.comparison import VIEWS, Group, group_by_seed, prepared
@@ -94,9 +96,11 @@ def watch(names: list[str]) -> None:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _middle(names: tuple[str, ...], last: int) -> int:
     """The round nearest to the middle of which the most of these runs have kept a payload."""
-    kept = Counter(
-        at for name in names if (run := processes.read(name)) for at in {payload.round for payload in run.payloads()}
-    )
+    kept: Counter[int] = Counter()
+    for name in names:
+        with suppress(StoreError):  # it is shown where the pictures are drawn
+            run = processes.read(name)
+            kept.update({payload.round for payload in run.payloads()} if run else ())
     return min(range(last + 1), key=lambda at: (-kept[at], abs(at - last // 2)))
 
 
@@ -117,9 +121,13 @@ def _draw_pictures(groups: Sequence[Group], round: int) -> None:
     st.subheader(f"Round {round}: what one client sends")
     named, colors, lacking = [], [], []
     for group, name in zip(groups, run_charts.numbered_names(groups), strict=True):
-        kept = group.runs[0].payloads(round)
-        if kept:
-            named.append((name, kept[0].path))
+        try:
+            picture = pictures.first_message(group.runs[0], round)
+        except StoreError as error:
+            st.warning(style.markdown(str(error)))
+            continue
+        if picture:
+            named.append((name, picture))
             colors.append(palette.color(group.config))
         else:
             lacking.append(name)

@@ -20,7 +20,7 @@ if chosen is not None:
     try:
         opened = selection.open_cached(run, payload)
     except (DecodeError, StoreError, OSError) as error:
-        st.error(f"{payload.path.name} is refused: {markdown(str(error))}", icon=":material/gpp_bad:")
+        st.error(f"{payload.name} is refused: {markdown(str(error))}", icon=":material/gpp_bad:")
         st.caption("A server drops such a payload, says so in the round's record, and goes on without this client.")
     else:
         sections.draw_figures(opened)

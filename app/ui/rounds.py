@@ -13,6 +13,7 @@ from ui.figures import chart, download
 
 from deltamask.plots import client_charts, palette, pictures, run_charts
 from deltamask.plots.pictures import Picture
+from deltamask.runs import StoreError
 from deltamask.runs.reader import Run
 
 MAX_PICTURES = 6
@@ -102,18 +103,23 @@ def _sentence(record: dict[str, Any]) -> str:
 
 
 def _draw_payloads(run: Run, round: int) -> None:
-    payloads = run.payloads(round)
+    try:
+        payloads = run.payloads(round)
+        shown = payloads[:MAX_PICTURES]
+        drawn = pictures.to_scale([(f"client {payload.client}", pictures.draw(payload)) for payload in shown], 200)
+        files = {payload.name: payload.read() for payload in shown}
+    except StoreError as error:
+        st.warning(style.markdown(str(error)))
+        return
     if not payloads:
         st.info("No payload of this round was kept. Set *Keep payloads* to `few` or `all` to see the pictures.")
         return
-    shown = payloads[:MAX_PICTURES]
-    drawn = pictures.to_scale([(f"client {payload.client}", payload.path) for payload in shown], side=200)
     draw_film(drawn, [palette.color(run.config)] * len(drawn))
     with st.container(horizontal=True, gap="small"):
-        for payload in shown:
-            download(payload.path.name, payload.path.read_bytes(), payload.path.name, "application/octet-stream")
+        for name, data in files.items():
+            download(name, data, name, "application/octet-stream")
     if len(payloads) > MAX_PICTURES:
-        st.caption(f"{len(payloads) - MAX_PICTURES} more in the run's folder `payloads`")
+        st.caption(f"{len(payloads) - MAX_PICTURES} more in the run's folder")
 
 
 def draw_film(drawn: Sequence[Picture], colors: Sequence[str]) -> None:

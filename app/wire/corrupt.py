@@ -138,7 +138,7 @@ def _draw_accuracy(opened: RecordedPayload, changed: bytes) -> None:
 def _what_if(opened: RecordedPayload, changed: bytes) -> dict[str, Any] | str:
     """The answer of `deltamask what-if`, or its error message."""
     with tempfile.TemporaryDirectory(prefix="deltamask-") as folder:
-        file = Path(folder) / opened.payload.path.name
+        file = Path(folder) / opened.payload.name
         file.write_bytes(changed)
         words = [
             "what-if", str(opened.run.path.absolute()), "--json",

@@ -26,7 +26,7 @@ def draw_figures(opened: RecordedPayload) -> None:
     """The headline figures of this payload."""
     flips = opened.flips
     cells = st.container(horizontal=True, gap="medium")
-    cells.metric("File", f"{len(opened.data):,} bytes", width=METRIC_WIDTH, help=opened.payload.path.name)
+    cells.metric("File", f"{len(opened.data):,} bytes", width=METRIC_WIDTH, help=opened.payload.name)
     cells.metric("Uplink", f"{opened.bpp:.4f} bpp", width=METRIC_WIDTH, help="8 × bytes of the file / d.")
     cells.metric("What it holds", opened.anatomy.kind, width=METRIC_WIDTH, help="The kind in the message's header.")
     if flips is None:
@@ -176,7 +176,7 @@ def draw_codecs(opened: RecordedPayload, flips: Flips) -> None:
     st.markdown(
         f"Encodes {what} ({len(positions):,}) with each codec and decodes them again. Every figure is measured."
     )
-    key = f"codecs_{opened.payload.path}_{stamp(opened.run, opened.payload)}"
+    key = f"codecs_{opened.run.path}_{opened.payload.name}_{stamp(opened.run, opened.payload)}"
     if st.button("Encode with every codec", key="wire_encode", icon=":material/compare_arrows:"):
         try:
             _ = opened.context.theta  # rebuilt before any codec is timed

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 from ui.style import markdown
 
 from deltamask.inspection import filter_lookup
 from deltamask.inspection.recorded_payload import RecordedPayload, open_payload
 from deltamask.masking.masks import Positions
-from deltamask.runs.reader import PAYLOAD_NAME, Payload, Run, list_runs, load_run
+from deltamask.runs import StoreError
+from deltamask.runs.payloads import Payload
+from deltamask.runs.reader import Run, list_runs, load_run
 
 PREFERRED = ("fashion", "fashion-paper", "fashion-gap")  # runs that a first visit opens, if they are there
 Stamp = tuple[int, ...]
@@ -53,8 +53,11 @@ def choose() -> tuple[Run, Payload] | None:
 
 
 def _has_payloads(run: Run) -> bool:
-    """Stops at the first payload: there may be hundreds of runs with hundreds of payloads each."""
-    return any(PAYLOAD_NAME.fullmatch(path.name) for path in (run.path / "payloads").glob("r*-c*"))
+    """A run whose pack is damaged has none that could be shown."""
+    try:
+        return bool(run.payloads())
+    except StoreError:
+        return False
 
 
 def _set_number(name: str, offered: list[int], default: int, asked: str | None, notes: list[str]) -> int:
@@ -78,25 +81,26 @@ def _set_number(name: str, offered: list[int], default: int, asked: str | None, 
 
 def open_cached(run: Run, payload: Payload) -> RecordedPayload:
     """The payload, opened once for all visitors. Raises DecodeError, StoreError or OSError."""
-    return _open(str(run.path), payload.path, payload.round, payload.client, stamp(run, payload))
+    return _open(str(run.path), payload.name, stamp(run, payload), payload)
 
 
 def stamp(run: Run, payload: Payload) -> Stamp:
     """Changes when the payload's file or what is known of its run changes: a part of every cache's key."""
-    return payload.path.stat().st_mtime_ns, (run.path / "task.json").stat().st_mtime_ns, len(run.records)
+    return payload.changed, payload.size, (run.path / "task.json").stat().st_mtime_ns, len(run.records)
 
 
 @st.cache_resource(show_spinner="Opening the payload", max_entries=6)
-def _open(run_path: str, path: Path, round: int, client: int, stamp: Stamp) -> RecordedPayload:
-    return open_payload(load_run(run_path), Payload(round, client, path))
+def _open(run_path: str, name: str, stamp: Stamp, _payload: Payload) -> RecordedPayload:
+    return open_payload(load_run(run_path), _payload)
 
 
 def askers(opened: RecordedPayload, first: int, last: int) -> Positions:
     """The positions whose answer depends on the slots first … last of the filter."""
-    return _askers(opened, str(opened.payload.path), stamp(opened.run, opened.payload), first, last)
+    place = f"{opened.run.path}/{opened.payload.name}"
+    return _askers(opened, place, stamp(opened.run, opened.payload), first, last)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _askers(_opened: RecordedPayload, path: str, stamp: Stamp, first: int, last: int) -> Positions:
+def _askers(_opened: RecordedPayload, place: str, stamp: Stamp, first: int, last: int) -> Positions:
     assert _opened.anatomy.filter is not None
     return filter_lookup.askers(_opened.anatomy.filter, first, last, _opened.context.d)

@@ -24,7 +24,7 @@ def compile_kernels() -> list[str]:
     """Encode, decode and take apart a few flips with every codec; returns the codecs' names."""
     context = CodecContext(1, 0, np.full(D, 1 << 15, np.uint16), PublicNoise(0, 1, 0), (0, D))
     flips = np.arange(3, D, 60)
-    client_flips.unpack(client_flips.pack(flips, flips[::2], D, 1, 0), D, 1, 0)
+    client_flips.unpack(client_flips.pack(flips, flips[::2], D, 1, 0), flips, D, 1, 0)
     for name in sorted(codecs, key=lambda name: name != "bfuse8"):  # most payloads use it: first
         payload = codecs[name].encode(flips, context)
         codecs[name].decode(payload, context)

@@ -23,12 +23,12 @@ from deltamask.inspection.replay import theta_before
 from deltamask.masking.layers import Layer
 from deltamask.masking.masks import Positions, Theta
 from deltamask.methods import methods
-from deltamask.runs import StoreError, client_flips
-from deltamask.runs.reader import Payload, Run
+from deltamask.runs import StoreError, client_flips, payloads
+from deltamask.runs.payloads import Payload
+from deltamask.runs.reader import Run
 from deltamask.simulation.ledger import bits_per_parameter
 
 MAX_D = 50_000_000  # decoding asks every position; a folder that claims more is refused
-MAX_FILE = 1 << 28  # bytes
 
 FlipState = Literal["sent", "false", "held back", "unchanged", "decoded", "not decoded"]
 """What became of a position. "decoded" stands for true and false flips where the run kept no record of the client's."""
@@ -163,7 +163,7 @@ def open_payload(run: Run, payload: Payload) -> RecordedPayload:
     """Read, take apart and decode a payload of `run`. Raises DecodeError or StoreError."""
     layers = layers_of(run)
     context = RecordedContext(run, layers, payload.round, payload.client)
-    data = read_payload(payload)
+    data = payload.read()
     anatomy = take_apart(data, context)
     flips, no_flips = None, None
     if carries_flips(run.config, payload.round):
@@ -196,17 +196,6 @@ def layers_of(run: Run) -> list[Layer]:
     return layers
 
 
-def read_payload(payload: Payload) -> bytes:
-    """The bytes. StoreError if the file is gone or larger than `MAX_FILE`."""
-    try:
-        size = payload.path.stat().st_size
-        if size > MAX_FILE:
-            raise StoreError(f"{payload.path.name} has {size:,} bytes: too large to look at")
-        return payload.path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{payload.path.name} cannot be read: {error.strerror}") from None
-
-
 def flip_codec(config: RunConfig) -> Codec | None:
     """The codec of a run's flips; None for a method that sends none."""
     name_of = methods[config.method].flip_codec
@@ -229,9 +218,11 @@ def flips_of(run: Run, payload: Payload, data: bytes, context: CodecContext) -> 
     """A payload's flips. Raises DecodeError. A damaged file of the client's flips counts as a missing one."""
     decoded = decode(run.config, data, context)
     try:
-        stored = payload.path.with_suffix(client_flips.SUFFIX).read_bytes()
-        delta, sent = client_flips.unpack(stored, context.d, payload.round, payload.client)
-    except (OSError, DecodeError):
+        stored = payloads.side_file(run.path, payload.round, payload.client)
+        if stored is None:
+            return Flips(decoded)
+        delta, sent = client_flips.unpack(stored, decoded, context.d, payload.round, payload.client)
+    except (StoreError, DecodeError):
         return Flips(decoded)
     return Flips(decoded, delta, sent)
 

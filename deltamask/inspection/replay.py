@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count, islice
+
 from deltamask import downlink
 from deltamask.downlink import ThetaMemory
 from deltamask.masking.masks import Theta
 from deltamask.methods import methods
-from deltamask.runs import StoreError
+from deltamask.runs import StoreError, payloads
 from deltamask.runs.reader import Run
 
 
-def memory_before(run: Run, round: int) -> ThetaMemory:
-    """What a client that has taken part in every round holds when it starts `round`'s local work.
+def memories(run: Run, first: int = 1) -> Iterator[ThetaMemory]:
+    """What a client holds when it starts the local work of the rounds `first`, `first` + 1, …
 
-    Raises StoreError if the run does not send θ_g, or has not kept what is needed; DecodeError if a message is damaged.
+    With downlink = counts it must have heard every broadcast, so `first` is 1. Raises StoreError if the run does not
+    send θ_g, or where it has not kept what is needed; DecodeError where a message is damaged.
     """
     law = methods[run.config.method].masks
     if law is None:
@@ -22,20 +26,26 @@ def memory_before(run: Run, round: int) -> ThetaMemory:
     if type(d) is not int or type(head_size) is not int:
         raise StoreError(f"{run.path / 'task.json'} is missing or damaged")
     memory: ThetaMemory | None = None
-    for past in range(1, round + 1) if run.config.downlink == "counts" else (round,):
-        file = run.path / "payloads" / f"r{past:04d}-down.bin"
-        try:
-            message = file.read_bytes()
-        except OSError:
+    for round in count(first):
+        message = payloads.broadcast(run.path, round)
+        if message is None:
             raise StoreError(
-                f"{run.id} has not kept the broadcast of round {past}: keep_payloads = few keeps those up to a "
-                "megabyte, all keeps all"
-            ) from None
-        memory = downlink.receive(law, run.config, d, head_size, past, message, memory)
-    assert memory is not None
-    return memory
+                f"{run.id} has not kept the broadcast of round {round}: keep_payloads = few keeps those up to a "
+                "megabyte, all keeps all, and of some recorded runs they were left out"
+            )
+        memory = downlink.receive(law, run.config, d, head_size, round, message, memory)
+        yield memory
+
+
+def memory_before(run: Run, round: int) -> ThetaMemory:
+    """What a client that has taken part in every round holds when it starts `round`'s local work (from 1).
+
+    Errors as `memories`.
+    """
+    first = 1 if run.config.downlink == "counts" else round
+    return next(islice(memories(run, first), round - first, None))
 
 
 def theta_before(run: Run, round: int) -> Theta:
-    """θ_g (d,) when `round` (from 1) starts; errors as `memory_before`."""
+    """θ_g (d,) when `round` (from 1) starts; errors as `memories`."""
     return memory_before(run, round).theta

@@ -78,9 +78,9 @@ def _payloads(run: Run, round: int) -> dict[int, bytes]:
     record = next((record for record in run.records if record["round"] == round), None)
     if record is None:
         raise StoreError(f"{run.id} has no round {round}")
-    kept = {payload.client: payload.path for payload in run.payloads(round)}
+    kept = {payload.client: payload for payload in run.payloads(round)}
     return {
-        line["client"]: kept[line["client"]].read_bytes()
+        line["client"]: kept[line["client"]].read()
         for line in record["clients"]
         if line["uplink_bytes"] and line["client"] in kept
     }

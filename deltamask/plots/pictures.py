@@ -7,11 +7,13 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from deltamask.runs.payloads import Payload
+from deltamask.runs.reader import Run
 
 MOST_INFLATED = 9  # pixels a byte of the file: ours are Huffman-coded only and stay below; more may be a bomb
 DRAWN = 480  # pixels a side, at most, of what is drawn
@@ -34,24 +36,22 @@ class Picture:
     side: int = 0
 
 
-def draw(path: Path) -> Picture:
-    """The payload in a file. A PNG that is not one of ours is drawn byte by byte, like whatever is not a PNG."""
-    stat = path.stat()
-    return _draw(path, stat.st_size, stat.st_mtime_ns)
-
-
 @functools.lru_cache(maxsize=128)
-def _draw(path: Path, size: int, mtime_ns: int) -> Picture:
-    data = path.read_bytes()
-    if path.suffix == ".png" and (pixels := _pixels(data)) is not None:
+def draw(payload: Payload) -> Picture:
+    """A kept payload. A PNG that is not one of ours is drawn byte by byte, like whatever is not a PNG.
+
+    Raises StoreError if its bytes cannot be read.
+    """
+    data = payload.read()
+    if payload.suffix == ".png" and (pixels := _pixels(data)) is not None:
         height, width = pixels.shape
         if max(width, height) <= DRAWN:
-            return Picture(path.name, len(data), width, height, data, True, 1)
-        return _thinned(path.name, len(data), pixels)
+            return Picture(payload.name, len(data), width, height, data, True, 1)
+        return _thinned(payload.name, len(data), pixels)
     width = math.isqrt(max(0, len(data) - 1)) + 1
     height = max(1, -(-len(data) // width))
     padded = np.frombuffer(data.ljust(width * height, b"\0"), np.uint8)
-    return _thinned(path.name, len(data), padded.reshape(height, width))
+    return _thinned(payload.name, len(data), padded.reshape(height, width))
 
 
 def _pixels(data: bytes) -> npt.NDArray[np.uint8] | None:
@@ -73,9 +73,14 @@ def _thinned(name: str, sent: int, pixels: npt.NDArray[np.uint8]) -> Picture:
     return Picture(name, sent, width, height, out.getvalue(), False, step)
 
 
-def to_scale(named: Sequence[tuple[str, Path]], side: int = 240) -> list[Picture]:
-    """Pictures of payloads, all at one scale: the largest is `side` screen pixels wide, and area is bytes."""
-    drawn = [(name, draw(path)) for name, path in named]
-    widest = max((picture.width for _, picture in drawn), default=1)
+def first_message(run: Run, round: int) -> Picture | None:
+    """What the first client sent in a round, or None if that was not kept. StoreError if it cannot be read."""
+    payloads = run.payloads(round)
+    return draw(payloads[0]) if payloads else None
+
+
+def to_scale(named: Sequence[tuple[str, Picture]], side: int = 240) -> list[Picture]:
+    """Pictures under new names, all at one scale: the largest is `side` screen pixels wide, and area is bytes."""
+    widest = max((picture.width for _, picture in named), default=1)
     scale = side / widest
-    return [replace(picture, name=name, side=max(3, round(picture.width * scale))) for name, picture in drawn]
+    return [replace(picture, name=name, side=max(3, round(picture.width * scale))) for name, picture in named]

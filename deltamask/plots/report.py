@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from deltamask.plots import pictures, run_charts
 from deltamask.plots.template import PAPER
-from deltamask.runs import export
+from deltamask.runs import StoreError, export
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import differing, group_by_seed
 
@@ -52,6 +52,13 @@ def comparison_report(runs: Sequence[Run], *, round: int | None = None) -> str:
     by_bits = run_charts.accuracy_curves(runs, seeds=True)
     by_rounds = run_charts.accuracy_curves(runs, against="rounds", seeds=True)
     pareto = run_charts.pareto(group_by_seed(runs))
+    named, faults = [], []
+    for run in runs:
+        try:
+            picture = pictures.first_message(run, shown)
+            named += [(run.id, picture)] if picture else []
+        except StoreError:
+            faults.append(f"{run.id}: the payload cannot be read.")
     return _template().render(
         title="DeltaMask Explorer: a comparison",
         charts=[
@@ -61,7 +68,8 @@ def comparison_report(runs: Sequence[Run], *, round: int | None = None) -> str:
         ],
         rows=comparison_rows(runs),
         round=shown,
-        pictures=pictures.to_scale([(run.id, sent[0].path) for run in runs if (sent := run.payloads(shown))]),
+        pictures=pictures.to_scale(named),
+        faults=faults,
         runs=[{"id": run.id, "command": export.command_line(run.config), "origin": _origin(run)} for run in runs],
     )
 

@@ -12,11 +12,12 @@ import pandas as pd
 
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
-from deltamask.runs import StoreError
+from deltamask.runs import StoreError, payloads
 from deltamask.runs.figures import covers_all_clients
+from deltamask.runs.payloads import Message
 from deltamask.runs.reader import Run
 
-NOT_EXPORTED = {"run.lock", "run.log", "control", "state.safetensors"}
+NOT_EXPORTED = {payloads.PACK, "run.lock", "run.log", "control", "state.safetensors"}
 
 
 def command_words(config: RunConfig) -> list[str]:
@@ -64,6 +65,19 @@ def write(run: Run, target: Path) -> None:
             file.write(json.dumps(as_json(run), indent=1, allow_nan=False).encode())
         else:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-                for path in sorted(run.path.rglob("*")):
-                    if path.is_file() and path.name not in NOT_EXPORTED and path.suffix != ".tmp":
-                        archive.write(path, f"{run.id}/{path.relative_to(run.path)}")
+                for name, source in sorted(_files(run).items()):
+                    if isinstance(source, Path):
+                        archive.write(source, f"{run.id}/{name}")
+                    else:
+                        archive.writestr(f"{run.id}/{name}", source.read())
+
+
+def _files(run: Run) -> dict[str, Path | Message]:
+    """What an exported zip holds, by name: packed messages as if they were loose, for whoever reads no packs."""
+    packed = {f"{payloads.FOLDER}/{name}": message for name, message in payloads.messages(run.path).items()}
+    loose = {
+        path.relative_to(run.path).as_posix(): path
+        for path in run.path.rglob("*")
+        if path.is_file() and path.name not in NOT_EXPORTED and path.suffix != ".tmp"
+    }
+    return packed | loose

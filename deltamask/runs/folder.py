@@ -8,6 +8,7 @@ status.json       state, pid, progress, replaced atomically
 control           what a user asked of the running process: run, pause, step or stop
 payloads/         r0007-c03.png …, r0007-down.bin: what crossed the wire, up and down; r0007-c03.flips: what only the
                   client knew of it
+payloads.zip      the same in one file, where a run was packed (`payloads.py`); no running process writes it
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from deltamask.runs import StoreError, jsonl
+from deltamask.runs import StoreError, jsonl, payloads
 from deltamask.runs.folder import write_json
 from deltamask.runs.reader import read_folder
 from deltamask.runs.stored import read_config, read_status
@@ -27,7 +27,7 @@ MAX_JSON = 50_000_000  # of one JSON file, inflated
 MAX_SHOWN = 500  # characters of its message
 CHUNK = 1 << 20
 NAMES = re.compile(
-    r"config\.json|task\.json|status\.json|rounds\.jsonl|payloads/r\d{4,7}-(c\d{2,7}\.(png|bin|flips)|down\.bin)"
+    rf"config\.json|task\.json|status\.json|rounds\.jsonl|payloads\.zip|payloads/(?:{payloads.NAME.pattern})"
 )
 IGNORED = re.compile(r"run\.log|run\.lock|control|state\.safetensors|\.DS_Store|__MACOSX.*")
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -119,6 +119,7 @@ def _check(place: Path) -> None:
         write_json(place / "config.json", {"config": config.model_dump(), **origin})
         status = read_status(place / "status.json")
         run = read_folder(place)
+        payloads.messages(place)
     except StoreError as error:
         raise UnpackError(str(error).replace(f"{place}{os.sep}", "")) from None
     if (place / "rounds.jsonl").exists() and jsonl.has_torn_end(place / "rounds.jsonl"):

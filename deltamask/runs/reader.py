@@ -5,7 +5,6 @@ Needs no torch.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -20,20 +19,10 @@ import pandas as pd
 from deltamask.base.paths import recorded_dir, runs_dir
 from deltamask.config import RunConfig
 from deltamask.config.run_config import UNPRINTABLE
-from deltamask.runs import StoreError, figures, jsonl
+from deltamask.runs import StoreError, figures, jsonl, payloads
+from deltamask.runs.payloads import Payload
 from deltamask.runs.status import ACTIVE, is_alive
 from deltamask.runs.stored import read_config, read_status, read_task
-
-PAYLOAD_NAME = re.compile(r"r(\d{4,})-c(\d{2,})\.(png|bin)")
-
-
-@dataclass(frozen=True)
-class Payload:
-    """A kept uplink message."""
-
-    round: int
-    client: int
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -76,13 +65,8 @@ class Run:
         return pd.DataFrame([{"round": r["round"], **client} for r in self.records for client in r["clients"]])
 
     def payloads(self, round: int | None = None) -> list[Payload]:
-        """Kept payloads, by round and client."""
-        pattern = "*" if round is None else f"r{round:04d}-*"
-        found = [(PAYLOAD_NAME.fullmatch(path.name), path) for path in (self.path / "payloads").glob(pattern)]
-        return sorted(
-            (Payload(int(match[1]), int(match[2]), path) for match, path in found if match),
-            key=lambda payload: (payload.round, payload.client),
-        )
+        """Kept payloads, by round and client. StoreError if they are packed, and the pack is damaged."""
+        return payloads.uplink(self.path, round)
 
     def summary(self) -> dict[str, Any]:
         """The run's headline figures, over the rounds after the head's round 0; None for those there are not yet.

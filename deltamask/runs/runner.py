@@ -14,7 +14,7 @@ import torch
 from deltamask.config import RunConfig
 from deltamask.methods import methods
 from deltamask.methods.base import ClientReport, state_arrays
-from deltamask.runs import StoreError, client_flips
+from deltamask.runs import StoreError, client_flips, payloads
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import read_records
 from deltamask.simulation.loop import Checkpoint, Observer, simulate
@@ -93,7 +93,7 @@ class Recorder(Observer):
     def report(self, round: int, client: int, order: int, report: ClientReport) -> None:
         if self._kept(order) and report.delta is not None and report.sent is not None:
             only_here = client_flips.pack(report.delta, report.sent, self.d, round, client)
-            self.folder.write_payload(round, client, client_flips.SUFFIX, only_here)
+            self.folder.write_payload(round, client, payloads.SIDE_SUFFIX, only_here)
 
     def _kept(self, order: int) -> bool:
         return order < {"none": 0, "few": FEW, "all": self.config.clients}[self.config.keep_payloads]

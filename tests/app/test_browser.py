@@ -97,7 +97,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     assert [record["round"] for record in mine.records] == list(range(9))
     assert metric(page, "Accuracy, last ten") == f"{mine.summary()['accuracy']:.4f}"
     expect(page.locator(".film img")).to_have_count(5)  # keep_payloads = all, 5 clients
-    assert sum(payload.path.stat().st_size for payload in mine.payloads()) == mine.summary()["uplink_bytes"]
+    assert sum(payload.size for payload in mine.payloads()) == mine.summary()["uplink_bytes"]
 
     page.get_by_role("slider", name="Round").focus()
     for _ in range(3):

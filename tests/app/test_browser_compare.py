@@ -65,7 +65,7 @@ def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -
     for group in groups:  # curves, pictures and table stand at the same round
         kept = group.runs[0].payloads(at)
         if kept:
-            expect(page.locator(".film").get_by_text(f"{kept[0].path.stat().st_size:,} bytes")).not_to_have_count(0)
+            expect(page.locator(".film").get_by_text(f"{kept[0].size:,} bytes")).not_to_have_count(0)
     page.get_by_role("radio", name="Every method").click()
     every = prepared("Every method", list_runs(recorded_dir()))
     expect(page.locator(".legend > span")).to_have_count(len(group_by_seed(every)))

@@ -108,7 +108,7 @@ def test_the_same_flips_are_really_encoded_by_every_codec(server: Server, small:
     open_wire(page, f"{server.url}/wire?run=small&round=1&client=0")
     page.get_by_role("button", name="Encode with every codec").click()
     expect(page.get_by_text("Blue: exact. Orange: adds false flips.")).to_be_visible()
-    size = small.payloads(1)[0].path.stat().st_size
+    size = small.payloads(1)[0].size
     expect(page.locator(".js-plotly-plot", has_text=f"{size:,} bytes").first).to_be_attached()
 
 
@@ -134,7 +134,7 @@ def test_links_out_of_range_are_clamped_and_noted_and_hostile_files_are_refused(
 
     hostile = small.path.parent / "hostile"
     shutil.copytree(small.path, hostile)
-    target = load_run(hostile).payloads(2)[0].path
+    target = load_run(hostile).payloads(2)[0].place
     target.write_bytes(target.read_bytes()[:-20] + b"\0" * 20)
     page.goto(f"{server.url}/wire?run=hostile&round=2&client=0")
     expect(page.get_by_text("is refused: PNG")).to_be_visible()

@@ -15,7 +15,7 @@ from tests.support.recorded import context_of, flips_of
 def test_side_information_is_rebuilt_only_when_it_is_asked_for(run: Run) -> None:
     payload = run.payloads(2)[0]
     context = context_of(run, payload)
-    recorded_payload.decode(run.config, recorded_payload.read_payload(payload), context)
+    recorded_payload.decode(run.config, payload.read(), context)
     assert "theta" not in vars(context)
     rows = list(compare_codecs(flips_of(run, payload).sent, context))  # type: ignore[arg-type]
     assert "theta" in vars(context)

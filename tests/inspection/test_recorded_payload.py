@@ -62,7 +62,7 @@ def test_damaged_description_of_the_task_is_refused(run: Run, tmp_path: Path, ch
 
 def test_another_clients_payload_or_other_bytes_are_refused(run: Run) -> None:
     own, other = run.payloads(2)[:2]
-    for data in (recorded_payload.read_payload(other), b"", b"nonsense", recorded_payload.read_payload(own)[:-9]):
+    for data in (other.read(), b"", b"nonsense", own.read()[:-9]):
         with pytest.raises(DecodeError):
             take_apart(data, context_of(run, own))
 
@@ -80,8 +80,8 @@ def test_damaged_client_flips_count_as_missing(run: Run, tmp_path: Path) -> None
 def test_recorded_payloads_open() -> None:
     run = load_run(recorded_dir() / "fashion")
     for payload in run.payloads()[1::40]:
-        anatomy = take_apart(recorded_payload.read_payload(payload), context_of(run, payload))
-        assert sum(part.bits for part in part_costs(anatomy)) == pytest.approx(8 * payload.path.stat().st_size)
+        anatomy = take_apart(payload.read(), context_of(run, payload))
+        assert sum(part.bits for part in part_costs(anatomy)) == pytest.approx(8 * payload.size)
 
 
 def test_a_position_has_the_state_and_the_bits_that_the_flips_give_it(run: Run) -> None:

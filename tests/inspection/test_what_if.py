@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from deltamask.cli import main
-from deltamask.inspection import recorded_payload
 from deltamask.inspection.anatomy import take_apart
 from deltamask.inspection.corruption import Change, change_message
 from deltamask.runs.reader import Run
@@ -20,7 +19,7 @@ def test_a_repeated_round_has_the_recorded_accuracy_and_a_changed_payload_anothe
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     payload = run.payloads(2)[1]
-    data = recorded_payload.read_payload(payload)
+    data = payload.read()
     anatomy = take_apart(data, context_of(run, payload))
     seed = anatomy.section("seed").start
     files = {

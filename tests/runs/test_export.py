@@ -43,7 +43,7 @@ def test_export_zip_holds_what_reading_needs(run: Run, tmp_path: Path) -> None:
     assert opened.records == run.records
     assert opened.config == run.config
     assert opened.state == "finished"
-    assert opened.payloads(1)[0].path.read_bytes() == b"picture"
+    assert opened.payloads(1)[0].read() == b"picture"
 
 
 def test_export_csv_is_one_row_a_round(run: Run, tmp_path: Path) -> None:

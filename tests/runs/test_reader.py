@@ -32,8 +32,8 @@ def test_payloads_are_found_by_round_and_client(folder: RunFolder) -> None:
     (folder.path / "payloads" / ".r0001-c00.png.abc.tmp").write_text("torn")
     run = load_run(folder.path)
     assert [(payload.round, payload.client) for payload in run.payloads()] == [(2, 3), (2, 100), (10, 3), (12345, 0)]
-    assert [payload.path.name for payload in run.payloads(2)] == ["r0002-c03.png", "r0002-c100.bin"]
-    assert [payload.path.read_bytes() for payload in run.payloads(2)] == [b"\3", b"d"]
+    assert [payload.name for payload in run.payloads(2)] == ["r0002-c03.png", "r0002-c100.bin"]
+    assert [payload.read() for payload in run.payloads(2)] == [b"\3", b"d"]
     assert run.payloads(3) == []
 
 

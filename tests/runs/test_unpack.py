@@ -31,7 +31,7 @@ def files() -> Files:
         "mine/task.json": (run.path / "task.json").read_bytes(),
         "mine/status.json": json.dumps({"state": "finished", "pid": 1, "pid_started": 0.0}).encode(),
         "mine/rounds.jsonl": b"".join(json.dumps(record).encode() + b"\n" for record in run.records[:3]),
-        "mine/payloads/r0001-c00.png": (run.path / "payloads" / "r0001-c00.png").read_bytes(),
+        "mine/payloads/r0001-c00.png": run.payloads(1)[0].read(),
         "mine/payloads/r0001-c00.flips": b"what only the client knew",
         "mine/payloads/r0001-down.bin": b"a broadcast",
     }
@@ -62,9 +62,7 @@ def test_an_exported_run_comes_back(tmp_path: Path) -> None:
     run = load_run(folder)
     assert run.records == original.records
     assert (run.config, run.task, run.state) == (original.config, original.task, "finished")
-    assert [payload.path.read_bytes() for payload in run.payloads()] == [
-        p.path.read_bytes() for p in original.payloads()
-    ]
+    assert [payload.read() for payload in run.payloads()] == [p.read() for p in original.payloads()]
     assert [found.id for found in list_runs(tmp_path / "runs")] == ["fashion-paper"]
 
 

@@ -8,7 +8,8 @@ from deltamask.config import RunConfig
 from deltamask.inspection import recorded_payload
 from deltamask.inspection.recorded_payload import Flips, RecordedContext
 from deltamask.runs.folder import RunFolder
-from deltamask.runs.reader import Payload, Run, load_run
+from deltamask.runs.payloads import Payload
+from deltamask.runs.reader import Run, load_run
 from deltamask.runs.runner import execute
 
 
@@ -23,4 +24,4 @@ def context_of(run: Run, payload: Payload) -> RecordedContext:
 
 
 def flips_of(run: Run, payload: Payload) -> Flips:
-    return recorded_payload.flips_of(run, payload, recorded_payload.read_payload(payload), context_of(run, payload))
+    return recorded_payload.flips_of(run, payload, payload.read(), context_of(run, payload))

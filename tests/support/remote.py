@@ -34,4 +34,4 @@ def in_process(config: RunConfig, lost: Collection[tuple[int, int]] = ()) -> tin
 
 def payloads(run: Run) -> dict[tuple[int, int], bytes]:
     """The uplink messages that a run has kept, by round and client."""
-    return {(kept.round, kept.client): kept.path.read_bytes() for kept in run.payloads() if kept.client is not None}
+    return {(kept.round, kept.client): kept.read() for kept in run.payloads() if kept.client is not None}
