@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deltamask import codecs
 from deltamask.base.paths import recorded_dir
-from deltamask.codecs import CodecContext
 from deltamask.config.presets import PRESETS
 from deltamask.inspection.replay import theta_before
 from deltamask.masking.masks import ONE
-from deltamask.methods import deltamask as method
 from deltamask.plots import run_charts
 from deltamask.runs.reader import list_runs, load_run
 from deltamask.studies.comparison import Group
 from deltamask.studies.labels import label
+from tests.support.recorded import flips_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = [name for name in PRESETS if name.startswith("fashion")]
+LARGE = ("fashion-fedpm", "fashion-unbiased")
+LOCAL = (".safetensors", ".lock", ".log", ".tmp")
 PICTURED = [name for name in RECORDED if PRESETS[name].keep_payloads == "few"]
 
 
@@ -40,21 +42,26 @@ def test_recorded_run_is_finished_and_is_its_preset(name: str) -> None:
 def test_kept_payloads_are_the_bytes_that_were_counted(name: str) -> None:
     run = load_run(recorded_dir() / name)
     kept = run.payloads()
-    rounds = [round for round in range(run.config.rounds + 1) if name != "fashion-fedpm" or round % 8 <= 1]
-    assert sorted({payload.round for payload in kept}) == rounds  # FedPM's are large: one in eight comes along
+    rounds = [0, 1, 9, 17, 25, 33, 40] if name in LARGE else range(41)
+    clients = range(1 if name in (*LARGE, "fashion-deepreduce") else 2)
+    assert [(payload.round, payload.client) for payload in kept] == [(r, c) for r in rounds for c in clients]
     for payload in kept:
         client = run.records[payload.round]["clients"][payload.client]
-        assert payload.path.stat().st_size == client["uplink_bytes"]
+        assert len(payload.read()) == payload.size == client["uplink_bytes"]
 
 
-def test_recorded_payloads_decode_to_the_recorded_counts() -> None:
-    run = load_run(recorded_dir() / "fashion")
-    theta = np.zeros(run.task["d"], np.uint16)  # bfuse8 reads nothing but d from it
-    for payload in run.payloads()[2::24]:
-        context: CodecContext = method.context(run.config, theta, (), payload.round, payload.client)
-        flips = codecs.get("bfuse8").decode(payload.path.read_bytes(), context)
+@pytest.mark.parametrize("name", [name for name in PICTURED if name != "fashion-fedpm"])
+def test_recorded_payloads_decode_to_the_recorded_counts(name: str) -> None:
+    run = load_run(recorded_dir() / name)
+    rounds = (1, 9) if run.config.codec == "gap" else (1, 9, 25, 40)  # `gap` needs θ_g, of every round before
+    for payload in (payload for round in rounds for payload in run.payloads(round)):
+        flips = flips_of(run, payload)
         client = run.records[payload.round]["clients"][payload.client]
-        assert len(flips) == client["kept"] + client["false_flips"]
+        assert flips.delta is not None
+        assert flips.sent is not None
+        assert len(flips.decoded) == client["kept"] + (client["false_flips"] or 0)
+        assert (len(flips.delta), len(flips.sent)) == (client["flips"], client["kept"])
+        assert np.isin(flips.sent, flips.delta).all()
 
 
 @pytest.mark.parametrize("name", ["fashion", "fashion-paper", "fashion-recipe", "fashion-deepreduce"])
@@ -66,9 +73,18 @@ def test_recorded_broadcasts_still_bring_a_client_what_the_server_had(name: str)
         assert np.histogram(theta, 20, (0, ONE))[0].tolist() == run.records[round]["theta_histogram"]
 
 
-def test_recorded_runs_stay_small() -> None:
-    shipped = [path for path in recorded_dir().rglob("*") if path.is_file() and path.suffix != ".safetensors"]
-    assert sum(path.stat().st_size for path in shipped) < 30e6
+def test_a_clone_stays_small() -> None:
+    """What git ignores, a checkpoint for instance, is not counted."""
+    shipped = [path for path in (ROOT / "data").rglob("*") if path.is_file() and path.suffix not in LOCAL]
+    assert len(shipped) <= 300
+    assert sum(path.stat().st_size for path in shipped) <= 20e6
+
+
+def test_data_readme_lists_what_is_recorded() -> None:
+    command = [sys.executable, "scripts/ship_runs.py", "--list"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert len(listed.splitlines()) == 2 + len(list_runs(recorded_dir()))
+    assert (ROOT / "data/README.md").read_text().endswith("\n\n" + listed)
 
 
 def test_readme_table_says_what_the_runs_say() -> None:
