@@ -246,7 +246,7 @@ def _environment() -> dict[str, str]:
 
 def _summary(config: RunConfig, marks: Marks, out: Path) -> dict[str, Any]:
     """Per round: wall and CPU seconds, ledger bytes, stages. In all: peak memory, and a snapshot's size at the end."""
-    arrays = RunFolder(out).load_state()[1]  # type: ignore[index]
+    arrays = RunFolder(out).load_state(load_run(out).config)[1]  # type: ignore[index]
     arrays.pop(BROADCASTS)
     method = methods[config.method]
     assert method.snapshot is not None

@@ -148,7 +148,8 @@ def choose_runs(runs: dict[str, Run], waiting: list[queue.Waiting]) -> tuple[str
     def title(name: str) -> str:
         if name in queued:
             return f"{config_label(queued[name].config)} · {name} (waiting)"
-        return f"{label(runs[name])} · {name}" if name in runs else f"{name} (starting)"
+        uploaded = " (uploaded)" if name in runs and runs[name].uploaded else ""
+        return f"{label(runs[name])} · {name}{uploaded}" if name in runs else f"{name} (starting)"
 
     left, right = st.columns([2, 3])
     chosen = left.selectbox("Run in focus", names, key="focus", format_func=title)

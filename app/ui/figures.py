@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from deltamask.plots import report, run_charts
+from deltamask.runs.export import csv_text
 
 
 def chart(title: str, figure: go.Figure, key: str, *, about: str, legend: bool = True) -> None:
@@ -57,4 +58,4 @@ def download(label: str, data: Any, name: str, mime: str) -> None:
 
 
 def csv(table: pd.DataFrame) -> str:
-    return str(table.to_csv(index=False))
+    return csv_text(table)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
+from deltamask.base.files import open_regular
 from deltamask.base.paths import runs_dir
 from deltamask.runs import StoreError
 from deltamask.runs.folder import is_run_id
 from deltamask.runs.queue import LOG
 from deltamask.runs.reader import Run, load_run
 from deltamask.runs.status import is_alive, read_json
+
+MAX_LOG = 1 << 40
+TAIL = 64_000  # bytes of a log that are looked at
 
 
 def read(run_id: str) -> Run | None:
@@ -23,7 +29,9 @@ def log_tail(run_id: str, lines: int = 4) -> str:
     if not is_run_id(run_id):
         return ""
     try:
-        return "\n".join((runs_dir() / run_id / LOG).read_text(errors="replace").strip().splitlines()[-lines:])
+        with open_regular(runs_dir() / run_id / LOG, most=MAX_LOG) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            return "\n".join(file.read().decode(errors="replace").strip().splitlines()[-lines:])
     except OSError:
         return ""
 
@@ -35,6 +43,6 @@ def is_starting(run_id: str) -> bool:
 
 def can_resume(run: Run) -> bool:
     """One that came as a zip has no checkpoint and can only be looked at; so can a recorded one."""
-    if run.status.get("uploaded") or run.path.absolute().parent != runs_dir().absolute():
+    if run.uploaded or run.path.absolute().parent != runs_dir().absolute():
         return False
     return len(run.records) <= 1 or (run.path / "state.safetensors").exists()

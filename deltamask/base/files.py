@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
+
 TEMPORARY = ".tmp"  # the ending of a file that is being written; its name begins with a dot
+_WRITER = re.compile(r"\..+\.(\d+)-\w+\.tmp")
 
 
 @contextmanager
@@ -20,7 +24,7 @@ def write_atomic(path: Path) -> Iterator[BinaryIO]:
 
     File and folder are on the disk when it returns: a power cut afterwards loses neither.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-", suffix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -31,6 +35,12 @@ def write_atomic(path: Path) -> Iterator[BinaryIO]:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def is_being_written(path: Path) -> bool:
+    """Is this the unfinished file of a process that lives? Its name says whose it is."""
+    writer = _WRITER.fullmatch(path.name)
+    return writer is not None and psutil.pid_exists(int(writer[1]))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,7 +16,10 @@ from deltamask.runs.reader import list_broken, list_runs, load_run
 
 def runs(*, json: Json = False) -> int:
     """List runs: your own and the recorded ones."""
-    rows = [{"run": run.id, "state": run.state, **run.summary(), "path": str(run.path)} for run in list_runs()]
+    rows = [
+        {"run": run.id, "state": run.state, "uploaded": run.uploaded, **run.summary(), "path": str(run.path)}
+        for run in list_runs()
+    ]
     broken = list_broken()
     if json:
         damaged = ({"run": each.name, "state": "broken", "message": each.reason, "path": each.place} for each in broken)
@@ -25,7 +28,7 @@ def runs(*, json: Json = False) -> int:
     for row in rows:
         table.add_row(
             plain_text(row["run"]),
-            plain_text(row["state"]),
+            plain_text(row["state"]) + (", uploaded" if row["uploaded"] else ""),
             str(row["rounds"]),
             *(figure_text(row[k]) for k in ("accuracy", "bpp_up", "bpp_up_total")),
         )
@@ -40,8 +43,9 @@ def show(run: RunName, *, json: Json = False) -> int:
     if json:
         return print_json(exporting.as_json(stored))
     console = Console()
-    message = stored.status.get("message", "")
-    console.print(f"[bold]{plain_text(stored.id)}[/bold]  {plain_text(stored.state)}  {plain_text(message)}".rstrip())
+    state = plain_text(stored.state) + (", uploaded" if stored.uploaded else "")
+    message = plain_text(stored.status.get("message", ""))
+    console.print(f"[bold]{plain_text(stored.id)}[/bold]  {state}  {message}".rstrip())
     console.print(exporting.command_line(stored.config), soft_wrap=True, markup=False)
     table = Table("round", "accuracy", "loss", "bpp up", "total bpp up", "flips", "kept", "false", "seconds")
     for row in stored.rounds.to_dict("records"):

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from deltamask.base.files import write_atomic
+from deltamask.base.files import TEMPORARY, write_atomic
 from deltamask.config import RunConfig
+from deltamask.config.run_config import UNPRINTABLE
 from deltamask.runs import StoreError, payloads
 from deltamask.runs.figures import covers_all_clients
 from deltamask.runs.payloads import Message
 from deltamask.runs.reader import Run
 
 NOT_EXPORTED = {payloads.PACK, "run.lock", "run.log", "control", "state.safetensors"}
+FORMULA = ("=", "+", "-", "@")
 
 
 def command_words(config: RunConfig) -> list[str]:
@@ -60,7 +64,7 @@ def write(run: Run, target: Path) -> None:
         raise StoreError(f"cannot export to {target.name!r}: use a name that ends in .zip, .csv or .json")
     with write_atomic(target.absolute()) as file:
         if target.suffix == ".csv":
-            rounds_table(run).to_csv(file, index=False)
+            file.write(csv_text(rounds_table(run)).encode())
         elif target.suffix == ".json":
             file.write(json.dumps(as_json(run), indent=1, allow_nan=False).encode())
         else:
@@ -73,11 +77,28 @@ def write(run: Run, target: Path) -> None:
 
 
 def _files(run: Run) -> dict[str, Path | Message]:
-    """What an exported zip holds, by name: packed messages as if they were loose, for whoever reads no packs."""
+    """What an exported zip holds, by name: packed messages as if they were loose, for whoever reads no packs.
+
+    Links are not followed: what they lead to is not the run's.
+    """
     packed = {f"{payloads.FOLDER}/{name}": message for name, message in payloads.messages(run.path).items()}
-    loose = {
-        path.relative_to(run.path).as_posix(): path
-        for path in run.path.rglob("*")
-        if path.is_file() and path.name not in NOT_EXPORTED and path.suffix != ".tmp"
-    }
-    return packed | loose
+    found: dict[str, Path | Message] = {name: each for name, each in packed.items() if not each.place.is_symlink()}
+    for place, _, names in os.walk(run.path, followlinks=False):
+        for path in (Path(place) / name for name in names):
+            if stat.S_ISREG(path.lstat().st_mode) and path.name not in NOT_EXPORTED and path.suffix != TEMPORARY:
+                found[path.relative_to(run.path).as_posix()] = path
+    return found
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV in which no cell is a formula: a spreadsheet would compute a text that begins like one."""
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        line = UNPRINTABLE.sub(" ", value)
+        return f"'{line}" if line.lstrip().startswith(FORMULA) else line
+
+    texts = table.select_dtypes(include=["object", "string", "category"]).columns
+    safe = table.assign(**{name: table[name].map(cell) for name in texts}).rename(columns=cell)
+    return str(safe.to_csv(index=False))

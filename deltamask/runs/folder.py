@@ -25,15 +25,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import numpy as np
 import psutil
-import safetensors
-import safetensors.numpy
 
-from deltamask.base.files import read_regular, write_atomic
-from deltamask.base.paths import runs_dir
+from deltamask.base.files import TEMPORARY, is_being_written, read_regular, write_atomic
+from deltamask.base.paths import recorded_dir, runs_dir
 from deltamask.config import RunConfig
-from deltamask.runs import StoreError, jsonl
+from deltamask.runs import StoreError, checkpoint, jsonl
 from deltamask.runs.stored import MAX_MESSAGE
 
 
@@ -110,23 +107,21 @@ class RunFolder:
                 with open(path, "rb") as before:
                     file.writelines(itertools.islice(before, count))
 
-    def save_state(self, round: int, arrays: dict[str, np.ndarray]) -> None:
+    def save_state(self, round: int, arrays: checkpoint.Arrays, config: RunConfig) -> None:
         """The checkpoint: the server's state after `round`."""
-        with write_atomic(self.path / "state.safetensors") as file:
-            file.write(safetensors.numpy.save(arrays, metadata={"round": str(round)}))
+        checkpoint.save(self.path / "state.safetensors", round, arrays, config)
 
-    def load_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """(round, arrays) of the latest checkpoint, or None if there is none. StoreError if it is damaged."""
-        path = self.path / "state.safetensors"
-        if not path.exists():
-            return None
-        try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                return int(file.metadata()["round"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:  # the reader raises its own class, not exported under a stable name
-            raise StoreError(
-                f"{path} is damaged ({error}); delete it and rounds.jsonl to start from round 0"
-            ) from error
+    def load_state(self, config: RunConfig) -> tuple[int, checkpoint.Arrays] | None:
+        """(round, arrays) of the latest checkpoint, or None if there is none. StoreError if it is damaged, or was made
+        with another config."""
+        return checkpoint.load(self.path / "state.safetensors", config)
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed had begun to write. Those of living ones are left alone."""
+        for folder in (self.path, self.path / "payloads"):
+            for path in folder.glob(f".*{TEMPORARY}"):
+                if not is_being_written(path):
+                    path.unlink(missing_ok=True)
 
     def write_payload(self, round: int, client: int, suffix: str, payload: bytes) -> None:
         """Keep one uplink message, or with another suffix what is known of it."""
@@ -167,9 +162,17 @@ class RunFolder:
 
 def new_folder(config: RunConfig, root: Path | None = None) -> Path:
     """A path for a new run: the run's id, or id-2, id-3 … where that is taken."""
-    base = (root or runs_dir()) / config.run_id
-    candidates = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 10_000))
-    return next(path for path in candidates if not path.exists())
+    return free_name(root or runs_dir(), config.run_id)
+
+
+def free_name(root: Path, name: str) -> Path:
+    """A path below `root` that nothing has: `name`, or name-2, name-3 … A recorded run's name is taken everywhere, so
+    that no other run is found in its place. StoreError if there is none."""
+    for number in range(1, 10_000):
+        path = root / (name if number == 1 else f"{name}-{number}")
+        if not path.exists() and not (recorded_dir() / path.name).exists():
+            return path
+    raise StoreError(f"there are 9,999 runs called {name} already")
 
 
 def is_run_id(name: object) -> TypeGuard[str]:

@@ -11,13 +11,14 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from deltamask.runs import StoreError, jsonl, payloads
-from deltamask.runs.folder import write_json
+from deltamask.runs.folder import free_name, write_json
 from deltamask.runs.reader import read_folder
 from deltamask.runs.stored import read_config, read_status
 
@@ -26,6 +27,8 @@ MAX_BYTES = 400_000_000  # of all files together, inflated
 MAX_JSON = 50_000_000  # of one JSON file, inflated
 MAX_SHOWN = 500  # characters of its message
 CHUNK = 1 << 20
+UPLOAD = ".upload-"  # how the folder begins in which an upload is checked
+STALE = 3600  # seconds that checking one cannot take
 NAMES = re.compile(
     rf"config\.json|task\.json|status\.json|rounds\.jsonl|payloads\.zip|payloads/(?:{payloads.NAME.pattern})"
 )
@@ -41,10 +44,11 @@ def unpack_run(file: BinaryIO, root: Path) -> Path:
     """Check a zip and put its run under `root`, in a fresh folder; returns the folder. UnpackError says what is wrong.
 
     The new name is the zip's own folder name where that is a plain one, else `uploaded`, with a number where it is
-    taken.
+    taken, by another run or by a recorded one. Its status says that it was uploaded.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".upload-") as place:
+    _sweep(root)
+    with tempfile.TemporaryDirectory(dir=root, prefix=UPLOAD) as place:
         try:
             with zipfile.ZipFile(file) as archive:
                 folder, members = _members(archive)
@@ -53,6 +57,13 @@ def unpack_run(file: BinaryIO, root: Path) -> Path:
             raise UnpackError(f"not a zip that can be read: {error}") from error
         _check(Path(place))
         return _settle(Path(place), root, folder)
+
+
+def _sweep(root: Path) -> None:
+    """Remove what uploads left behind whose process was killed."""
+    for place in root.glob(f"{UPLOAD}*"):
+        if time.time() - place.lstat().st_mtime > STALE:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _members(archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
@@ -137,16 +148,15 @@ def _check(place: Path) -> None:
 def _settle(place: Path, root: Path, folder: str) -> Path:
     """Move the checked files to a name that is free."""
     base = folder if FOLDER.fullmatch(folder) else "uploaded"
-    for number in range(1, 10_000):
-        target = root / (base if number == 1 else f"{base}-{number}")
+    while True:
+        target = free_name(root, base)
         try:
             target.mkdir()
-        except FileExistsError:
+        except FileExistsError:  # another upload was quicker
             continue
         for entry in sorted(place.iterdir(), key=lambda path: path.name == "config.json"):
             shutil.move(str(entry), target / entry.name)  # the config last: it makes a folder a run
         return target
-    raise UnpackError(f"there are 9,999 runs called {base} already")
 
 
 def _shown(name: str) -> str:

@@ -44,6 +44,11 @@ class Run:
         state = str(self.status.get("state", "stopped"))
         return "killed" if state in ACTIVE and not is_alive(self.status) else state
 
+    @property
+    def uploaded(self) -> bool:
+        """Did it come as a zip? Then its figures are what somebody else says."""
+        return bool(self.status.get("uploaded"))
+
     @cached_property
     def records(self) -> list[dict[str, Any]]:
         """The records, in the order of the rounds; read when first asked for."""

@@ -101,7 +101,7 @@ class Recorder(Observer):
     def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
         self.folder.append(record.to_json())
         arrays = state_arrays(checkpoint.state) | {BROADCASTS: np.array(checkpoint.broadcasts, np.int64)}
-        self.folder.save_state(checkpoint.round, arrays)
+        self.folder.save_state(checkpoint.round, arrays, self.config)
         self.round = checkpoint.round
         self._progress = {**self._progress, "done": 0}  # of the round that begins now
         self._stepping = False
@@ -131,15 +131,21 @@ def execute(
         raise StoreError(f"another process is running {folder.path}; stop it first") from None
     recorder = Recorder(folder, config, show)
     try:
+        folder.sweep()
         if folder.control() == "stop":
             folder.ask("run")
         start = _checkpoint(folder, config)
-        known = [record["round"] for record in read_records(folder.path)]
-        if known and known[-1] >= config.rounds and (start is None or start.round >= config.rounds):
-            return "finished"  # nothing to do, and nothing to touch
-        if start is None and len(known) > 1:
+        recorded = len(read_records(folder.path))
+        if start is not None and recorded <= start.round:
             raise StoreError(
-                f"{folder.path} holds {len(known)} rounds but no state.safetensors to go on from, as a run that was "
+                f"{folder.path} holds {recorded} records, but its checkpoint is that of round {start.round}: restore "
+                "rounds.jsonl, or delete state.safetensors and rounds.jsonl to start from round 0"
+            )
+        if recorded > config.rounds and (start is None or start.round >= config.rounds):
+            return "finished"  # nothing to do, and nothing to touch
+        if start is None and recorded > 1:
+            raise StoreError(
+                f"{folder.path} holds {recorded} rounds but no state.safetensors to go on from, as a run that was "
                 "exported does: delete its rounds.jsonl to start from round 0, or run its config elsewhere with --out"
             )
         recorder.status("starting")
@@ -174,7 +180,7 @@ def _try_status(recorder: Recorder, message: str) -> None:
 
 
 def _checkpoint(folder: RunFolder, config: RunConfig) -> Checkpoint | None:
-    stored = folder.load_state()
+    stored = folder.load_state(config)
     if stored is None:
         return None
     round, arrays = stored

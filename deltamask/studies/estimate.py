@@ -52,7 +52,7 @@ def estimate_time(config: RunConfig, runs: Sequence[Run], *, here: Path) -> Time
         for run in runs
         if all(getattr(run.config, name) == getattr(config, name) for name in SAME_WORK)
         and (methods[run.config.method].sends == "head") == probing
-        and not run.status.get("uploaded")
+        and not run.uploaded
     ]
     ours = [run for run in similar if run.path.absolute().parent == here.absolute()]
     for candidates in (ours, [run for run in similar if run not in ours]):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import shlex
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tyro
 
@@ -26,7 +29,7 @@ def run(tmp_path: Path) -> Run:
     path = finished_run(tmp_path / "run", rounds=12, kappa=0.5).path
     folder = RunFolder(path)
     folder.write_payload(1, 0, ".png", b"picture")
-    folder.save_state(12, {"theta": np.zeros(10)})
+    folder.save_state(12, {"theta": np.zeros(10)}, load_run(path).config)
     folder.ask("run")
     (path / "run.lock").touch()
     return load_run(path)
@@ -44,6 +47,31 @@ def test_export_zip_holds_what_reading_needs(run: Run, tmp_path: Path) -> None:
     assert opened.config == run.config
     assert opened.state == "finished"
     assert opened.payloads(1)[0].read() == b"picture"
+
+
+def test_export_follows_no_links(run: Run, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    (secret / "inside").mkdir(parents=True)
+    (secret / "inside" / "key").write_text("not the run's")
+    (run.path / "payloads" / "r0003-c00.bin").symlink_to(secret / "inside" / "key")
+    (run.path / "more").symlink_to(secret)
+    os.mkfifo(run.path / "payloads" / "r0004-c00.bin")
+    export.write(run, tmp_path / "run.zip")
+    with zipfile.ZipFile(tmp_path / "run.zip") as archive:
+        assert {name.split("/", 1)[1] for name in archive.namelist()} == {
+            "config.json", "payloads/r0001-c00.png", "rounds.jsonl", "status.json", "task.json",
+        }  # fmt: skip
+
+
+def test_no_cell_of_a_csv_is_a_formula() -> None:
+    nasty = ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "\t=1", "\r=1", "plain", None]
+    table = pd.DataFrame({"text": nasty, "=number": [-1.5] * len(nasty)})
+    header, *rows = list(csv.reader(io.StringIO(export.csv_text(table), newline="")))
+    assert header == ["text", "'=number"]
+    assert [text for text, _ in rows] == [
+        *(f"'{text}" for text in nasty[:4]), "' =1", "' =1", "plain", "",
+    ]  # fmt: skip
+    assert {number for _, number in rows} == {"-1.5"}
 
 
 def test_export_csv_is_one_row_a_round(run: Run, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
 import struct
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -53,17 +55,29 @@ def refused(file: io.BytesIO, root: Path, why: str) -> None:
     assert [path.name for path in root.iterdir()] == ["runs"]
 
 
-def test_an_exported_run_comes_back(tmp_path: Path) -> None:
+def test_an_exported_run_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DELTAMASK_RUNS", str(tmp_path / "runs"))
     original = load_run(recorded_dir() / "fashion-paper")
     export.write(original, tmp_path / "a.zip")
     with open(tmp_path / "a.zip", "rb") as file:
         folder = unpack_run(file, tmp_path / "runs")
-    assert folder == tmp_path / "runs" / "fashion-paper"
+    assert folder == tmp_path / "runs" / "fashion-paper-2"  # a recorded run's name is taken
     run = load_run(folder)
+    assert run.uploaded
+    assert load_run("fashion-paper").path == original.path
     assert run.records == original.records
     assert (run.config, run.task, run.state) == (original.config, original.task, "finished")
     assert [payload.read() for payload in run.payloads()] == [p.read() for p in original.payloads()]
-    assert [found.id for found in list_runs(tmp_path / "runs")] == ["fashion-paper"]
+    assert [found.id for found in list_runs(tmp_path / "runs")] == ["fashion-paper-2"]
+
+
+def test_what_a_killed_upload_left_behind_is_removed(files: Files, tmp_path: Path) -> None:
+    for name, age in ((".upload-old", 2 * import_zip.STALE), (".upload-new", 0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    unpack_run(zipped(files), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".upload-new", "mine"]
 
 
 def test_names_are_fresh_and_safe(files: Files, tmp_path: Path) -> None:

@@ -13,20 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from deltamask import load_run, simulate
+from deltamask import load_run
 from deltamask.cli import main
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError
 from deltamask.runs.folder import RunFolder
-from deltamask.runs.runner import execute
 from deltamask.runs.status import is_alive
 from deltamask.studies.experiments import Trial
 from deltamask.studies.sweep import Child, Outcome, log_file, run_trials, standings
 from tests.support import tiny
+from tests.support.commands import COMMAND, quiet, uninterrupted
 from tests.support.tiny import timeless
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-c", "import tests.support.tiny, deltamask.cli as c; raise SystemExit(c.main())"]
 PATIENCE = 120.0  # seconds, on a busy machine
 
 # The command line knows no tiny backbone; the smallest pictures make the real one quick.
@@ -53,10 +52,6 @@ def trial(arm: str, config: RunConfig) -> Trial:
     return Trial("study", arm, arm, config.seed, config)
 
 
-def quiet(config: RunConfig, folder: RunFolder) -> None:
-    execute(folder, config, on_record=lambda record: None, show=lambda what, done, total: None)
-
-
 def swept(trials: Sequence[Trial], root: Path, jobs: int = 2) -> tuple[list[str], dict[str, Outcome]]:
     """(arms started, outcomes by arm)"""
     started: list[str] = []
@@ -78,10 +73,6 @@ def swept(trials: Sequence[Trial], root: Path, jobs: int = 2) -> tuple[list[str]
 
 def records(path: Path) -> list[dict[str, object]]:
     return [timeless(record) for record in load_run(path).records]
-
-
-def uninterrupted(config: RunConfig) -> list[dict[str, object]]:
-    return [json.loads(json.dumps(timeless(record))) for record in simulate(config)]
 
 
 def test_new_begun_broken_and_busy_runs_side_by_side(tiny_cache: Path, tmp_path: Path) -> None:
