@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 from deltamask.base.registry import find
 from deltamask.codecs import conformance as codecs
 from deltamask.codecs.conformance import Broken
-from deltamask.conformance import backbones, datasets, methods, partitions, updates
+from deltamask.conformance import backbones, datasets, heads, methods, partitions, updates
 
 Law = Callable[[Any], None]
 LAWS: dict[str, dict[str, Law]] = {
     "method": methods.LAWS,
     "codec": codecs.LAWS,
     "update codec": updates.LAWS,
+    "head": heads.LAWS,
     "dataset": datasets.LAWS,
     "backbone": backbones.LAWS,
     "partition": partitions.LAWS,

@@ -11,7 +11,7 @@ from functools import partial
 from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
 from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
-from deltamask.heads.classifiers import Moments, cross_validated, discriminant, moments, ridge, within
+from deltamask.heads.classifiers import Moments, cross_validated, discriminant, moments, nearest_mean, ridge, within
 
 KIND = "head-gram"
 
@@ -38,6 +38,8 @@ def regularised(of: Moments, solver: str) -> Linear:
     It is positive, so a singular covariance (fewer samples than features, a feature that is always zero) needs no
     exception.
     """
+    if not of.held.any():
+        return nearest_mean(of)  # of nothing: zeros
     penalty = cross_validated(of)
     return ridge(of, penalty) if solver == "ridge" else discriminant(of, within(of), penalty / of.samples)
 

@@ -22,8 +22,9 @@ from deltamask.codecs.wire import dense, png
 from deltamask.codecs.wire.message import HEADER, HEADER_BYTES, seal, unseal
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, ThetaMemory, counts
-from deltamask.heads import HeadSettings, Sender, Statistics, heads, temperature
+from deltamask.heads import HeadSettings, Sender, Statistics, closed_form, heads, temperature
 from deltamask.masking.masks import THETA_MAX, THETA_MIN, Positions, flips
+from deltamask.methods import head_only, head_round  # noqa: F401  # register their kinds of message
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 D = 512
@@ -129,11 +130,19 @@ def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
             lambda payload, codec=codec: codec.decode(payload, of),  # type: ignore[misc]
         )
     for name in heads:
-        kind = heads[name]
+        kind = closed_form(name)
+        if kind is None:
+            continue
         table[f"head-{name}"] = (
             ".bin",
             lambda kind=kind: kind.encode(kind.summarise(*golden_features(), HOLDS, HEADS), HOLDS, HEADS),  # type: ignore[misc]
             lambda payload, kind=kind: flat_statistics(kind.decode(payload, HOLDS, HEADS)),  # type: ignore[misc]
+        )
+    for name in ("head-ask", "nothing"):  # a header is all there is
+        table[name] = (
+            ".bin",
+            lambda name=name: seal(name, ROUND, CLIENT, D, b""),  # type: ignore[misc]
+            lambda payload, name=name: np.frombuffer(unseal(payload, name, ROUND, CLIENT, D), np.uint8),  # type: ignore[misc]
         )
     losses = np.arange(len(temperature.GRID), dtype=np.int64) * 40503
     table["head-temperature"] = (
