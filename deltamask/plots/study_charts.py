@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from statistics import fmean, geometric_mean
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -85,7 +86,7 @@ def tradeoff(results: Results, experiment: Experiment) -> go.Figure:
             figure.add_scatter(
                 x=[row[bits]], y=[row["accuracy"]], name=row["label"], mode="markers",
                 error_y={"type": "data", "array": [row["accuracy_ci95"]], "thickness": 1},
-                marker={"color": color, "symbol": symbol, "size": 11}, showlegend=col == 1, row=1, col=col,
+                marker=_marker(color, symbol), showlegend=col == 1, row=1, col=col,
             )  # fmt: skip
     _frame(figure, 420)
     log_axis(figure)
@@ -106,7 +107,7 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
         color, _, symbol = looks[row["arm"]]
         figure.add_scatter(
             x=[row["bpp_up"]], y=[row["accuracy"]], name=row["label"], mode="markers",
-            marker={"color": color, "symbol": symbol, "size": 10}, row=1, col=1,
+            marker=_marker(color, symbol), row=1, col=1,
         )  # fmt: skip
     effects = option_effects(results, experiment)
     changes = [f"{f}:<br>{old} → {new}" for f, old, new in effects[["field", "old", "new"]].itertuples(index=False)]
@@ -181,8 +182,13 @@ def _mean_curve(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     )
 
 
+def _marker(color: str, symbol: str) -> dict[str, Any]:
+    return {"color": color, "symbol": symbol, "size": 10, "line": {"width": 1.5, "color": color}}
+
+
 def _frame(figure: go.Figure, height: int) -> None:
     figure.update_layout(
         template=PAPER, width=WIDTH, height=height, margin={"l": 60, "r": 20, "t": 40, "b": 60},
         legend={"orientation": "v", "yanchor": "top", "y": 1, "x": 1.02, "font": {"size": 11}},
     )  # fmt: skip
+    figure.update_xaxes(tickangle=0, tickfont={"size": 11})

@@ -18,7 +18,7 @@ COLORWAY = ("#2f7fd1", "#d9641e", "#1f9e77", "#8a6fd1", "#7d8590", "#b58900")
 
 MARGIN = {"l": 8, "r": 12, "t": 8, "b": 8}  # to the right there is half a tick's label
 
-_AXIS = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True}
+_AXIS = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True, "title": {"standoff": 12}}
 pio.templates[NAME] = go.layout.Template(
     layout={
         "font": {"color": TEXT, "size": 13},
