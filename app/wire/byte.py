@@ -7,7 +7,7 @@ from ui.style import markdown
 from wire import picture, position, selection
 
 from deltamask.codecs.wire.message import HEADER_BYTES
-from deltamask.inspection.anatomy import meaning, rice_positions
+from deltamask.inspection.anatomy import flips_in_byte, meaning
 from deltamask.inspection.filter_lookup import BloomFilter, Lookup
 from deltamask.inspection.recorded_payload import RecordedPayload
 from deltamask.masking.masks import Positions
@@ -99,10 +99,8 @@ def _draw_byte(opened: RecordedPayload, offset: int) -> None:
     st.caption(f"{byte.section.name}: {byte.section.about}. It takes {cost}.")
     if byte.slots is not None and flips is not None:
         _draw_askers(opened, byte.slots)
-    elif anatomy.kind == "rice" and byte.section.name == "gaps" and flips is not None:
-        _offer("The flips whose gaps have bits in it", rice_positions(anatomy, flips.decoded, offset))
-    elif byte.section.role == "body" and anatomy.kind in ("gap", "mask"):
-        st.markdown("Range coding packs all positions into one long number: no byte belongs to a single position.")
+    elif flips is not None and (positions := flips_in_byte(anatomy, flips.decoded, offset)) is not None:
+        _offer("The flips that have bits in it", positions)
 
 
 def _draw_askers(opened: RecordedPayload, slots: tuple[int, int]) -> None:

@@ -12,6 +12,7 @@ from wire.selection import stamp
 from deltamask.codecs import codecs
 from deltamask.inspection import codec_comparison, recorded_payload
 from deltamask.inspection.false_flips import FalseFlips, false_flips_of
+from deltamask.inspection.filter_lookup import BloomFilter
 from deltamask.inspection.part_costs import part_costs
 from deltamask.inspection.recorded_payload import Flips, RecordedPayload
 from deltamask.masking.masks import Positions
@@ -76,7 +77,7 @@ def draw_parts(opened: RecordedPayload) -> None:
 def _about_slots(opened: RecordedPayload) -> str:
     kept = recorded_payload.client_record(opened.run, opened.payload.round, opened.payload.client).get("kept")
     slots, anatomy = opened.anatomy.slots, opened.anatomy
-    if slots is None or not isinstance(kept, int) or anatomy.kind.startswith("bloom"):
+    if slots is None or not isinstance(kept, int) or isinstance(anatomy.filter, BloomFilter):
         return "Bits of a picture are those of its DEFLATE codes, followed through the stream one by one."
     count = (slots.stop - slots.start) // anatomy.slot_bytes
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,15 @@ class Codec(Protocol):
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
         """The sorted positions that a server reads out of `payload`. Raises DecodeError, and nothing else."""
+        ...
+
+
+@runtime_checkable
+class ShowsFlips(Protocol):
+    """A codec whose bytes belong to single flips: the Wire page then leads from a byte to them."""
+
+    def flips_in_byte(self, message: bytes, positions: Positions, offset: int) -> Positions:
+        """The flips with bits in the message's byte at `offset` of the body. positions: all that it decodes to."""
         ...
 
 

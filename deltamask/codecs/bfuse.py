@@ -17,9 +17,9 @@ from pyfusefilter._xorfilter import ffi, lib
 
 from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext, checked, codecs, scan
-from deltamask.codecs.bfuse_build import MAX_SEGMENT, ConstructionError, murmur64, populate, slots_of
+from deltamask.codecs.bfuse_build import HASH_SEED, MAX_SEGMENT, ConstructionError, murmur64, populate, slots_of
 from deltamask.codecs.wire import png
-from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, register_kind, seal, unseal
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, Field, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<QII")  # seed, segment length, segment count
@@ -109,10 +109,10 @@ class FuseCodec:
         return png.write(seal(self.name, context.round, context.client, context.d, body))
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
-        filter = self.parse(payload, context)
+        filter = self.filter_of(payload, context)
         return scan(lambda start, stop: members(filter, start, stop), context.d)
 
-    def parse(self, payload: bytes, context: CodecContext) -> FuseFilter:
+    def filter_of(self, payload: bytes, context: CodecContext) -> FuseFilter:
         """The filter inside a payload, every field checked. Raises DecodeError."""
         message = png.read_fields(payload, FIELDS, most_bytes(context.d, self.width), fingerprint_bytes(self.width))
         return unpack(unseal(message, self.name, context.round, context.client, context.d), self.width)
@@ -149,8 +149,11 @@ def fingerprint_bytes(width: int) -> Callable[[int, int, int], int]:
     return body_bytes
 
 
-register_kind("bfuse8", 8)
-register_kind("bfuse16", 9)
-register_kind("bfuse32", 10)
-for _width in (8, 16, 32):
+KIND_FIELDS = (
+    HASH_SEED,
+    Field("segment length", 4, "slots in a segment, a power of two"),
+    Field("segment count", 4, "segments, less two"),
+)
+for _width, _number in ((8, 8), (16, 9), (32, 10)):
+    register_kind(f"bfuse{_width}", _number, fields=KIND_FIELDS)
     codecs.register(f"bfuse{_width}")(FuseCodec(_width))

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.kernels import kernel
+from deltamask.codecs.wire.message import Field
 
+HASH_SEED = Field("seed", 8, "of the hash: added to a position before it is mixed")
 MAX_SEGMENT = 1 << 18
 MAX_TRIES = 100  # one try fails with probability well under 1 %: a hundred failures mean that keys repeat
 

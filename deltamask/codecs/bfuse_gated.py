@@ -13,9 +13,19 @@ import numpy as np
 
 from deltamask.codecs import side_information
 from deltamask.codecs.base import CHUNK, CodecContext, checked, codecs, scan
-from deltamask.codecs.bfuse import FIELDS, FuseFilter, build, fingerprint_bytes, members, most_bytes, pack, unpack
+from deltamask.codecs.bfuse import (
+    FIELDS,
+    KIND_FIELDS,
+    FuseFilter,
+    build,
+    fingerprint_bytes,
+    members,
+    most_bytes,
+    pack,
+    unpack,
+)
 from deltamask.codecs.wire import png
-from deltamask.codecs.wire.message import register_kind, seal, unseal
+from deltamask.codecs.wire.message import Field, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 GATE = struct.Struct("<H")  # largest distance of a flip, in 1/256 nat
@@ -60,6 +70,10 @@ class GatedFuseCodec:
         (gate,) = GATE.unpack_from(body)
         return gate, unpack(body[GATE.size :], self.width)
 
+    def filter_of(self, payload: bytes, context: CodecContext) -> FuseFilter:
+        """The filter inside a payload, every field checked. Raises DecodeError."""
+        return self.parse(payload, context)[1]
+
 
 def farthest(positions: Positions, context: CodecContext) -> int:
     """The largest distance among `positions`, in 1/256 nat; 0 if there are none."""
@@ -72,7 +86,7 @@ def farthest(positions: Positions, context: CodecContext) -> int:
     return gate
 
 
-register_kind("bfuse8-gated", 24)
-register_kind("bfuse16-gated", 25)
-for _width in (8, 16):
+_KIND_FIELDS = (Field("gate", 2, "largest distance of a flip from θ_g, in 1/256 nat"), *KIND_FIELDS)
+for _width, _number in ((8, 24), (16, 25)):
+    register_kind(f"bfuse{_width}-gated", _number, fields=_KIND_FIELDS)
     codecs.register(f"bfuse{_width}-gated")(GatedFuseCodec(_width))

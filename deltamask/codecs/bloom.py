@@ -18,7 +18,7 @@ from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext, checked, codecs, scan
 from deltamask.codecs.bfuse_build import murmur64
 from deltamask.codecs.wire import png
-from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, register_kind, seal, unseal
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, Field, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<IBI")  # m, bits of the filter; hashes; positives that P0 speaks of (0 without it)
@@ -139,6 +139,10 @@ class BloomCodec:
         split = FIELDS.size + -(-m // 8)
         return BloomFilter(m, hashes, np.frombuffer(body[FIELDS.size : split], np.uint8)), count, body[split:]
 
+    def filter_of(self, payload: bytes, context: CodecContext) -> BloomFilter:
+        """The filter inside a payload, every field checked. Raises DecodeError."""
+        return self.parse(payload, context)[0]
+
     def _body_bytes(self, m: int, hashes: int, count: int) -> int:
         if hashes > MAX_HASHES or (hashes == 0) != (m == 0):
             raise DecodeError(f"Bloom filter of {m} bits with {hashes} hashes, at most {MAX_HASHES} are possible")
@@ -155,7 +159,12 @@ def _is_in(some: Positions, sorted_set: Positions) -> npt.NDArray[np.bool_]:
     return inside
 
 
-register_kind("bloom", 13)
-register_kind("bloom-p0", 14)
+_KIND_FIELDS = (
+    Field("m", 4, "bits of the filter"),
+    Field("hashes", 1, "bits that a position asks"),
+    Field("judged", 4, "verdicts of P0"),
+)
+register_kind("bloom", 13, fields=_KIND_FIELDS)
+register_kind("bloom-p0", 14, fields=_KIND_FIELDS, body="verdicts", about="one bit a positive: is it a flip?")
 codecs.register("bloom")(BloomCodec(exact=False))
 codecs.register("bloom-p0")(BloomCodec(exact=True))

@@ -20,8 +20,8 @@ import numpy as np
 from deltamask.codecs import gap_model as model
 from deltamask.codecs import side_information
 from deltamask.codecs.base import CodecContext, checked, codecs
-from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
-from deltamask.codecs.wire.range_coder import Coder, Decoder, Encoder, Tally
+from deltamask.codecs.wire.message import DecodeError, Field, register_kind, seal, unseal
+from deltamask.codecs.wire.range_coder import ABOUT_RANGE_CODED, RANGE_CODED, Coder, Decoder, Encoder, Tally
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<HH")  # scale: mean distance of a flip, 1/16 score units; amplitude of the shape, 2⁻¹²
@@ -154,5 +154,14 @@ class GapCodec:
         return positions
 
 
-register_kind("gap", 4)
+register_kind(
+    "gap",
+    4,
+    fields=(
+        Field("scale", 2, "mean distance of a flip, 1/16 score unit"),
+        Field("amplitude", 2, "of the model's shape, 2⁻¹²"),
+    ),
+    body=RANGE_CODED,
+    about=ABOUT_RANGE_CODED,
+)
 codecs.register("gap")(GapCodec())

@@ -13,7 +13,7 @@ import numpy as np
 
 from deltamask.codecs.base import CHUNK, CodecContext, checked, codecs
 from deltamask.codecs.wire.message import register_kind, seal, unseal
-from deltamask.codecs.wire.range_coder import Decoder, Encoder
+from deltamask.codecs.wire.range_coder import ABOUT_RANGE_CODED, RANGE_CODED, Decoder, Encoder
 from deltamask.masking.masks import Mask, Positions, sample
 
 FIRST_BLOCK, LARGEST_BLOCK = 64, 1 << 14
@@ -82,5 +82,5 @@ def _global_mask(context: CodecContext) -> Iterator[tuple[int, int, Mask]]:
         yield start, stop, sample(context.theta[start:stop], context.noise.words(start, stop))
 
 
-register_kind("mask", 2)
+register_kind("mask", 2, body=RANGE_CODED, about=ABOUT_RANGE_CODED)
 codecs.register("mask")(MaskCodec())

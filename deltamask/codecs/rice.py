@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext, checked, codecs
-from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, Field, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<QB")  # number of flips, k
@@ -111,6 +111,21 @@ class RiceCodec:
             raise DecodeError(f"{len(coded)} bytes of gaps, {read} bits were needed")
         return positions
 
+    def flips_in_byte(self, message: bytes, positions: Positions, offset: int) -> Positions:
+        """The flips whose gaps have bits in the message's byte at `offset`. positions: all that it decodes to."""
+        k = FIELDS.unpack_from(message, HEADER_BYTES)[1]
+        ends = np.cumsum(((np.diff(positions, prepend=-1) - 1) >> k) + 1 + k)
+        first_bit = 8 * (offset - HEADER_BYTES - FIELDS.size)
+        first = int(np.searchsorted(ends, first_bit, side="right"))  # the first gap that ends behind `first_bit`
+        last = int(np.searchsorted(ends, first_bit + 7, side="right"))
+        return positions[first : last + 1]
 
-register_kind("rice", 3)
+
+register_kind(
+    "rice",
+    3,
+    fields=(Field("flips", 8, "how many follow"), Field("k", 1, "low bits of a gap that are written as they are")),
+    body="gaps",
+    about="each gap to the next flip: its high part in unary, then k low bits",
+)
 codecs.register("rice")(RiceCodec())

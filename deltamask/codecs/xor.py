@@ -15,9 +15,9 @@ from pyfusefilter._xorfilter import ffi, lib
 
 from deltamask.base.kernels import kernel
 from deltamask.codecs.base import CodecContext, checked, codecs, scan
-from deltamask.codecs.bfuse_build import ConstructionError, murmur64
+from deltamask.codecs.bfuse_build import HASH_SEED, ConstructionError, murmur64
 from deltamask.codecs.wire import png
-from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, register_kind, seal, unseal
+from deltamask.codecs.wire.message import HEADER_BYTES, DecodeError, Field, register_kind, seal, unseal
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<QI")  # seed, block length
@@ -115,10 +115,10 @@ class XorCodec:
         return png.write(seal(self.name, context.round, context.client, context.d, body))
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
-        filter = self.parse(payload, context)
+        filter = self.filter_of(payload, context)
         return scan(lambda start, stop: members(filter, start, stop), context.d)
 
-    def parse(self, payload: bytes, context: CodecContext) -> XorFilter:
+    def filter_of(self, payload: bytes, context: CodecContext) -> XorFilter:
         """The filter inside a payload, every field checked. Raises DecodeError."""
         most = HEADER_BYTES + FIELDS.size + (2 * context.d + 128) * self.width // 8
         message = png.read_fields(payload, FIELDS, most, _fingerprint_bytes(self.width))
@@ -137,7 +137,7 @@ def _fingerprint_bytes(width: int) -> Callable[[int, int], int]:
     return body_bytes
 
 
-register_kind("xor8", 11)
-register_kind("xor16", 12)
-for _width in (8, 16):
+_KIND_FIELDS = (HASH_SEED, Field("block length", 4, "slots in each third"))
+for _width, _number in ((8, 11), (16, 12)):
+    register_kind(f"xor{_width}", _number, fields=_KIND_FIELDS)
     codecs.register(f"xor{_width}")(XorCodec(_width))

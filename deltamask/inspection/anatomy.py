@@ -10,50 +10,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltamask.codecs import DecodeError, bloom, codecs, rice
-from deltamask.codecs.base import CodecContext
-from deltamask.codecs.bfuse import FuseCodec, FuseFilter
-from deltamask.codecs.bfuse_gated import GatedFuseCodec
-from deltamask.codecs.bloom import BloomCodec
+import deltamask.heads  # noqa: F401  registers the kinds of its messages
+from deltamask.codecs import Codec, DecodeError, bloom, codecs
+from deltamask.codecs.base import CodecContext, ShowsFlips
+from deltamask.codecs.bfuse import FuseFilter
 from deltamask.codecs.wire import png
-from deltamask.codecs.wire.message import HEADER, HEADER_BYTES, KINDS
-from deltamask.codecs.xor import XorCodec, XorFilter
-from deltamask.inspection.filter_lookup import Filter
+from deltamask.codecs.wire.message import HEADER, HEADER_BYTES, KINDS, Field, Kind
+from deltamask.codecs.xor import XorFilter
+from deltamask.inspection.filter_lookup import Filter, HasFilter
 from deltamask.masking.masks import Positions
 
+D_OFFSET = 12  # of the header's field d
 MAX_PIXELS = 1 << 26  # no more than this is inflated for flips, and 2²⁴ more for a classifier head
 
 HEADER_FIELDS = (
-    ("magic", 2, "“DM”: a message of this package"),
-    ("version", 1, "of the wire format"),
-    ("kind", 1, "what the body holds"),
-    ("round", 4, "the round it belongs to"),
-    ("client", 4, "the sender's number"),
-    ("d", 8, "how many positions there are"),
-    ("CRC-32", 4, "checksum over all other bytes"),
+    Field("magic", 2, "“DM”: a message of this package"),
+    Field("version", 1, "of the wire format"),
+    Field("kind", 1, "what the body holds"),
+    Field("round", 4, "the round it belongs to"),
+    Field("client", 4, "the sender's number"),
+    Field("d", 8, "how many positions there are"),
+    Field("CRC-32", 4, "checksum over all other bytes"),
 )
-SEED = ("seed", 8, "of the hash: added to a position before it is mixed")
-_FUSE = (SEED, ("segment length", 4, "slots in a segment, a power of two"), ("segment count", 4, "segments, less two"))
-BODY_FIELDS: dict[str, tuple[tuple[str, int, str], ...]] = {
-    **dict.fromkeys(("bfuse8", "bfuse16", "bfuse32"), _FUSE),
-    **dict.fromkeys(
-        ("bfuse8-gated", "bfuse16-gated"), (("gate", 2, "largest distance of a flip from θ_g, in 1/256 nat"), *_FUSE)
-    ),
-    **dict.fromkeys(("xor8", "xor16"), (SEED, ("block length", 4, "slots in each third"))),
-    **dict.fromkeys(
-        ("bloom", "bloom-p0"),
-        (("m", 4, "bits of the filter"), ("hashes", 1, "bits that a position asks"), ("judged", 4, "verdicts of P0")),
-    ),
-    "rice": (("flips", 8, "how many follow"), ("k", 1, "low bits that a gap writes plainly")),
-    "gap": (("scale", 2, "mean distance of a flip, 1/16 score unit"), ("amplitude", 2, "of the model's shape, 2⁻¹²")),
-}  # fmt: skip
-BODY_NAMES = {
-    "rice": "gaps",
-    "gap": "range-coded words",
-    "mask": "range-coded words",
-    "dense32": "float32 values",
-    "theta16": "16-bit θ_g",
-}
 
 
 @dataclass(frozen=True)
@@ -131,45 +109,44 @@ def take_apart(payload: bytes, context: CodecContext) -> Anatomy:
     if len(pixels) < HEADER_BYTES or (not is_picture and len(payload) < HEADER_BYTES):
         raise DecodeError(f"{len(pixels)} bytes are too few for a header of {HEADER_BYTES}")
     _, _, number, *_ = HEADER.unpack_from(pixels)
-    kind = next((name for name, its_number in KINDS.items() if its_number == number), None)
+    kind = next((name for name, kind in KINDS.items() if kind.number == number), None)
     if kind is None:
         raise DecodeError(f"kind {number} is unknown; there are {', '.join(KINDS)}")
     filter = _filter(kind, payload, context)
     body = _body_bytes(kind, pixels, len(payload), is_picture, filter)
-    sections = _sections(kind, body, len(pixels), filter)
+    sections = _sections(KINDS[kind], body, len(pixels), filter)
     return Anatomy(payload, kind, is_picture, pixels, width, height, sections, filter)
 
 
-def _filter(kind: str, payload: bytes, context: CodecContext) -> Filter | None:
+def _codec(kind: str) -> Codec | None:
+    """The codec of this name; None for kinds that are no set of flips."""
     if kind not in codecs:
         return None
-    match codecs[kind]:
-        case FuseCodec() | XorCodec() as codec:
-            return codec.parse(payload, context)
-        case GatedFuseCodec() as codec:
-            return codec.parse(payload, context)[1]
-        case BloomCodec() as codec:
-            return codec.parse(payload, context)[0]
-    return None
+    return codecs[kind]
+
+
+def _filter(kind: str, payload: bytes, context: CodecContext) -> Filter | None:
+    codec = _codec(kind)
+    return codec.filter_of(payload, context) if isinstance(codec, HasFilter) else None
 
 
 def _body_bytes(kind: str, pixels: bytes, payload_bytes: int, is_picture: bool, filter: Filter | None) -> int:
     """Length of the body, without the picture's padding. Fields of filters have been checked by their codec."""
     if not is_picture:
         return payload_bytes - HEADER_BYTES
-    most_bytes = len(pixels) - HEADER_BYTES
-    if filter is not None and isinstance(filter, bloom.BloomFilter):
+    if isinstance(filter, bloom.BloomFilter):
         m, _, judged = bloom.FIELDS.unpack_from(pixels, HEADER_BYTES)
         return bloom.FIELDS.size - (-m // 8) - (-judged // 8)
     if filter is not None:
-        return sum(length for _, length, _ in BODY_FIELDS[kind]) + filter.fingerprints.nbytes
-    if kind == "dense32":
-        (values,) = struct.unpack_from("<Q", pixels, 12)
-        return min(4 * values, most_bytes)
-    return most_bytes
+        return sum(field.bytes for field in KINDS[kind].fields) + filter.fingerprints.nbytes
+    rest = len(pixels) - HEADER_BYTES
+    if KINDS[kind].dtype:
+        (count,) = struct.unpack_from("<Q", pixels, D_OFFSET)
+        return min(np.dtype(KINDS[kind].dtype).itemsize * count, rest)
+    return rest
 
 
-def _sections(kind: str, body: int, pixels: int, filter: Filter | None) -> tuple[Section, ...]:
+def _sections(kind: Kind, body: int, pixels: int, filter: Filter | None) -> tuple[Section, ...]:
     sections: list[Section] = []
     at, end = 0, HEADER_BYTES + body
 
@@ -180,33 +157,18 @@ def _sections(kind: str, body: int, pixels: int, filter: Filter | None) -> tuple
             sections.append(Section(name, role, at, stop, about))
         at = stop
 
-    for name, length, about in HEADER_FIELDS:
-        add(name, "header", length, about)
-    for name, length, about in BODY_FIELDS.get(kind, ()):
-        add(name, "field", length, about)
+    for field in HEADER_FIELDS:
+        add(field.name, "header", field.bytes, field.about)
+    for field in kind.fields:
+        add(field.name, "field", field.bytes, field.about)
     if isinstance(filter, bloom.BloomFilter):
         add("filter bits", "slots", len(filter.bits), "a position asks several bits; all must be set")
-        add("verdicts", "body", end, "one bit a positive: is it a flip?")
     elif filter is not None:
-        add(
-            "fingerprints",
-            "slots",
-            filter.fingerprints.nbytes,
-            "a position asks three; their XOR must be its own",
-        )
-    else:
-        add(BODY_NAMES.get(kind, "body"), "body", end, _ABOUT_BODY.get(kind, "what the method sends"))
+        about = "a position asks three; their XOR must be its own"
+        add("fingerprints", "slots", filter.fingerprints.nbytes, about)
+    add(kind.body, "body", end, kind.about)
     sections.append(Section("padding", "padding", end, pixels, "zeros that fill the last row"))
     return tuple(sections)
-
-
-_ABOUT_BODY = {
-    "rice": "each gap to the next flip: its high part in unary, then k low bits",
-    "gap": "range coding: every word depends on all positions that follow",
-    "mask": "range coding: every word depends on all positions that follow",
-    "dense32": "the classifier head, weights row by row, then biases",
-    "theta16": "the mask probabilities, in units of 2⁻¹⁶",
-}
 
 
 def meaning(anatomy: Anatomy, offset: int) -> ByteMeaning:
@@ -222,10 +184,11 @@ def meaning(anatomy: Anatomy, offset: int) -> ByteMeaning:
         text = _field_meaning(anatomy, section, inside)
     elif section.role == "padding":
         text = "padding of the last row"
-    elif anatomy.kind == "dense32":
-        start = offset - inside % 4
-        (number,) = struct.unpack_from("<f", anatomy.pixels.ljust(start + 4, b"\0"), start)
-        text = f"byte {inside % 4 + 1} of 4 of value {inside // 4:,} = {number:.6g}"
+    elif KINDS[anatomy.kind].dtype:
+        dtype = np.dtype(KINDS[anatomy.kind].dtype)
+        width, start = dtype.itemsize, offset - inside % dtype.itemsize
+        (number,) = np.frombuffer(anatomy.pixels.ljust(start + width, b"\0"), dtype, 1, start)
+        text = f"byte {inside % width + 1} of {width} of value {inside // width:,} = {number:.6g}"
     else:
         text = f"byte {inside:,} of {section.name}"
     return ByteMeaning(offset, value, section, slots, text)
@@ -254,15 +217,16 @@ def _field_meaning(anatomy: Anatomy, section: Section, inside: int) -> str:
     return f"{section.name} = {shown}" if length == 1 else f"byte {inside + 1} of {length} of {section.name} = {shown}"
 
 
-def rice_positions(anatomy: Anatomy, positions: Positions, offset: int) -> Positions:
-    """The flips whose gaps have bits in the byte at `offset` of a `rice` message. positions: all it decodes to."""
-    body = anatomy.section("gaps")
-    k = rice.FIELDS.unpack_from(anatomy.pixels, HEADER_BYTES)[1]
-    ends = np.cumsum(((np.diff(positions, prepend=-1) - 1) >> k) + 1 + k)
-    first_bit, last_bit = 8 * (offset - body.start), 8 * (offset - body.start) + 7
-    first = int(np.searchsorted(ends, first_bit, side="right"))  # the first gap that ends behind `first_bit`
-    last = int(np.searchsorted(ends, last_bit, side="right"))
-    return positions[first : last + 1]
+def flips_in_byte(anatomy: Anatomy, positions: Positions, offset: int) -> Positions | None:
+    """The flips with bits in the byte at `offset` of the body. None where no byte of the body belongs to single flips.
+
+    positions: all flips that the message decodes to.
+    """
+    section = next(part for part in anatomy.sections if part.start <= offset < part.stop)
+    codec = _codec(anatomy.kind)
+    if section.role != "body" or not isinstance(codec, ShowsFlips):
+        return None
+    return codec.flips_in_byte(anatomy.message, positions, offset)
 
 
-__all__ = ["Anatomy", "ByteMeaning", "Section", "meaning", "rice_positions", "take_apart"]
+__all__ = ["Anatomy", "ByteMeaning", "Section", "flips_in_byte", "meaning", "take_apart"]

@@ -6,13 +6,14 @@ The arithmetic is the codecs' own, called for a single position. Needs no torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.kernels import kernel
 from deltamask.codecs import bloom, xor
-from deltamask.codecs.base import scan
+from deltamask.codecs.base import CodecContext, scan
 from deltamask.codecs.bfuse import FuseFilter
 from deltamask.codecs.bfuse_build import murmur64, slots_of
 from deltamask.codecs.bloom import BloomFilter
@@ -21,6 +22,15 @@ from deltamask.masking.masks import Positions
 
 Filter = FuseFilter | XorFilter | BloomFilter
 WORD = (1 << 64) - 1
+
+
+@runtime_checkable
+class HasFilter(Protocol):
+    """A codec whose payload is a filter that can be asked."""
+
+    def filter_of(self, payload: bytes, context: CodecContext) -> Filter:
+        """The filter inside a payload, every field checked. Raises DecodeError."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def _play_client(settings: Settings, theta: Theta, step: npt.NDArray[np.float64]
         kl=masks.bernoulli_kl(trained[flips], theta[flips]),
         sent=sent,
         payload=payload,
-        filter=codec.parse(payload, context),
+        filter=codec.filter_of(payload, context),
         decoded=decoded,
         mask_decoded=masks.apply_flips(mask, decoded),
     )

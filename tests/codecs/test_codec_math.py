@@ -62,7 +62,7 @@ def test_our_answers_are_the_c_cores_at_every_position(family, width: int, seed:
     if not len(positions):
         return
     codec = codecs[f"{'bfuse' if family is bfuse else 'xor'}{width}"]
-    filter = codec.parse(codec.encode(positions, of), of)
+    filter = codec.filter_of(codec.encode(positions, of), of)
     core, _buffer, name = core_of(filter, width)
     contain = getattr(lib, name)
     theirs = [contain(position, core) for position in range(d)]

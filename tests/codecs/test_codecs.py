@@ -145,11 +145,11 @@ def test_golden_payloads_are_never_rewritten() -> None:
 
 
 def test_registry_names_are_unique_and_listed() -> None:
-    registry: Registry[int] = Registry("codec")
+    registry: Registry[int] = Registry("toy")
     registry.register("a")(1)
     with pytest.raises(ValueError, match="'a' is registered already"):
         registry.register("a")(2)
-    with pytest.raises(KeyError, match="unknown codec 'b'; there are: a"):
+    with pytest.raises(KeyError, match="unknown toy 'b'; there are: a"):
         registry["b"]
     for name in codecs:
         assert codecs[name].name == name

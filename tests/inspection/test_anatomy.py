@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from deltamask import codecs
 from deltamask.codecs import CodecContext, DecodeError, bfuse, xor
-from deltamask.codecs.wire import dense, png
+from deltamask.codecs.wire import dense, message, png
 from deltamask.inspection import filter_lookup
-from deltamask.inspection.anatomy import meaning, rice_positions, take_apart
+from deltamask.inspection.anatomy import flips_in_byte, meaning, take_apart
 from deltamask.inspection.part_costs import part_costs
 from deltamask.masking.noise import PublicNoise
 from tests.support.payloads import D, a_context, some_positions
@@ -79,7 +79,7 @@ def test_rice_bytes_lead_to_the_flips_whose_gaps_they_hold(count: int) -> None:
             holds[gaps.start + byte].append(position)
         at, last = at + bits, position + 1
     for offset, expected in holds.items():
-        assert rice_positions(anatomy, positions, offset).tolist() == expected
+        assert flips_in_byte(anatomy, positions, offset).tolist() == expected
 
 
 def test_head_bytes_are_float_values() -> None:
@@ -99,3 +99,25 @@ def test_any_bytes_are_taken_apart_or_refused(data: bytes) -> None:
         assert sum(part.bits for part in part_costs(anatomy)) == pytest.approx(8 * len(payload))
         for offset in range(0, len(anatomy.pixels), 5):
             meaning(anatomy, offset)
+
+
+def test_a_kind_from_outside_is_shown_as_it_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = (message.Field("count", 4, "how many follow"),)
+    toy = message.Kind(230, fields, body="halves", about="two bytes each")
+    monkeypatch.setitem(message.KINDS, "toy", toy)
+    payload = message.seal("toy", 7, 3, D, (5).to_bytes(4, "little") + bytes(10))
+    for anatomy in (take_apart(payload, a_context()), take_apart(png.write(payload), a_context())):
+        assert anatomy.kind == "toy"
+        assert meaning(anatomy, 24).text == "byte 1 of 4 of count = 5"
+        assert anatomy.section("halves").about == "two bytes each"
+        assert flips_in_byte(anatomy, some_positions(), 30) is None
+        assert sum(part.bits for part in part_costs(anatomy)) == pytest.approx(8 * len(anatomy.payload))
+
+
+@pytest.mark.parametrize("name", sorted(set(message.KINDS) - set(codecs.names())))
+def test_every_other_kind_of_message_is_taken_apart(name: str) -> None:
+    sealed = message.seal(name, 7, 3, D, bytes(64))
+    anatomy = take_apart(sealed, a_context())
+    assert anatomy.kind == name
+    assert anatomy.message == sealed
+    assert anatomy.sections[-2].stop == len(sealed)

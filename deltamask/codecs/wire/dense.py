@@ -13,7 +13,9 @@ Head = Vector  # a classifier, (classes · (features + 1),): weights row by row,
 
 SERVER = 2**32 - 1  # the client field of a message from the server
 
-register_kind("dense32", 1)
+register_kind(
+    "dense32", 1, body="float32 values", about="the classifier head, weights row by row, then biases", dtype="<f4"
+)
 
 
 def encode_dense32(values: Vector, round: int, client: int) -> bytes:

@@ -15,6 +15,10 @@ import numpy.typing as npt
 
 from deltamask.codecs.wire.message import DecodeError
 
+# What the Wire page says of a body that is range-coded throughout.
+RANGE_CODED = "range-coded words"
+ABOUT_RANGE_CODED = "range coding makes one long number of all positions: no byte belongs to a single one"
+
 Bits = npt.NDArray[np.int32]
 Probabilities = npt.NDArray[np.float64]
 
