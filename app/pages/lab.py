@@ -16,12 +16,13 @@ from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError, Groups, partitions
 from deltamask.datasets.partitions import label_counts
 from deltamask.runs import queue
-from deltamask.runs.reader import Run, list_runs
+from deltamask.runs.reader import Run, list_broken, list_runs
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.estimate import estimate_bytes, estimate_time
 from deltamask.studies.labels import config_label, label
 
 SPLIT_FIELDS = ("dataset", "train_samples", "clients", "partition", "seed")  # and what the partition reads
+BROKEN_SHOWN = 20
 RECORDED_FIRST = (
     "fashion", "fashion-recipe", "fashion-gap", "fashion-paper", "fashion-fedpm", "fashion-deepreduce", "fashion-probe",
 )  # fmt: skip
@@ -99,7 +100,7 @@ def _press() -> None:
 def draw_estimate(config: RunConfig) -> None:
     """What the run will probably take, and from what that is judged."""
     runs = list_runs()
-    seconds, sent = estimate_time(config, runs, here=runs_dir()), estimate_bytes(config, runs)
+    seconds, sent = estimate_time(config, runs, local=runs_dir()), estimate_bytes(config, runs)
     if seconds is None and sent is None:
         st.caption("Estimate: no measurement yet for a run like this.")
         return
@@ -109,7 +110,7 @@ def draw_estimate(config: RunConfig) -> None:
         size = f"≈ {byte_size(sent.uplink)} up, {byte_size(sent.downlink)} down"
     sources = []
     if seconds is not None:
-        where = "this machine" if seconds.here else "the machine that recorded it"
+        where = "this machine" if seconds.local else "the machine that recorded it"
         sources.append(f"time from {seconds.runs} measured run{'s' if seconds.runs > 1 else ''} on {where}")
     if sent is not None:
         sources.append(f"bytes as in {style.markdown(sent.like.id)} ({sent.bpp_up:.3g} bpp up a round)")
@@ -167,6 +168,17 @@ def draw_queue(waiting: list[queue.Waiting]) -> None:
         st.caption(f":material/hourglass_top: {len(waiting)} waiting: {names}{' …' if len(waiting) > 3 else ''}")
 
 
+def draw_broken() -> None:
+    """The folders that are left out of the list, and why."""
+    if broken := list_broken():
+        count = f"{len(broken)} folder{'s' if len(broken) > 1 else ''}"
+        with st.expander(f"{count} among the runs cannot be read", icon=":material/folder_off:"):
+            for each in broken[:BROKEN_SHOWN]:
+                st.caption(f"**{style.markdown(each.name)}**: {style.markdown(each.reason[:500])}")
+            if len(broken) > BROKEN_SHOWN:
+                st.caption(f"… and {len(broken) - BROKEN_SHOWN} more: `deltamask runs` names them all.")
+
+
 controls.start_form()
 queue.keep_starting()
 waiting = queue.waiting()
@@ -174,6 +186,7 @@ with st.sidebar:
     draw_form()
     draw_queue(waiting)
     exports.draw_upload()
+    draw_broken()
 
 st.html(
     '<p class="lead">Federated fine-tuning of a frozen network, and <b>what crosses the wire</b> while it happens. '

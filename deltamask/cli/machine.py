@@ -54,7 +54,7 @@ def download(
 
     spec = datasets.get(name)
     if (place := spec.where()) is not None:
-        people.print(f"{name} is here already: {place}", soft_wrap=True)
+        people.print(f"{name} is here already: {place}", soft_wrap=True, markup=False)
         return 0
     if spec.download is None:
         return complain(1, f"{name} cannot be downloaded: {spec.how_to_get}")
@@ -74,7 +74,7 @@ def download(
         except KeyboardInterrupt:
             people.print(f"interrupted; `deltamask download {name}` goes on from there", soft_wrap=True)
             return 130
-    people.print(f"{name} is in {spec.where()}", soft_wrap=True)
+    people.print(f"{name} is in {spec.where()}", soft_wrap=True, markup=False)
     return 0
 
 

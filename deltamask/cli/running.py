@@ -83,18 +83,19 @@ def execute_run(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
                 highlight=False,
             )  # fmt: skip
 
-        people.print(f"writing {folder.path}", highlight=False, soft_wrap=True)
+        people.print(f"writing {folder.path}", highlight=False, markup=False, soft_wrap=True)
         try:
             state = execute(folder, config, on_record=on_record, show=show)
         except KeyboardInterrupt:
             people.print(
-                f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round", soft_wrap=True
-            )
+                f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round",
+                markup=False, soft_wrap=True,
+            )  # fmt: skip
             return 130
     if not as_json:
         print_summary(load_run(folder.path), people)
     if state == "stopped":
-        people.print(f"stopped; `deltamask resume {folder.path}` goes on", soft_wrap=True)
+        people.print(f"stopped; `deltamask resume {folder.path}` goes on", soft_wrap=True, markup=False)
     return 0
 
 

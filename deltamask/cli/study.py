@@ -102,9 +102,9 @@ def results(
     if json:
         print(gathered.summary.to_json(orient="records", indent=1))
     for trial, why in gathered.missing.items():
-        _people.print(f"{trial}: missing, {why}", highlight=False, soft_wrap=True)
+        _people.print(f"{trial}: missing, {why}", highlight=False, markup=False, soft_wrap=True)
     for path in [*written, doc, *drawn]:
-        _people.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        _people.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

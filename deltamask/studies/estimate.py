@@ -24,11 +24,11 @@ JUDGED = 5  # runs, the latest ones, of which the median counts
 
 @dataclass(frozen=True)
 class Time:
-    """seconds for the whole run, features apart; runs: how many it is judged from; here: measured on this machine?"""
+    """seconds for the whole run, features apart; runs: how many it is judged from; local: were they made here?"""
 
     seconds: float
     runs: int
-    here: bool
+    local: bool
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Bytes:
     like: Run
 
 
-def estimate_time(config: RunConfig, runs: Sequence[Run], *, here: Path) -> Time | None:
+def estimate_time(config: RunConfig, runs: Sequence[Run], *, local: Path) -> Time | None:
     """From seconds per image and epoch of runs on the same network; None where there is no such run.
 
-    here: the folder of runs that this machine made; they are preferred to recorded ones.
+    local: the folder of runs that this machine made; they are preferred to recorded ones.
     """
     probing = methods[config.method].sends == "head"
     similar = [
@@ -54,7 +54,7 @@ def estimate_time(config: RunConfig, runs: Sequence[Run], *, here: Path) -> Time
         and (methods[run.config.method].sends == "head") == probing
         and not run.uploaded
     ]
-    ours = [run for run in similar if run.path.absolute().parent == here.absolute()]
+    ours = [run for run in similar if run.path.absolute().parent == local.absolute()]
     for candidates in (ours, [run for run in similar if run not in ours]):
         measured = [seconds for run in candidates[: 4 * JUDGED] if (seconds := _seconds(config, run)) is not None]
         if measured:

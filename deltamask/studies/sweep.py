@@ -100,8 +100,8 @@ def run_trials(
 ) -> None:
     """Run every trial that is not finished below `root`, up to `jobs` at a time with `threads` each.
 
-    A failure is told to `on_end`, and the others go on. `look` sees what runs, some times a second. Whatever ends this
-    function early (KeyboardInterrupt) ends its processes first; their folders can be resumed.
+    A failure is reported to `on_end`, and the others go on. `look` sees what runs, some times a second. Whatever ends
+    this function early (KeyboardInterrupt) ends its processes first; their folders can be resumed.
     """
     waiting, running = deque(trials), list[Child]()
     try:

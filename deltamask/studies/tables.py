@@ -65,7 +65,7 @@ def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Resul
     if a run folder holds another config than its experiment says.
     """
     stored_runs, stored_rounds = _read(data)
-    known = {(run["experiment"], run["arm"], run["seed"]): run for run in stored_runs}
+    stored = {(run["experiment"], run["arm"], run["seed"]): run for run in stored_runs}
     runs, parts, missing = list[dict[str, Any]](), list[pd.DataFrame](), dict[Trial, str]()
     for trial in (trial for experiment in experiments for trial in _by_arm(experiment)):
         path, key = sweeps / trial.folder, (trial.experiment, trial.arm, trial.seed)
@@ -74,12 +74,12 @@ def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Resul
             run = load_run(path)
             runs.append(describe(trial, run))
             parts.append(tidy_rounds(trial, run))
-        elif key in known and _config(known[key]) == trial.config:
-            runs.append(known[key])
+        elif key in stored and _config(stored[key]) == trial.config:
+            runs.append(stored[key])
             rows = (stored_rounds[KEY] == list(key)).all(axis=1)
             parts.append(stored_rounds[rows])
         else:
-            stale = key in known and state == "new"
+            stale = key in stored and state == "new"
             missing[trial] = "the tables hold it with another config" if stale else WHY[state]
     rounds = _from_csv(_to_csv(pd.concat(parts, ignore_index=True))) if parts else stored_rounds.iloc[:0]
     labels = {(e.name, arm.name): arm.label for e in experiments for arm in e.arms}

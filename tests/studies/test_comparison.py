@@ -104,15 +104,15 @@ def test_time_is_estimated_from_seconds_per_image(tmp_path: Path) -> None:
     """By hand: 20 images a round took 4 s and 2,000 test images 2 s; the head took 3 s for 20 images and 40 epochs."""
     run = make(tmp_path / "runs", "a", [0.1, 0.2, 0.3])
     config = RunConfig(rounds=10, train_samples=100, test_samples=1000, probe_epochs=20, local_epochs=2)
-    time = estimate_time(config, [run], here=tmp_path / "runs")
+    time = estimate_time(config, [run], local=tmp_path / "runs")
     assert time is not None
     assert time.seconds == pytest.approx(10 * (100 * 2 * 4 / 20 + 1) + 3 / (20 * 40) * 100 * 20)
-    assert time.here
-    elsewhere = estimate_time(config, [run], here=tmp_path)
+    assert time.local
+    elsewhere = estimate_time(config, [run], local=tmp_path)
     assert elsewhere is not None
-    assert not elsewhere.here
+    assert not elsewhere.local
     for change in ({"image_size": 64}, {"masked_blocks": 2}, {"method": "linear-probe"}):
-        assert estimate_time(config.replace(**change), [run], here=tmp_path) is None, change
+        assert estimate_time(config.replace(**change), [run], local=tmp_path) is None, change
 
 
 def test_bytes_are_estimated_from_the_most_similar_run(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_an_estimate_of_a_recorded_run_comes_near_to_it() -> None:
     sent = estimate_bytes(run.config, [run])
     assert sent is not None
     assert sent.uplink == pytest.approx(run.summary()["uplink_bytes"], rel=0.01)
-    time = estimate_time(run.config, [run], here=recorded_dir())
+    time = estimate_time(run.config, [run], local=recorded_dir())
     assert time is not None
     assert time.seconds == pytest.approx(sum(sum(record["seconds"].values()) for record in run.records), rel=0.1)
 
