@@ -25,13 +25,13 @@ app: .venv/installed  ## Open the dashboard on localhost (PORT=8501)
 	$(BIN)/streamlit run app/main.py --server.port $(PORT)
 
 test: .venv/installed  ## Run the tests (without the browser's)
-	$(BIN)/python -m pytest -m 'not browser and not notebook and not federation'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15 -m 'not browser and not notebook and not federation'
 
 test-browser: .venv/installed  ## Drive the dashboard in headless Chromium
 	$(BIN)/python -m pytest -m browser
 
 test-notebooks: .venv/installed  ## Execute every notebook
-	$(BIN)/python -m pytest -m notebook
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m notebook
 
 test-federation: .venv/installed-flower  ## Flower: three engines, one result; and nodes that fail
 	$(BIN)/python -m pytest -m federation

@@ -1,6 +1,6 @@
 """DeltaMask Explorer: federated fine-tuning by probabilistic masking, its bytes and its accuracy.
 
-    from deltamask import RunConfig, simulate, Observer, make_task, load_run, list_runs
+    from deltamask import RunConfig, simulate, Observer, make_task, load_run, list_runs, decode_flips
     from deltamask import backbones, codecs, datasets, methods
 
 The latter are modules; each has `names()` and `get(name)` for what is registered. Names are loaded when first used,
@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deltamask import backbones, codecs, datasets, methods
     from deltamask.config import RunConfig
+    from deltamask.inspection.decode import decode_flips
     from deltamask.runs.reader import list_runs, load_run
     from deltamask.simulation.loop import Observer, simulate
     from deltamask.task.custom import make_task
 
 __all__ = [
-    "Observer", "RunConfig", "backbones", "codecs", "datasets", "list_runs", "load_run", "make_task", "methods",
-    "simulate",
+    "Observer", "RunConfig", "backbones", "codecs", "datasets", "decode_flips", "list_runs", "load_run", "make_task",
+    "methods", "simulate",
 ]  # fmt: skip
 
 _MODULES = {"backbones", "codecs", "datasets", "methods"}
 _HOMES = {
     "Observer": "simulation.loop",
     "RunConfig": "config",
+    "decode_flips": "inspection.decode",
     "list_runs": "runs.reader",
     "load_run": "runs.reader",
     "make_task": "task.custom",
