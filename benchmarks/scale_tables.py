@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deltamask.studies.document import BLOCK
+from deltamask.studies.markdown import markdown_table
 
 DAY = 86_400
 CROWDS = (10_000, 100_000, 1_000_000)  # clients a day
@@ -51,7 +52,7 @@ def network(part: dict[str, Any]) -> str:
     lines += [("envelope: records, object trees, HTTP, TLS", *rest)]
     lines += [("on the network", spent["up"], spent["down"])]
     rows = [[name, f"{up / nodes:,.0f}", f"{down / nodes:,.0f}"] for name, up, down in lines]
-    return _markdown(["bytes a node and round", "up", "down"], rows)
+    return markdown_table(["bytes a node and round", "up", "down"], rows)
 
 
 def engines(part: dict[str, Any]) -> str:
@@ -64,7 +65,7 @@ def engines(part: dict[str, Any]) -> str:
         ]
         for row in part["rows"]
     ]  # fmt: skip
-    return _markdown(["engine", "s a round", "× in process", "CPU s a round", "peak MB", "accuracy"], rows)
+    return markdown_table(["engine", "s a round", "× in process", "CPU s a round", "peak MB", "accuracy"], rows)
 
 
 def crowd(part: dict[str, Any]) -> str:
@@ -79,7 +80,7 @@ def crowd(part: dict[str, Any]) -> str:
         for row in part["rows"]
     ]  # fmt: skip
     head = ["clients", "engine", "s a round", "CPU s", "CPU ms a client", "peak MB", "MB up", "MB down"]
-    return _markdown(head, rows)
+    return markdown_table(head, rows)
 
 
 def day(part: dict[str, Any]) -> str:
@@ -98,7 +99,7 @@ def day(part: dict[str, Any]) -> str:
         rows.append(cells)
     head = ["clients a day", "GB up", "Mbit/s up"]
     head += [f"GB down, {name} (Mbit/s)" for name in down]
-    return _markdown([*head, "decode, CPU h", "SuperLink, CPU h"], rows)
+    return markdown_table([*head, "decode, CPU h", "SuperLink, CPU h"], rows)
 
 
 def limit(part: dict[str, Any]) -> str:
@@ -112,15 +113,10 @@ def limit(part: dict[str, Any]) -> str:
     rows = [["no node", f"{1000 * fixed:.2f} ms", "0 B"]]
     rows += [["each idle node, beyond that", f"{1000 * cpu:.2f} ms", f"{rate:,.0f} B"]]
     rows += [[f"{crowd:,} nodes, idle", f"{crowd * cpu:,.0f} s", f"{crowd * rate / 1e6:,.1f} MB"] for crowd in CROWDS]
-    table = _markdown(["each second", "CPU of the SuperLink", "on the network"], rows)
+    table = markdown_table(["each second", "CPU of the SuperLink", "on the network"], rows)
     most = (1 - fixed) / cpu
     return f"{table}\n\nOne SuperLink process, which uses one core, is busy with {most:,.0f} nodes that do nothing."
 
 
 def _rate(sent: float) -> str:
     return f"{8 * sent / DAY / 1e6:,.1f}"
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    ruled = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in ruled)

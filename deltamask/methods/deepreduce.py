@@ -8,16 +8,15 @@ exactly. Aggregation is the Beta posterior, as in the paper's comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deltamask.codecs import codecs
 from deltamask.config import RunConfig
 from deltamask.downlink import MaskLaw, ThetaMemory
 from deltamask.methods import masked
-from deltamask.methods.base import Receipt, Upload, methods
+from deltamask.methods.base import Upload, methods
 from deltamask.methods.deltamask import receive_flips, send_flips
-from deltamask.methods.masked import MaskState
 
 if TYPE_CHECKING:
     from deltamask.task.task import Task
@@ -26,20 +25,14 @@ CODEC = "bloom-p0"
 LAW = MaskLaw(public=True)
 
 
+def codec_of(config: RunConfig) -> str:
+    """Always the same."""
+    return CODEC
+
+
 def client_update(task: Task, config: RunConfig, round: int, client: int, memory: ThetaMemory) -> Upload:
     """Train the scores, send every flip."""
     return send_flips(task, config, codecs[CODEC], 1.0, round, client, memory)
-
-
-def server_update(
-    config: RunConfig,
-    state: MaskState,
-    round: int,
-    payloads: Iterable[tuple[int, bytes]],
-    on_receipt: Callable[[Receipt], None],
-) -> MaskState:
-    """Ask the filters for all positions, drop those that P0 marks as false, and update the posterior with the masks."""
-    return receive_flips(LAW, config, codecs[CODEC], state, round, payloads, on_receipt)
 
 
 methods.register("deepreduce")(
@@ -48,10 +41,10 @@ methods.register("deepreduce")(
         "Clients send every changed position in a Bloom filter, made exact by a bit for each of its positives.",
         LAW,
         client_update,
-        server_update,
+        partial(receive_flips, LAW, codec_of),
         sends="flips",
         reads=("noise",),
-        flip_codec=lambda config: CODEC,
+        flip_codec=codec_of,
         color="#287a58",
         marker="diamond",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,21 +30,15 @@ def context(config: RunConfig, theta: Theta, layers: Iterable[int], round: int, 
     return CodecContext(round, client, theta, downlink.noise(config, round, client), tuple(map(int, layers)))
 
 
+def codec_of(config: RunConfig) -> str:
+    """The codec that the flips are sent in."""
+    return config.codec
+
+
 def client_update(task: Task, config: RunConfig, round: int, client: int, memory: ThetaMemory) -> Upload:
     """Steps 4 to 7: train the scores, draw both masks from the same u, keep the top κ of the flips, encode them."""
     kappa = training.scheduled(config.kappa, config.kappa_schedule, round, config.rounds)
     return send_flips(task, config, codecs[config.codec], kappa, round, client, memory)
-
-
-def server_update(
-    config: RunConfig,
-    state: MaskState,
-    round: int,
-    payloads: Iterable[tuple[int, bytes]],
-    on_receipt: Callable[[Receipt], None],
-) -> MaskState:
-    """Steps 8 and 9: decode each payload to m̂_k = m_g ⊕ Δ̂, and fold the masks into θ_g."""
-    return receive_flips(LAW, config, codecs[config.codec], state, round, payloads, on_receipt)
 
 
 def send_flips(
@@ -74,14 +69,18 @@ def send_flips(
 
 def receive_flips(
     law: MaskLaw,
+    codec_of: Callable[[RunConfig], str],
     config: RunConfig,
-    codec: Codec,
     state: MaskState,
     round: int,
     payloads: Iterable[tuple[int, bytes]],
     on_receipt: Callable[[Receipt], None],
 ) -> MaskState:
-    """The server's part, with a given codec. Where m_g is 1, a flip takes a one away from Σ m̂_k; else it adds one."""
+    """Steps 8 and 9: decode each payload to m̂_k = m_g ⊕ Δ̂, and aggregate the masks. codec_of: names the codec.
+
+    Where m_g is 1, a flip takes a one away from Σ m̂_k; else it adds one.
+    """
+    codec = codecs[codec_of(config)]
 
     def decode(client: int, payload: bytes) -> masks.Positions:
         return codec.decode(payload, context(config, state.theta, state.layers, round, client))
@@ -124,11 +123,11 @@ methods.register("deltamask")(
         "Clients send the positions where learning changed their mask, packed in a filter or an exact code.",
         LAW,
         client_update,
-        server_update,
+        partial(receive_flips, LAW, codec_of),
         sends="flips",
         reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"),
         unread=lambda config: () if config.aggregation == "unbiased" else ("server_lr",),
-        flip_codec=lambda config: config.codec,
+        flip_codec=codec_of,
         variant=variant,
         color="#2f7fd1",
         marker="circle",

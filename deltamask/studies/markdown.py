@@ -56,7 +56,7 @@ def table(results: Results, experiment: Experiment) -> str:
         return _none(experiment)
     columns = COLUMNS | (COUNTS if any(row["false_flips"] > 0 for row in rows) else {})
     cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
-    parts = [_markdown(["", "seeds", *columns.values()], cells)]
+    parts = [markdown_table(["", "seeds", *columns.values()], cells)]
     missing = [
         f"`{trial.folder.name}` ({why})"
         for trial, why in results.missing.items()
@@ -93,7 +93,7 @@ def settings(results: Results, experiment: Experiment) -> str:
         f"{experiment.question}\n\nAll arms: {', '.join(shared)}; seeds {', '.join(map(str, experiment.seeds))}. "
         f"`deltamask sweep experiments/{experiment.name}.toml`\n\n"
         "<details><summary>Settings of each arm (empty: the default)</summary>\n\n"
-        f"{_markdown(['', *(f'`{name}`' for name in differing)], cells)}\n\n</details>"
+        f"{markdown_table(['', *(f'`{name}`' for name in differing)], cells)}\n\n</details>"
     )
 
 
@@ -148,7 +148,7 @@ def choices(results: Results, experiment: Experiment) -> str:
             said = [f"{_values(arm)}: {_cell(rows[arm.name], 'accuracy')}" for arm in tried]
             label = best.label.removesuffix("".join(f", {value}" for value in best.values))
             lines.append([label, "; ".join(said), f"**{_values(best)}**{_edge(best, tried)}"])
-    return _markdown(["", "tried", "best"], lines)
+    return markdown_table(["", "tried", "best"], lines)
 
 
 def _values(arm: Arm) -> str:
@@ -185,7 +185,7 @@ def worth(results: Results, experiment: Experiment) -> str:
         spread = f"{gained.mean():+.2f} ({gained.min():+.2f} to {gained.max():+.2f})"
         lines.append([f"`{field}`", f"{old} → {new}", str(len(pairs)), spread, *factors])
     head = ["option", "change", "pairs", "accuracy, points", "up, bpp", "up + down, bpp"]
-    return f"{_image(results, experiment, 'worth', 'what each option is worth')}\n\n{_markdown(head, lines)}"
+    return f"{_image(results, experiment, 'worth', 'what each option is worth')}\n\n{markdown_table(head, lines)}"
 
 
 def value(results: Results, experiment: Experiment, arm: str, name: str) -> str:
@@ -224,6 +224,7 @@ def _none(experiment: Experiment) -> str:
     return f"No finished runs yet: `deltamask sweep experiments/{experiment.name}.toml`."
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

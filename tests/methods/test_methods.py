@@ -14,9 +14,10 @@ from deltamask import methods
 from deltamask.codecs import codecs
 from deltamask.codecs.wire import dense
 from deltamask.codecs.wire.message import HEADER_BYTES
+from deltamask.conformance.methods import Server
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN
 from deltamask.masking.noise import PublicNoise
-from deltamask.methods.base import Method, Receipt, state_arrays
+from deltamask.methods.base import state_arrays
 from deltamask.methods.deltamask import context
 from deltamask.simulation.loop import simulate
 from deltamask.task.task import Task, load_task
@@ -148,28 +149,9 @@ def test_shared_noise_gives_all_clients_one_u_and_per_client_noise_does_not(task
 # Hostile payloads, fed straight to the server
 
 
-class Server:
+def server_of(name: str, task: Task, **changes: Any) -> Server:
     """A method with a state and four honest payloads for round 1, and payloads of other rounds."""
-
-    def __init__(self, name: str, task: Task, **changes: Any) -> None:
-        self.config = tiny.config(method=name, **changes)
-        self.method: Method = methods.get(name)
-        head = np.random.default_rng(3).normal(0, 0.1, task.head_size).astype(np.float32)
-        self.state = self.method.init(task, self.config, head)
-        self.honest = [(client, self.upload(task, ROUND, client)) for client in range(4)]
-        self.other_round = self.upload(task, ROUND + 1, 1)
-
-    def upload(self, task: Task, round: int, client: int) -> bytes:
-        memory = None
-        for past in range(1, round + 1):
-            message = self.method.broadcast(self.config, self.state, past)
-            memory = self.method.receive(task, self.config, past, message, memory)
-        return self.method.client_update(task, self.config, round, client, memory).payload
-
-    def update(self, payloads: list[tuple[int, bytes]]) -> tuple[Any, list[Receipt]]:
-        receipts: list[Receipt] = []
-        state = self.method.server_update(self.config, self.state, ROUND, iter(payloads), receipts.append)
-        return state, receipts
+    return Server(name, task, tiny.config(method=name, **changes))
 
 
 VARIANTS = [(name, {}) for name in METHODS] + [
@@ -182,7 +164,7 @@ VARIANTS = [(name, {}) for name in METHODS] + [
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: "-".join([variant[0], *variant[1].values()]))
 def server(request: pytest.FixtureRequest, task: Task) -> Server:
     name, changes = request.param
-    return Server(name, task, **changes)
+    return server_of(name, task, **changes)
 
 
 def _flip_bit(payload: bytes, at: int) -> bytes:
@@ -264,7 +246,7 @@ def test_the_server_update_leaves_the_old_state_alone(server: Server) -> None:
 @pytest.mark.parametrize("noise", ["shared", "per_client"])
 def test_unbiased_aggregation_moves_theta_towards_the_clients_masks(task: Task, noise: str) -> None:
     """θ_g + mean(m̂_k − m_g,k), with masks drawn and flipped here."""
-    server = Server("deltamask", task, codec="mask", aggregation="unbiased", noise=noise, lr=0.3)
+    server = server_of("deltamask", task, codec="mask", aggregation="unbiased", noise=noise, lr=0.3)
     state, receipts = server.update(server.honest)
     theta = server.state.theta
     change = np.zeros(task.d)
@@ -280,7 +262,7 @@ def test_unbiased_aggregation_moves_theta_towards_the_clients_masks(task: Task, 
 
 
 def test_fedavg_of_the_head_by_hand(task: Task) -> None:
-    server = Server("linear-probe", task)
+    server = server_of("linear-probe", task)
     heads = [dense.decode_dense32(payload, task.head_size, ROUND, client) for client, payload in server.honest]
     sizes = [len(shard) for shard in task.shards]
     assert len(set(sizes)) > 1

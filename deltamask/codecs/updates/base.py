@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from deltamask.base.registry import Registry
 from deltamask.codecs.wire.dense import SERVER, Vector
-from deltamask.codecs.wire.message import DecodeError, seal, unseal
+from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
 
 __all__ = ["LARGEST", "SERVER", "DecodeError", "UpdateCodec", "UpdateContext", "Vector", "updates"]
 
@@ -58,6 +59,39 @@ class UpdateCodec(Protocol):
 updates: Registry[UpdateCodec] = Registry("update codec")
 
 
+class UpdateCode(ABC):
+    """An update codec in two functions: the body of checked values, and the values of a body.
+
+    Header, checks of what is sent and of what came, and DecodeError are here.
+    """
+
+    name: str
+    unbiased: bool
+    suffix = ".bin"
+
+    @abstractmethod
+    def body(self, values: Vector, context: UpdateContext) -> bytes:
+        """What follows the header, of (n,) finite values."""
+
+    @abstractmethod
+    def values(self, body: memoryview, n: int, context: UpdateContext) -> Vector:
+        """(n,) float32 values of a body that may be anybody's. Raises DecodeError."""
+
+    def encode(self, values: Vector, context: UpdateContext) -> bytes:
+        """Values of shape (n,) to a payload. ValueError as UpdateCodec says."""
+        values = checked(values)
+        return seal(self.name, context.round, context.client, len(values), self.body(values, context))
+
+    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
+        """n finite values. Raises DecodeError."""
+        return finite(self.values(unseal(payload, self.name, context.round, context.client, n), n, context))
+
+    def register(self, kind: int) -> None:
+        """Offer it, under its name and with the number of its kind of message."""
+        register_kind(self.name, kind)
+        updates.register(self.name)(self)
+
+
 def checked(values: Vector) -> Vector:
     """`values` as a contiguous float32 vector, if all are finite and at most LARGEST. ValueError otherwise."""
     values = np.ascontiguousarray(values, np.float32)
@@ -70,16 +104,6 @@ def checked(values: Vector) -> Vector:
     if largest > LARGEST:
         raise ValueError(f"update holds a value of magnitude {largest:.3g}, at most {LARGEST:.3g} can be sent")
     return values
-
-
-def sealed(kind: str, n: int, context: UpdateContext, body: bytes) -> bytes:
-    """The payload: a message of this kind, round, client and length."""
-    return seal(kind, context.round, context.client, n, body)
-
-
-def opened(payload: bytes, kind: str, n: int, context: UpdateContext) -> memoryview:
-    """The body of a payload. Raises DecodeError."""
-    return unseal(payload, kind, context.round, context.client, n)
 
 
 def of_length(body: memoryview, length: int) -> memoryview:

@@ -7,48 +7,31 @@ this scale ⟨x̂, x⟩ = ‖x‖² and x̂ is unbiased; its error is (π/2 − 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from deltamask.codecs.updates.base import (
-    UpdateContext,
-    Vector,
-    checked,
-    finite,
-    of_length,
-    opened,
-    scales,
-    sealed,
-    updates,
-)
+from deltamask.codecs.updates.base import UpdateCode, UpdateContext, Vector, of_length, scales
 from deltamask.codecs.updates.hadamard import blocks, padded, rotate, unbiased_scales, unrotate
-from deltamask.codecs.wire.message import register_kind
 
 
-@dataclass(frozen=True)
-class DriveCodec:
+class DriveCodec(UpdateCode):
     """Body: a float32 scale for each block, then a bit for each rotated value, lowest first, 1 for +."""
 
-    name: str = "drive"
-    unbiased: bool = True
-    suffix: str = ".bin"
+    name = "drive"
+    unbiased = True
 
-    def encode(self, values: Vector, context: UpdateContext) -> bytes:
-        values = checked(values)
+    def body(self, values: Vector, context: UpdateContext) -> bytes:
         n = len(values)
         y, sigma = rotate(values, context)
         signs = np.where(y >= 0, np.float32(1), np.float32(-1))
         scale = unbiased_scales(y, signs, sigma, n)  # ⟨R·x, sign(R·x)⟩ = ‖R·x‖₁
         bits = np.packbits(y >= 0, bitorder="little")
-        return sealed(self.name, n, context, scale.astype("<f4").tobytes() + bits.tobytes())
+        return scale.astype("<f4").tobytes() + bits.tobytes()
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
+    def values(self, body: memoryview, n: int, context: UpdateContext) -> Vector:
         head = 4 * len(blocks(n))
-        body = of_length(opened(payload, self.name, n, context), head + padded(n) // 8)
+        body = of_length(body, head + padded(n) // 8)
         bits = np.unpackbits(np.frombuffer(body[head:], np.uint8), bitorder="little")
-        return finite(unrotate(2 * bits.astype(np.float32) - 1, scales(body[:head]), n, context))
+        return unrotate(2 * bits.astype(np.float32) - 1, scales(body[:head]), n, context)
 
 
-register_kind("drive", 100)
-updates.register("drive")(DriveCodec())
+DriveCodec().register(100)

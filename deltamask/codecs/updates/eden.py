@@ -10,25 +10,12 @@ x/p is sent for those kept at one bit: p bits a value, unbiased, error ‖x‖²
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.updates.base import (
-    UpdateContext,
-    Vector,
-    checked,
-    finite,
-    of_length,
-    opened,
-    scales,
-    sealed,
-    updates,
-)
+from deltamask.codecs.updates.base import UpdateCode, UpdateContext, Vector, of_length, scales
 from deltamask.codecs.updates.hadamard import blocks, padded, rotate, unbiased_scales, unrotate
 from deltamask.codecs.updates.lloyd_max import centroids, midpoints
-from deltamask.codecs.wire.message import register_kind
 from deltamask.masking.noise import key
 
 
@@ -46,7 +33,7 @@ def dequantise(body: memoryview, bits: int, n: int, context: UpdateContext) -> V
     head = 4 * len(blocks(n))
     body = of_length(body, head + padded(n) * bits // 8)
     indices = _unpack(np.frombuffer(body[head:], np.uint8), bits)
-    return finite(unrotate(centroids(bits).astype(np.float32)[indices], scales(body[:head]), n, context))
+    return unrotate(centroids(bits).astype(np.float32)[indices], scales(body[:head]), n, context)
 
 
 def _pack(indices: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
@@ -66,30 +53,26 @@ def _unpack(packed: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
     return indices.reshape(-1)
 
 
-@dataclass(frozen=True)
-class EdenCodec:
+class EdenCodec(UpdateCode):
     """EDEN at a whole number of bits that divides 8."""
 
-    name: str
-    bits: int
-    unbiased: bool = True
-    suffix: str = ".bin"
+    unbiased = True
 
-    def encode(self, values: Vector, context: UpdateContext) -> bytes:
-        values = checked(values)
-        return sealed(self.name, len(values), context, quantise(values, self.bits, context))
+    def __init__(self, name: str, bits: int) -> None:
+        self.name, self.bits = name, bits
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
-        return dequantise(opened(payload, self.name, n, context), self.bits, n, context)
+    def body(self, values: Vector, context: UpdateContext) -> bytes:
+        return quantise(values, self.bits, context)
+
+    def values(self, body: memoryview, n: int, context: UpdateContext) -> Vector:
+        return dequantise(body, self.bits, n, context)
 
 
-@dataclass(frozen=True)
-class SparseEdenCodec:
+class SparseEdenCodec(UpdateCode):
     """EDEN at one bit on half of the coordinates."""
 
-    name: str = "eden0.5"
-    unbiased: bool = True
-    suffix: str = ".bin"
+    name = "eden0.5"
+    unbiased = True
 
     def kept(self, n: int, context: UpdateContext) -> npt.NDArray[np.int64]:
         """The positions that travel: each with probability 1/2, sorted."""
@@ -97,22 +80,17 @@ class SparseEdenCodec:
         words = stream.random_raw(-(-n // 64)).astype("<u8", copy=False)
         return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")[:n])
 
-    def encode(self, values: Vector, context: UpdateContext) -> bytes:
-        values = checked(values)
+    def body(self, values: Vector, context: UpdateContext) -> bytes:
         chosen = values[self.kept(len(values), context)] * 2  # x/p
-        return sealed(self.name, len(values), context, quantise(chosen, 1, context))
+        return quantise(chosen, 1, context)
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
-        body = opened(payload, self.name, n, context)
+    def values(self, body: memoryview, n: int, context: UpdateContext) -> Vector:
         kept = self.kept(n, context)
         values = np.zeros(n, np.float32)
         values[kept] = dequantise(body, 1, len(kept), context)
         return values
 
 
-register_kind("eden4", 101)
-register_kind("eden1", 102)
-register_kind("eden0.5", 103)
-updates.register("eden4")(EdenCodec("eden4", 4))
-updates.register("eden1")(EdenCodec("eden1", 1))
-updates.register("eden0.5")(SparseEdenCodec())
+EdenCodec("eden4", 4).register(101)
+EdenCodec("eden1", 1).register(102)
+SparseEdenCodec().register(103)

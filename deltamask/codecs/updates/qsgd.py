@@ -10,23 +10,11 @@ a range coder that learns their frequencies as it goes does the same at their en
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.updates.base import (
-    DecodeError,
-    UpdateContext,
-    Vector,
-    checked,
-    finite,
-    opened,
-    scales,
-    sealed,
-    updates,
-)
-from deltamask.codecs.wire.message import register_kind
+from deltamask.codecs.updates.base import DecodeError, UpdateCode, UpdateContext, Vector, scales
 from deltamask.codecs.wire.range_coder import Decoder, Encoder
 from deltamask.masking.noise import generator
 
@@ -86,28 +74,23 @@ def round_levels(values: Vector, context: UpdateContext) -> tuple[Symbols, Vecto
     return np.copysign(level, values).astype(np.int32) + S, norms
 
 
-@dataclass(frozen=True)
-class QsgdCodec:
+class QsgdCodec(UpdateCode):
     """Body: a float32 norm for each bucket, then the range-coded levels."""
 
-    name: str = "qsgd"
-    unbiased: bool = True
-    suffix: str = ".bin"
+    name = "qsgd"
+    unbiased = True
 
-    def encode(self, values: Vector, context: UpdateContext) -> bytes:
-        values = checked(values)
+    def body(self, values: Vector, context: UpdateContext) -> bytes:
         symbols, norms = round_levels(values, context)
-        return sealed(self.name, len(values), context, norms.astype("<f4").tobytes() + encode_symbols(symbols))
+        return norms.astype("<f4").tobytes() + encode_symbols(symbols)
 
-    def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
-        body = opened(payload, self.name, n, context)
+    def values(self, body: memoryview, n: int, context: UpdateContext) -> Vector:
         head = 4 * -(-n // BUCKET)
         if len(body) < head:
             raise DecodeError(f"body of {len(body)} bytes is shorter than its {head} bytes of norms")
         step = scales(body[:head]) / S
         levels = decode_symbols(body[head:], n) - S
-        return finite((levels * np.repeat(step, BUCKET)[:n]).astype(np.float32))
+        return (levels * np.repeat(step, BUCKET)[:n]).astype(np.float32)
 
 
-register_kind("qsgd", 99)
-updates.register("qsgd")(QsgdCodec())
+QsgdCodec().register(99)
