@@ -15,7 +15,7 @@ from ui.style import markdown
 
 from deltamask.base.paths import runs_dir
 from deltamask.plots import report
-from deltamask.runs import export
+from deltamask.runs import StoreError, export, payloads
 from deltamask.runs.import_zip import UnpackError, unpack_run
 from deltamask.runs.reader import Run
 
@@ -34,7 +34,11 @@ def draw_run_exports(run: Run) -> None:
                 "Everything but payloads (JSON)", lambda: _written(run, ".json"), f"{run.id}.json", "application/json"
             )
             download("Config (JSON)", lambda: _config(run), f"{run.id}-config.json", "application/json")
-            download("The run folder (zip)", lambda: _written(run, ".zip"), f"{run.id}.zip", "application/zip")
+            try:
+                payloads.messages(run.path)
+                download("The run folder (zip)", lambda: _written(run, ".zip"), f"{run.id}.zip", "application/zip")
+            except StoreError as error:
+                st.caption(f"The run folder cannot be exported: {markdown(str(error))}")
         _draw_camera()
 
 

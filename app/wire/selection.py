@@ -8,7 +8,7 @@ from ui.style import markdown
 from deltamask.inspection import filter_lookup
 from deltamask.inspection.recorded_payload import RecordedPayload, open_payload
 from deltamask.masking.masks import Positions
-from deltamask.runs import StoreError
+from deltamask.runs import StoreError, payloads
 from deltamask.runs.payloads import Payload
 from deltamask.runs.reader import Run, list_runs, load_run
 
@@ -34,28 +34,28 @@ def choose() -> tuple[Run, Payload] | None:
     columns = st.columns([2, 3, 1])
     name = columns[0].selectbox("Run", list(runs), key="wire_run", help="Runs that have kept payloads.")
     run = runs[name]
-    payloads = run.payloads()
+    kept = run.payloads()
 
-    rounds = sorted({payload.round for payload in payloads})
+    rounds = sorted({payload.round for payload in kept})
     middle = rounds[len(rounds) // 2]  # a round in which learning is under way
     round = _set_number("round", rounds, middle, link["round"], notes)
     if len(rounds) > 1:
         columns[1].select_slider("Round", rounds, key="wire_round", help="Round 0 sends the classifier head.")
         round = st.session_state.wire_round
-    clients = [payload.client for payload in payloads if payload.round == round]
+    clients = [payload.client for payload in kept if payload.round == round]
     _set_number("client", clients, clients[0], link["client"], notes)
     columns[2].selectbox("Client", clients, key="wire_client", help="Whose payload of this round.")
     client = st.session_state.wire_client
     for note in notes:
         st.info(f"From the link: {note}", icon=":material/link:")
     st.query_params.update({"run": name, "round": str(round), "client": str(client)})
-    return run, next(payload for payload in payloads if (payload.round, payload.client) == (round, client))
+    return run, next(payload for payload in kept if (payload.round, payload.client) == (round, client))
 
 
 def _has_payloads(run: Run) -> bool:
-    """A run whose pack is damaged has none that could be shown."""
+    """A run whose pack is damaged has none that could be shown. There may be hundreds of runs: this must be quick."""
     try:
-        return bool(run.payloads())
+        return payloads.has_uplink(run.path)
     except StoreError:
         return False
 

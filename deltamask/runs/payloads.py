@@ -21,6 +21,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -33,7 +34,8 @@ PACK = "payloads.zip"
 SIDE_SUFFIX = ".flips"
 MAX_FILE = 1 << 28  # bytes of one message: what is larger is not read
 MAX_DIRECTORY = 1 << 22  # bytes of a pack's directory: some 50,000 messages
-NAME = re.compile(r"r(\d{4,7})-(?:c(\d{2,7})\.(?:png|bin|flips)|down\.bin)")
+NAME = re.compile(r"r\d{4,7}-(?:c\d{2,7}\.(?:png|bin|flips)|down\.bin)")
+UPLINK_NAME = re.compile(r"r(\d{4,7})-c(\d{2,7})\.(?:png|bin)")
 END = struct.Struct("<4s4H2LH")  # the end of a zip: mark, disks, entries, the directory's size and offset, comment
 END_64_BYTES = 20  # of what stands before it in a zip of more than 4 GB
 LOCAL = struct.Struct("<4s22x2H")  # what stands before an entry's bytes: mark, lengths of its name and extra field
@@ -73,19 +75,26 @@ class Payload(Message):
 
 def messages(run: Path, round: int | None = None) -> dict[str, Message]:
     """All kept messages of a run folder, or those of one round, by name. StoreError if its pack is damaged."""
-    found = {name: message for name, (message, _) in _pack(run).items()} | _loose(run)
     prefix = "r" if round is None else f"r{round:04d}-"
-    return {name: found[name] for name in sorted(found) if name.startswith(prefix)}
+    packed = {name: message for name, (message, _) in _pack(run).items() if name.startswith(prefix)}
+    return dict(sorted((packed | _loose(run, prefix)).items()))
 
 
 def uplink(run: Path, round: int | None = None) -> list[Payload]:
     """The kept uplink messages of a run folder, by round and client. StoreError if its pack is damaged."""
-    payloads = []
-    for name, message in messages(run, round).items():
-        match = NAME.fullmatch(name)
-        if match and match[2] and message.suffix != SIDE_SUFFIX:
-            payloads.append(Payload(**vars(message), round=int(match[1]), client=int(match[2])))
-    return sorted(payloads, key=lambda payload: (payload.round, payload.client))
+    found = [(UPLINK_NAME.fullmatch(name), message) for name, message in messages(run, round).items()]
+    return sorted(
+        (Payload(**vars(message), round=int(match[1]), client=int(match[2])) for match, message in found if match),
+        key=lambda payload: (payload.round, payload.client),
+    )
+
+
+def has_uplink(run: Path) -> bool:
+    """Whether a run folder has kept an uplink message: a look at the first. StoreError if its pack is damaged."""
+    with suppress(OSError), os.scandir(run / FOLDER) as entries:
+        if any(UPLINK_NAME.fullmatch(entry.name) for entry in entries):
+            return True
+    return any(UPLINK_NAME.fullmatch(name) for name in _pack(run))
 
 
 def broadcast(run: Path, round: int) -> bytes | None:
@@ -118,16 +127,14 @@ def _read(run: Path, name: str) -> bytes | None:
     return None if found is None else found.read()
 
 
-def _loose(run: Path) -> dict[str, Message]:
+def _loose(run: Path, prefix: str) -> dict[str, Message]:
+    """Empty if there is no such folder. Only what is asked for is looked at: there may be thousands of files."""
     found = {}
-    try:
-        with os.scandir(run / FOLDER) as entries:
-            for entry in entries:
-                if NAME.fullmatch(entry.name) and entry.is_file():
-                    status = entry.stat()
-                    found[entry.name] = Message(entry.name, status.st_size, Path(entry.path), status.st_mtime_ns)
-    except OSError:
-        return found  # there is no such folder, or it has gone
+    with suppress(OSError), os.scandir(run / FOLDER) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and NAME.fullmatch(entry.name) and entry.is_file():
+                status = entry.stat()
+                found[entry.name] = Message(entry.name, status.st_size, Path(entry.path), status.st_mtime_ns)
     return found
 
 

@@ -63,7 +63,9 @@ def test_loose_and_packed_messages_read_alike(loose: Path, packed: Path) -> None
         assert payloads.broadcast(run, 2) is None
         assert payloads.side_file(run, 1, 1) is None
         assert payloads.uplink(run, 2) == []
+        assert payloads.has_uplink(run)
     assert payloads.messages(packed.parent) == {}
+    assert not payloads.has_uplink(packed.parent)
 
 
 def test_the_same_messages_make_the_same_pack(packed: Path) -> None:
@@ -216,7 +218,7 @@ HOSTILE = {
 def test_a_hostile_pack_is_refused(name: str, packed: Path) -> None:
     pack, why = HOSTILE[name]
     (packed / "payloads.zip").write_bytes(pack)
-    for ask in (payloads.messages, payloads.uplink, lambda run: payloads.broadcast(run, 1)):
+    for ask in (payloads.messages, payloads.uplink, payloads.has_uplink, lambda run: payloads.broadcast(run, 1)):
         with pytest.raises(StoreError, match=why):
             ask(packed)
 
