@@ -75,6 +75,7 @@ def test_the_same_messages_make_the_same_pack(packed: Path) -> None:
     with zipfile.ZipFile(again) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == sorted(MESSAGES)
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     with pytest.raises(StoreError, match=r"'\.\./r0001-c00\.png' is no message of a run"):
         payloads.write_pack(again, {"../r0001-c00.png": b""})
 
@@ -204,6 +205,7 @@ HOSTILE = {
     "a path": (a_zip(entry("../r0001-c00.png")), "is no message of a run"),
     "a link": (a_zip(LINK), "is a link or a special file"),
     "a bomb": (a_zip(entry(compress_type=zipfile.ZIP_DEFLATED), data=bytes(10_000_000)), "is compressed"),
+    "a method": (patched(ONE, DIRECTORY + 10, b"\x08"), "is compressed"),
     "a claim": (patched(ONE, DIRECTORY + 24, struct.pack("<L", 1 << 30)), "is compressed"),
     "two claims": (patched(ONE, DIRECTORY + 20, struct.pack("<2L", 1 << 30, 1 << 30)), "ends behind the pack"),
     "encrypted": (patched(ONE, DIRECTORY + 8, b"\1"), "is encrypted"),
