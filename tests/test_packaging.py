@@ -78,7 +78,8 @@ def test_files_that_are_no_python_are_installed() -> None:
 def test_light_modules_load_neither_torch_nor_the_dashboard_nor_flower() -> None:
     names = (
         "config config.presets backbones datasets datasets.partitions codecs codecs.updates task.feature_cache "
-        "downlink masking.masks simulation.ledger runs.reader runs.folder runs.export runs.import_zip runs.queue cli"
+        "downlink masking.masks simulation.ledger runs.reader runs.folder runs.export inspection.recorded_payload "
+        "teaching.walkthrough teaching.predictions plots.payload_charts runs.import_zip runs.queue cli"
     )
     modules = ", ".join(f"deltamask.{name}" for name in names.split())
     code = (

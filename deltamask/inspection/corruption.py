@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,7 @@ from deltamask.masking.masks import Positions
 CRC = slice(HEADER_BYTES - 4, HEADER_BYTES)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One byte of the message (or of its padding) to change. repair: write the message's checksum anew."""
 
     offset: int

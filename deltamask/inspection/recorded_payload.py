@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -110,8 +110,7 @@ class RecordedContext(CodecContext):
         return theta
 
 
-@dataclass(frozen=True)
-class MaskBit:
+class MaskBit(NamedTuple):
     """One position's mask bit. u, theta: 16-bit fixed point. global_bit: of m_g. decoded_bit: of m̂_k at the server."""
 
     u: int

@@ -73,7 +73,7 @@ def _score_gradient(answer: Answer) -> str:
     not_this(got, gradient * weight, "That is the gradient for θ. One more factor leads from θ to its score.")
     not_this(got, gradient * weight * theta, "The derivative of the sigmoid has two factors.")
     same(got, gradient * weight * theta * (1 - theta), "Chain rule: loss → m·w → m (taken as θ) → score.")
-    return "Near θ = 0 and θ = 1 it vanishes: a decided weight is slow to change its mind."
+    return "Near θ = 0 and θ = 1 it vanishes: such a weight needs many steps to change."
 
 
 @exercises.register("find_flips")
@@ -84,7 +84,7 @@ def _find_flips(answer: Answer) -> str:
     not_this(got, np.flatnonzero(theta_client != theta_global), "θ moved nearly everywhere. Which *masks* differ?")
     not_this(got, (u < theta_client) != (u < theta_global), "The right places, as a mask; return their positions.")
     same(got, wanted, "Draw both masks from the same u, m = [u < θ], and list the positions where they differ.")
-    return "One u for both masks: that is the whole trick."
+    return "Both masks use one u, so they differ only where θ has changed."
 
 
 @exercises.register("flip_probability")
@@ -96,7 +96,7 @@ def _flip_probability(answer: Answer) -> str:
     redrawn = client * (1 - globally) + globally * (1 - client)
     not_this(got, redrawn, "That is for two independent draws. Here both masks come from one u.")
     same(got, np.abs(client - globally), "Draw a line from 0 to 1, mark both θ: for which u do the masks differ?")
-    return "So the expected number of flips is Σ|θ_k − θ_g|: learning, and nothing else, makes flips."
+    return "So the expected number of flips is Σ|θ_k − θ_g|: only learning makes flips."
 
 
 @exercises.register("keep_strongest")

@@ -20,7 +20,7 @@ def _posterior_mode(answer: Answer) -> str:
         not_this(got, (1 + ones) / (2 + seen), "That is the posterior's mean. The paper takes its mode.")
         same(got, ones / seen, "α = 1 + ones, β = 1 + zeros; the mode of Beta(α, β) is (α − 1)/(α + β − 2).")
     assert aggregation.beta(np.array([3], np.int32), 5)[0] == round(0.6 * ONE)
-    return "With the flat prior λ₀ = 1 the mode is nothing but the share of ones: all that Bayes adds here is memory."
+    return "With the flat prior λ₀ = 1 the mode is the share of ones; the posterior only adds memory of earlier rounds."
 
 
 @exercises.register("unbiased_step")
@@ -31,7 +31,7 @@ def _unbiased_step(answer: Answer) -> str:
     after = before ^ (rng.random((4, 50)) < 0.1)
     got = ask(answer, theta, before, after)
     wanted = theta + (after.astype(float) - before).mean(0)
-    not_this(got, after.mean(0), "That is the Beta estimate: it throws away what the server knew.")
+    not_this(got, after.mean(0), "That is the Beta estimate: it does not use the server's θ_g.")
     not_this(got, theta + (after.astype(float) - before).sum(0), "Average over the clients, do not add them up.")
     same(got, wanted, "θ_g plus the mean over clients of (after − before). Booleans do not subtract: cast first.")
     return "Unchanged positions cancel exactly. Only flips carry noise."
@@ -52,7 +52,7 @@ def _clients_per_round(answer: Answer) -> str:
     for rho, clients in ((1.0, 5), (0.3, 10), (0.25, 10), (0.07, 100), (0.001, 5)):
         got = ask(answer, rho, clients)
         wanted = RunConfig(rho=rho, clients=clients).clients_per_round
-        hint = "0.07 · 100 is 7.000000000000001 for a computer: forgive it that." if rho == 0.07 else "K = ⌈ρN⌉."
+        hint = "0.07 · 100 is 7.000000000000001 in floating point: allow for that." if rho == 0.07 else "K = ⌈ρN⌉."
         same(got, wanted, f"For ρ = {rho} and {clients} clients that is not it. {hint}")
     return "Rounding up means that a round never goes without clients."
 
@@ -78,7 +78,7 @@ def _worst_client(answer: Answer) -> str:
     not_this(got, 0.6, "That is its accuracy; return the client's number.")
     not_this(got, 2, "A client's number is not its place in the table.")
     same(got, 7, "Rows of that round only, then the client of the row with the least accuracy.")
-    return "Always look at the worst client as well as at the mean."
+    return "Report the worst client as well as the mean."
 
 
 @exercises.register("interval")
@@ -90,4 +90,4 @@ def _interval(answer: Answer) -> str:
     not_this(got, np.std(values) / np.sqrt(3) * stats.t.ppf(0.975, 2), "Divide by n − 1 in the variance: ddof=1.")
     not_this(got, 1.96 * np.std(values, ddof=1) / np.sqrt(3), "1.96 is for many seeds. Three need Student's t.")
     same(got, half, "t(0.975, n − 1) · s / √n, with scipy.stats.t.ppf.")
-    return f"Three seeds and one point of spread: ± {100 * half:.1f} points. Few papers would survive this formula."
+    return f"Three seeds and one point of spread: ± {100 * half:.1f} points."

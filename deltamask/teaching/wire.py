@@ -27,14 +27,14 @@ def _fill_filter(answer: Answer) -> str:
     found = bfuse.members(filter, 0, 50_000)[positions]
     if not found.all():
         raise Hint(
-            f"The filter forgets {int((~found).sum())} of its {len(positions)} keys. The key that was peeled last must "
+            f"The filter denies {int((~found).sum())} of its {len(positions)} keys. The key that was peeled last must "
             "be filled first: only then is nothing overwritten that an earlier key relies on."
             if found.any()
             else "None of the keys is found. The XOR of a key's three slots must be the fingerprint it wants."
         )
     if 0 < np.count_nonzero(got) > len(positions):
         raise Hint("More slots are filled than there are keys: each key fills its own slot and no other.")
-    return "Your filter answers through the package's own membership kernel, and has forgotten none of its keys."
+    return "Asked through the package's own membership kernel, your filter denies none of its keys."
 
 
 @exercises.register("expected_false")
@@ -80,7 +80,7 @@ def _entropy_per_flip(answer: Answer) -> str:
     not_this(got, wanted * 8_574 / 1_009_792, "That is for one position. n flips share the bits of all d.")
     not_this(got, wanted * math.log(2), "Nats, not bits: take log₂.")
     same(got, wanted, "d positions, each a flip with probability p = n/d: d · H₂(p) bits in all.")
-    return "Nobody who knows only n and d can send these flips in fewer bits, on average. `gap` knows more."
+    return "A code that knows only n and d needs at least so many bits, on average. `gap` knows more."
 
 
 @exercises.register("sender")
