@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 
-from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
 from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
 from deltamask.heads.classifiers import discriminant, moments, nearest_mean
@@ -46,7 +45,7 @@ def solve(of: Total, settings: HeadSettings) -> Linear:
     return discriminant(points, covariance, penalty) if penalty > 0 else nearest_mean(points)
 
 
-register_kind(KIND, 105)
+wire.register(KIND, 105)
 heads.register("cof")(
     ClosedForm(
         "Class means, FedCOF",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
 from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
 from deltamask.heads.classifiers import Moments, cross_validated, discriminant, moments, nearest_mean, ridge, within
@@ -44,7 +43,7 @@ def regularised(of: Moments, solver: str) -> Linear:
     return ridge(of, penalty) if solver == "ridge" else discriminant(of, within(of), penalty / of.samples)
 
 
-register_kind(KIND, 107)
+wire.register(KIND, 107)
 heads.register("gram")(
     ClosedForm(
         "Gram matrix",

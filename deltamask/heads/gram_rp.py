@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
 from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
 from deltamask.heads.classifiers import moments
@@ -67,7 +66,7 @@ def solve(of: Total, settings: HeadSettings) -> Linear:
     return Linear(small.weight @ back, small.bias)
 
 
-register_kind(KIND, 106)
+wire.register(KIND, 106)
 heads.register("gram-rp")(
     ClosedForm(
         "Projected Gram matrix",

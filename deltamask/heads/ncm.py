@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from deltamask.codecs.wire.message import register_kind
 from deltamask.heads import statistics, wire
 from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
 from deltamask.heads.classifiers import moments, nearest_mean
@@ -29,7 +28,7 @@ def solve(of: Total, settings: HeadSettings) -> Linear:
     return nearest_mean(moments(of, 2.0**-settings.fraction_bits))
 
 
-register_kind(KIND, 104)
+wire.register(KIND, 104)
 heads.register("ncm")(
     ClosedForm(
         "Class means",

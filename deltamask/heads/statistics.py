@@ -17,7 +17,8 @@ def to_steps(x: Features, fraction_bits: int) -> Integers:
     """Features as integer multiples of 2^-fraction_bits, rounded half to even.
 
     Rounding each sample before the sum is what makes the sum independent of how samples are split among clients.
-    Raises FloatingPointError if a value is NaN, infinite or beyond ±LIMIT steps.
+    Raises FloatingPointError if a value is NaN, infinite or beyond ±LIMIT steps, or if steps are so coarse that more
+    than half of the features' energy is lost.
     """
     if not np.isfinite(x).all():
         raise FloatingPointError("features are NaN or infinite")
@@ -28,6 +29,9 @@ def to_steps(x: Features, fraction_bits: int) -> Integers:
             f"a feature of magnitude {largest / 2**fraction_bits:g} has no place in {fraction_bits} bits after the "
             f"point: at most {LIMIT / 2**fraction_bits:g}"
         )
+    lost = float(((x - steps * 2.0**-fraction_bits) ** 2).sum())
+    if lost > 0.5 * float((np.asarray(x, np.float64) ** 2).sum()):
+        raise FloatingPointError(f"features are too small for {fraction_bits} bits after the point: use more")
     return steps.astype(np.int64)
 
 

@@ -59,4 +59,4 @@ def best(total: npt.NDArray[np.int64]) -> float:
     return float(GRID[int(np.argmin(total))])
 
 
-register_kind(KIND, 108)
+register_kind(KIND, 108, body="losses", about="the sum of the losses at each temperature, eight bytes each")

@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 
-from deltamask.codecs.wire.message import DecodeError, seal, unseal
+from deltamask.codecs.wire.message import DecodeError, Field, register_kind, seal, unseal
 from deltamask.heads.base import HeadSettings, Integers, Sender, Statistics
 from deltamask.heads.integers import Reader, Writer, bit_length
 from deltamask.heads.statistics import LIMIT, expected_rows
@@ -18,6 +18,16 @@ from deltamask.heads.statistics import LIMIT, expected_rows
 ROUND = 0  # statistics are sent once, and belong to the head's round
 FIELDS = struct.Struct("<BH")  # fraction bits, rows
 ROW = np.dtype([("label", "<u2"), ("count", "<u4")])
+
+
+def register(kind: str, number: int) -> None:
+    """Give a kind of statistics its number on the wire."""
+    fields = (
+        Field("fraction bits", 1, "features are rounded to multiples of 2^-this before they are summed"),
+        Field("rows", 2, "sums that follow, each of some samples of a class"),
+    )
+    about = "each row's class and number of samples; then the sums, their lengths in bits range-coded"
+    register_kind(kind, number, fields=fields, body="statistics", about=about)
 
 
 def encode(kind: str, statistics: Statistics, sender: Sender, settings: HeadSettings) -> bytes:

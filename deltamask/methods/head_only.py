@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deltamask.task.task import Task
 
 KIND = "nothing"
-register_kind(KIND, 110)
+register_kind(KIND, 110, about="nothing: the client takes part")
 
 
 def broadcast(config: RunConfig, state: HeadState, round: int) -> bytes:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from deltamask.task.task import Task
 
 ASK = "head-ask"  # the message that opens the first exchange: a header and nothing else
-register_kind(ASK, 109)
+register_kind(ASK, 109, about="nothing: the server asks for statistics")
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ import numpy as np
 
 from deltamask.config import RunConfig
 from deltamask.methods import methods
+from deltamask.methods.head_round import is_everybodys
 from deltamask.runs.reader import Run
 
-SAME_WORK = ("backbone", "masked_blocks", "image_size")  # what a training step costs depends on these
+SAME_WORK = ("backbone", "masked_blocks", "image_size", "head_init")  # what a training step costs depends on these
 # What a message's size depends on, the number of images apart. Fields that a version does not have are passed over.
 SAME_BITS = (
     "method", "dataset", "backbone", "masked_blocks", "image_size", "codec", "kappa", "kappa_schedule", "noise",
     "aggregation", "server_lr", "lr", "lr_schedule", "theta_init", "downlink", "update_codec", "weight_lr", "lora_rank",
+    "head_init", "head_means", "head_projection", "head_fraction_bits", "local_loss",
 )  # fmt: skip
 JUDGED = 5  # runs, the latest ones, of which the median counts
 
@@ -72,11 +74,12 @@ def _seconds(config: RunConfig, run: Run) -> float | None:
     work = sum(sum(record["seconds"].values()) - record["seconds"].get("evaluate", 0.0) for record in records)
     per_image, per_test = work / max(1, images), sum(r["seconds"].get("evaluate", 0.0) for r in records) / evaluated
     first = run.records[0]
-    probed = sum(client["samples"] for client in first["clients"]) * run.config.probe_epochs
+    probed = sum(client["samples"] for client in first["clients"]) * _head_epochs(run.config)
     per_probed = first["seconds"].get("train", 0.0) / max(1, probed) if first["round"] == 0 else 0.0
     share = config.train_samples * config.clients_per_round / config.clients  # images seen in a round
     a_round = per_image * share * config.local_epochs + per_test * config.test_samples
-    return config.rounds * a_round + per_probed * share * config.probe_epochs
+    head = per_probed * config.train_samples * _head_clients(config) / config.clients
+    return config.rounds * a_round + head * _head_epochs(config)
 
 
 def estimate_bytes(config: RunConfig, runs: Sequence[Run]) -> Bytes | None:
@@ -94,7 +97,7 @@ def estimate_bytes(config: RunConfig, runs: Sequence[Run]) -> Bytes | None:
             continue
         messages = config.rounds * config.clients_per_round
         first = run.records[0]
-        head = d / 8 * config.clients_per_round
+        head = d / 8 * _head_clients(config)
         return Bytes(
             uplink=summary["bpp_up"] * d / 8 * messages + first["bpp_up"] * head,
             downlink=summary["bpp_down"] * d / 8 * messages + first["bpp_down"] * head,
@@ -102,6 +105,16 @@ def estimate_bytes(config: RunConfig, runs: Sequence[Run]) -> Bytes | None:
             like=run,
         )
     return None
+
+
+def _head_clients(config: RunConfig) -> int:
+    """How many clients answer in round 0."""
+    return config.clients if is_everybodys(config) else config.clients_per_round
+
+
+def _head_epochs(config: RunConfig) -> int:
+    """How often a client goes through its samples for the head: statistics are taken once."""
+    return 1 if is_everybodys(config) else config.probe_epochs
 
 
 def _steps(config: RunConfig) -> float:

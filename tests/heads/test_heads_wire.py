@@ -110,6 +110,14 @@ def test_features_without_a_place_in_the_fixed_point_are_named(bad: float) -> No
         to_steps(x, 4)
 
 
+def test_features_that_would_round_to_nothing_are_named() -> None:
+    x = np.full((5, 3), 0.02, np.float32)
+    with pytest.raises(FloatingPointError, match="too small for 4 bits"):
+        to_steps(x, 4)
+    assert to_steps(x, 8).all()
+    assert not to_steps(np.zeros((5, 3), np.float32), 4).any()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_lies_about_counts_are_refused(name: str) -> None:
     kind = heads[name]

@@ -11,8 +11,10 @@ import pytest
 from deltamask.cli import main
 from deltamask.inspection.anatomy import take_apart
 from deltamask.inspection.corruption import Change, change_message
+from deltamask.inspection.what_if import replace_payload
 from deltamask.runs.reader import Run
-from tests.support.recorded import context_of
+from tests.support import tiny
+from tests.support.recorded import context_of, record_run
 
 
 def test_a_repeated_round_has_the_recorded_accuracy_and_a_changed_payload_another(
@@ -40,6 +42,22 @@ def test_a_repeated_round_has_the_recorded_accuracy_and_a_changed_payload_anothe
     assert answers["resealed"]["dropped"] is None
     assert answers["damaged"]["dropped"] == "checksum does not match: the message was damaged"
     assert {answers["resealed"]["changed"], answers["damaged"]["changed"]} != {recorded}
+
+
+@pytest.mark.parametrize("round", [0, 2])
+def test_a_head_from_statistics_is_made_again_with_its_recorded_temperature(
+    tmp_path: Path, tiny_cache: Path, round: int
+) -> None:
+    run = record_run(tiny.config(head_init="gram", rho=0.5, clients=6), tmp_path / "gram")
+    payload = run.payloads(round)[0]
+    assert len(run.payloads(0)) == 6  # of every client, sampled later or not
+    answer = replace_payload(run, round, payload.client, payload.read())
+    assert answer["accuracy"] == answer["changed"] == answer["recorded"]
+    lost = replace_payload(run, round, payload.client, b"lost")
+    assert lost["dropped"]
+    if round == 0:
+        anatomy = take_apart(payload.read(), context_of(run, payload))
+        assert [anatomy.kind, anatomy.section("rows").stop] == ["head-gram", 27]
 
 
 def test_a_round_that_cannot_be_repeated_says_why(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,7 +111,7 @@ def test_time_is_estimated_from_seconds_per_image(tmp_path: Path) -> None:
     elsewhere = estimate_time(config, [run], local=tmp_path)
     assert elsewhere is not None
     assert not elsewhere.local
-    for change in ({"image_size": 64}, {"masked_blocks": 2}, {"method": "linear-probe"}):
+    for change in ({"image_size": 64}, {"masked_blocks": 2}, {"method": "linear-probe"}, {"head_init": "gram"}):
         assert estimate_time(config.replace(**change), [run], local=tmp_path) is None, change
 
 
@@ -126,6 +126,11 @@ def test_bytes_are_estimated_from_the_most_similar_run(tmp_path: Path) -> None:
     assert sent.downlink == 1600 / 8 * 2 * 11
     assert estimate_bytes(config.replace(codec="gap"), list_runs(tmp_path)) is None
     assert estimate_bytes(config.replace(lr=0.2), list_runs(tmp_path)) is None
+    everyone = config.replace(head_init="ncm", rho=0.5)  # two clients send statistics, one of them a message a round
+    make(tmp_path, "c", [0.1, 0.2], clients=2, train_samples=100, head_init="ncm", rho=0.5)
+    statistics = estimate_bytes(everyone, list_runs(tmp_path))
+    assert statistics is not None
+    assert statistics.uplink == 0.25 * 1600 / 8 * (10 + 2)
 
 
 def test_an_estimate_of_a_recorded_run_comes_near_to_it() -> None:
