@@ -326,9 +326,10 @@ for record in simulate(mine):
 
 # %%
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 
-from deltamask import backbones
+from deltamask import backbones, make_task
 from deltamask.backbones import BackboneSpec
 from deltamask.backbones.split import Backbone, freeze
 
@@ -369,6 +370,24 @@ print(
 
 # %% [markdown]
 # No weight was trained, here or anywhere before. (The finding is not ours: [Ramanujan et al. 2020](https://arxiv.org/abs/1911.13299) found networks hidden in random weights, and FedPM federated them.)
+#
+# ## Bring your own network and tensors
+#
+# No dataset, no backbone, no file: `make_task` takes a `torch.nn.Sequential`, where to cut it, arrays, and who holds what. Every method runs on it, and sends real bytes.
+
+# %%
+x, y = load_digits(return_X_y=True)
+x = x.astype("float32") / 16
+network = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 40), nn.ReLU())
+train, test = (x[:1200], y[:1200]), (x[1200:], y[1200:])
+own = make_task(model=network, split_at=2, train=train, test=test, shards=4)
+for method in ("deltamask", "fedpm", "finetune"):
+    config = RunConfig(method=method, clients=4, rounds=3, probe_lr=0.03)
+    *_, last = simulate(config, task=own)
+    print(f"{method:10} accuracy {last.accuracy:.3f}, {last.bpp_up:.3f} bpp up")
+
+# %% [markdown]
+# More ways in, an observer's among them: [Bring your own](../docs/extending.md).
 #
 # ## Exercises
 #
