@@ -74,5 +74,7 @@ methods.register("head-only")(
         client_update,
         server_update,
         effective,
+        color="#6850c8",
+        marker="triangle-left",
     )
 )

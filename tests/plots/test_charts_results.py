@@ -36,12 +36,12 @@ def made(tmp_path: Path) -> tuple[Experiment, Results]:
     (tmp_path / "made.toml").write_text(FILE)
     experiment = read_experiment(tmp_path / "made.toml")
     rows = [
-        {"experiment": "made", "arm": arm.name, "seed": seed, "round": round, "clients": 5, "dropped": 0,
+        {"experiment": "made", "arm": arm.name, "seed": seed, "round": round, "sampled": 5, "clients": 5, "dropped": 0,
          "accuracy": 0.5 + 0.01 * round + 0.1 * seed, "bpp_up": 0.1 * at, "bpp_down": 1, "bpp_total": 1 + 0.1 * at,
          "uplink_bytes": 5_000_000 * at, "downlink_bytes": 10_000_000}
         for at, arm in enumerate(experiment.arms, start=1) for seed in (0, 1) for round in range(7)
     ]  # fmt: skip
-    rounds = pd.DataFrame(rows, columns=[*tables.KEY, *tables.RECORDED, "bpp_total", "clients", "dropped"])
+    rounds = pd.DataFrame(rows, columns=[*tables.KEY, *tables.RECORDED, "sampled", "clients", "dropped"])
     labels = {("made", arm.name): arm.label for arm in experiment.arms}
     return experiment, Results([experiment], [], rounds, tables.summarise(rounds, labels), {})
 
