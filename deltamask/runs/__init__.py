@@ -1,4 +1,4 @@
-"""Run folders: written atomically, read as data, carried out, exported and imported."""
+"""Run folders: queued and started, carried out, written atomically, read as data, exported and imported."""
 
 
 class StoreError(RuntimeError):

@@ -17,6 +17,7 @@ from deltamask.methods.base import ClientReport, state_arrays
 from deltamask.runs import StoreError, client_flips, payloads
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import read_records
+from deltamask.runs.stored import read_status
 from deltamask.simulation.loop import Checkpoint, Observer, simulate
 from deltamask.simulation.records import RoundRecord
 from deltamask.task.features import Progress
@@ -142,7 +143,10 @@ def execute(
                 "rounds.jsonl, or delete state.safetensors and rounds.jsonl to start from round 0"
             )
         if recorded > config.rounds and (start is None or start.round >= config.rounds):
-            return "finished"  # nothing to do, and nothing to touch
+            if read_status(folder.path / "status.json").get("state") != "finished":  # it was killed before it said so
+                recorder.round = recorded - 1
+                recorder.status("finished")
+            return "finished"  # nothing else to do, and nothing to touch
         if start is None and recorded > 1:
             raise StoreError(
                 f"{folder.path} holds {recorded} rounds but no state.safetensors to go on from, as a run that was "

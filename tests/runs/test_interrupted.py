@@ -62,6 +62,20 @@ def test_killed_between_record_and_checkpoint_no_round_is_there_twice(tiny_cache
     assert list(map(timeless, records(tmp_path / "run"))) == uninterrupted(config)
 
 
+def test_killed_before_it_said_that_it_had_finished(tiny_cache: Path, tmp_path: Path) -> None:
+    config = tiny.config(rounds=1)
+    folder = RunFolder.create(tmp_path / "run", config)
+    quiet(config, folder)
+    before = records(folder.path)
+    status = read_json(folder.path / "status.json")
+    write_json(folder.path / "status.json", {**status, "state": "running", "pid": 2**22 + 1})
+    assert load_run(folder.path).state == "killed"
+    assert main(["resume", str(folder.path)]) == 0
+    assert load_run(folder.path).state == "finished"
+    assert load_run(folder.path).status["round"] == 1
+    assert records(folder.path) == before
+
+
 def test_pause_step_stop_resume_and_nobody_else_in_the_folder(tiny_cache: Path, tmp_path: Path) -> None:
     config = tiny.config(rounds=24, local_epochs=4)
     path = tmp_path / "run"
