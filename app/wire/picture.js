@@ -136,7 +136,7 @@ export default function (component) {
         ? `bits ${(8 * inside).toLocaleString("en")} … of the filter`
         : `slot ${Math.floor(inside / data.slot_bytes).toLocaleString("en")} of the fingerprints`
     } else if (section && section.role !== "padding") {
-      text = `${section.role === "body" ? "" : section.role + " field "}${section.name}, byte ${offset - section.start + 1}`
+      text = `${{ header: "header field ", field: "field " }[section.role] ?? ""}${section.name}, byte ${offset - section.start + 1}`
     }
     status.textContent = `byte ${offset.toLocaleString("en")} = ${value} (0x${value.toString(16).padStart(2, "0")}) · ${text}`
   }

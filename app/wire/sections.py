@@ -77,6 +77,8 @@ def draw_parts(opened: RecordedPayload) -> None:
 def _about_slots(opened: RecordedPayload) -> str:
     kept = recorded_payload.client_record(opened.run, opened.payload.round, opened.payload.client).get("kept")
     slots, anatomy = opened.anatomy.slots, opened.anatomy
+    if not anatomy.is_picture:
+        return "This message is sent as it is: every byte takes 8 bits."
     if slots is None or not isinstance(kept, int) or isinstance(anatomy.filter, BloomFilter):
         return "Bits of a picture are those of its DEFLATE codes, followed through the stream one by one."
     count = (slots.stop - slots.start) // anatomy.slot_bytes

@@ -11,6 +11,7 @@ import os
 import numpy as np
 
 from deltamask.codecs import CodecContext, codecs, entropy
+from deltamask.config import RunConfig
 from deltamask.inspection import filter_lookup
 from deltamask.inspection.anatomy import take_apart
 from deltamask.inspection.part_costs import part_costs
@@ -25,7 +26,8 @@ def compile_kernels() -> list[str]:
     context = CodecContext(1, 0, np.full(D, 1 << 15, np.uint16), PublicNoise(0, 1, 0), (0, D))
     flips = np.arange(3, D, 60)
     client_flips.unpack(client_flips.pack(flips, flips[::2], D, 1, 0), flips, D, 1, 0)
-    for name in sorted(codecs, key=lambda name: name != "bfuse8"):  # most payloads use it: first
+    usual = RunConfig().codec  # most payloads use it: first
+    for name in sorted(codecs, key=lambda name: name != usual):
         payload = codecs[name].encode(flips, context)
         codecs[name].decode(payload, context)
         anatomy = take_apart(payload, context)

@@ -77,7 +77,7 @@ def layer_maps(layers: Sequence[Layer], positions: Positions, color: str, column
     figure.update_layout(
         template=template.NAME,
         height=70 + 190 * rows,
-        margin={"l": 8, "r": 8, "t": 34, "b": 8},
+        margin={"l": 8, "r": 8, "t": 44, "b": 8},
         coloraxis={
             "colorscale": [[0, template.see_through(color, 0.06)], [1, color]],
             "cmin": 0,
@@ -105,7 +105,7 @@ def layer_cells(layer: Layer, positions: Positions) -> tuple[npt.NDArray[np.int6
 
 def _title(layer: Layer) -> str:
     name = layer.name.replace("<", "‹").replace(">", "›")[:40]  # plotly reads tags in titles
-    return f"{name} · {' × '.join(str(n) for n in layer.shape if n > 1)}"
+    return f"{name}<br>{' × '.join(str(n) for n in layer.shape if n > 1)}"  # two lines: columns may be narrow
 
 
 def false_flips(payloads: Sequence[FalseFlips], shown: FalseFlips | None) -> go.Figure:
