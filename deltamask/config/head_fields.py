@@ -26,25 +26,28 @@ class HeadFields(Described):
     head_solver: HeadSolver = setting(
         "lda",
         label="Head's formula", group="Method",
-        about="Linear discriminant analysis or ridge regression; read by `gram` and `gram-rp`.",
+        about="Linear discriminant analysis or ridge regression.",
         accuracy="about the same",
         bits="none",
+        reader="head",
     )  # fmt: skip
     head_projection: int = setting(
         512,
         ge=1, le=8192,
         label="Projected features q", group="Bits",
-        about="q, the dimensions that the features are projected to; read by `gram-rp`.",
+        about="q, the dimensions that the features are projected to.",
         accuracy="more dimensions come closer to `gram`",
         bits="in proportion to q²",
+        reader="head",
     )  # fmt: skip
     head_means: int = setting(
         4,
         ge=1, le=16,
         label="Means a class", group="Bits",
-        about="How many means of a class a client sends, each of a part of its samples; read by `cof`.",
+        about="How many means of a class a client sends, each of a part of its samples.",
         accuracy="more means give a better covariance",
         bits="in proportion; and each mean is of fewer samples",
+        reader="head",
     )  # fmt: skip
     head_min_samples: int = setting(
         2,
@@ -54,6 +57,7 @@ class HeadFields(Described):
         "Larger hides more; with 1 the head is the same bit for bit however the samples are split.",
         accuracy="larger leaves rare classes of small clients out",
         bits="larger: slightly fewer",
+        reader="head",
     )  # fmt: skip
     head_fraction_bits: int = setting(
         4,
@@ -63,6 +67,7 @@ class HeadFields(Described):
         "for a network whose features are small.",
         accuracy="none while a step is below a feature's spread",
         bits="one a mean's entry and two a product's for each more",
+        reader="head",
     )  # fmt: skip
     head_temperature: float = setting(
         0.0,
@@ -72,6 +77,7 @@ class HeadFields(Described):
         "clients' training samples, for which each is sent the head and answers with 240 bytes.",
         accuracy="of the head none; it sets how hard training pulls",
         bits="0 costs one more head down in round 0",
+        reader="head",
     )  # fmt: skip
     local_loss: LocalLoss = setting(
         "cross_entropy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -85,10 +85,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class HeadKind:
-    """Where a head comes from. label, about: its name, and one line for people."""
+    """Where a head comes from. label, about: its name, and a line for people. reads: fields that only heads read."""
 
     label: str
     about: str
+    reads: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class ClosedForm(HeadKind):
     solve: Callable[[Total, HeadSettings], Linear]
 
 
+ALL_STATISTICS = ("head_min_samples", "head_fraction_bits", "head_temperature")  # read wherever statistics are sent
 heads: Registry[HeadKind] = Registry("head")
 
 

@@ -13,7 +13,18 @@ from functools import partial
 import numpy as np
 
 from deltamask.heads import statistics, wire
-from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
+from deltamask.heads.base import (
+    ALL_STATISTICS,
+    ClosedForm,
+    Features,
+    HeadSettings,
+    Integers,
+    Linear,
+    Sender,
+    Statistics,
+    Total,
+    heads,
+)
 from deltamask.heads.classifiers import discriminant, moments, nearest_mean
 
 KIND = "head-cof"
@@ -55,5 +66,6 @@ heads.register("cof")(
         decode,
         total,
         solve,
+        reads=(*ALL_STATISTICS, "head_means"),
     )
 )

@@ -9,7 +9,18 @@ from collections.abc import Iterable
 from functools import partial
 
 from deltamask.heads import statistics, wire
-from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
+from deltamask.heads.base import (
+    ALL_STATISTICS,
+    ClosedForm,
+    Features,
+    HeadSettings,
+    Integers,
+    Linear,
+    Sender,
+    Statistics,
+    Total,
+    heads,
+)
 from deltamask.heads.classifiers import Moments, cross_validated, discriminant, moments, nearest_mean, ridge, within
 
 KIND = "head-gram"
@@ -53,5 +64,6 @@ heads.register("gram")(
         decode,
         total,
         solve,
+        reads=(*ALL_STATISTICS, "head_solver"),
     )
 )

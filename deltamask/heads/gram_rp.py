@@ -15,7 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.heads import statistics, wire
-from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
+from deltamask.heads.base import (
+    ALL_STATISTICS,
+    ClosedForm,
+    Features,
+    HeadSettings,
+    Integers,
+    Linear,
+    Sender,
+    Statistics,
+    Total,
+    heads,
+)
 from deltamask.heads.classifiers import moments
 from deltamask.heads.gram import regularised
 from deltamask.masking import noise
@@ -76,5 +87,6 @@ heads.register("gram-rp")(
         decode,
         total,
         solve,
+        reads=(*ALL_STATISTICS, "head_solver", "head_projection"),
     )
 )

@@ -6,7 +6,18 @@ from collections.abc import Iterable
 from functools import partial
 
 from deltamask.heads import statistics, wire
-from deltamask.heads.base import ClosedForm, Features, HeadSettings, Integers, Linear, Sender, Statistics, Total, heads
+from deltamask.heads.base import (
+    ALL_STATISTICS,
+    ClosedForm,
+    Features,
+    HeadSettings,
+    Integers,
+    Linear,
+    Sender,
+    Statistics,
+    Total,
+    heads,
+)
 from deltamask.heads.classifiers import moments, nearest_mean
 
 KIND = "head-ncm"
@@ -38,5 +49,6 @@ heads.register("ncm")(
         decode,
         total,
         solve,
+        reads=ALL_STATISTICS,
     )
 )
