@@ -135,6 +135,12 @@ def test_more_pieces_than_samples_are_refused() -> None:
         split(config("shards", 5, shards_per_client=4, min_client_samples=1), np.zeros(19, np.int64))
 
 
+def test_uneven_pieces_are_topped_up_to_the_floor() -> None:
+    for seed in range(20):
+        shards = split(config("shards", 5, min_client_samples=3, seed=seed), np.arange(15) % 3)
+        assert [len(shard) for shard in shards] == [3] * 5
+
+
 # quantity
 
 
@@ -177,6 +183,12 @@ def test_more_clients_share_a_group_and_never_two() -> None:
     skewed = split(config("natural", 12, dirichlet_alpha=0.01), BALANCED, PEOPLE)
     anna = label_counts(BALANCED, skewed, 10)[:4]  # 200 of each class, dealt out as `dirichlet` does
     assert np.median(anna.max(axis=0)) > 190
+
+
+def test_a_group_is_shared_among_no_more_clients_than_it_can_feed() -> None:
+    """15 samples have room for one client of 8, though after the first two steps they are most a client."""
+    shards = split(config("natural", 4), BALANCED[:39], Groups(("anna", "ben"), np.repeat([0, 1], [15, 24])))
+    assert [len(shard) for shard in shards] == [15, 8, 8, 8]
 
 
 def test_a_dataset_without_groups_is_refused_by_name() -> None:
