@@ -52,8 +52,8 @@ def start_form() -> None:
     given = {name: value for name, value in st.query_params.items() if name in RunConfig.model_fields}
     values, notes = clamp_fields(given)
     for name, offered in (("backbone", offered_backbones()), ("dataset", datasets.names())):
-        prefix = RunConfig.setting(name).prefix
-        if name in values and values[name] not in offered and not values[name].startswith(str(prefix)):
+        prefix = RunConfig.setting(name).prefix or ()
+        if name in values and values[name] not in offered and not values[name].startswith(prefix):
             usual = RunConfig.model_fields[name].default
             notes.append(f"{name} = {values[name]!r} is unknown (there are: {', '.join(offered)}): using {usual}")
             values[name] = usual
@@ -61,7 +61,7 @@ def start_form() -> None:
         if name in values and values[name] < SLIDER_LOW:
             notes.append(f"{name} = {values[name]:g} is below what the slider can show: using {SLIDER_LOW}")
             values[name] = SLIDER_LOW
-    if str(values.get("dataset")).startswith(datasets.FOLDER):
+    if str(values.get("dataset")).startswith(tuple(datasets.families)):
         st.session_state.folder_of_link = values["dataset"]  # `sources` reads it when the visitor says so
     base = RunConfig() if given else PRESETS[FIRST]
     fill({**base.model_dump(), **values})

@@ -95,7 +95,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     )
     console.print(
         f"datasets are looked for in {', '.join(report['data_folders'])}, in folders named as torchvision names them; "
-        "folder:PATH reads your own images",
+        "folder:PATH and clients:PATH read your own images",
         soft_wrap=True,
     )
     for kind in ("datasets", "backbones"):

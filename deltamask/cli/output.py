@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deltamask.base.progress import NOTE
 from deltamask.config.run_config import UNPRINTABLE
 from deltamask.runs.figures import covers_all_clients
 from deltamask.runs.reader import Run
@@ -24,9 +25,9 @@ people = Console(stderr=True)
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """show(what, done, total): a bar on a terminal, elsewhere a line for each thing that is begun."""
+    """show(what, done, total): a bar on a terminal, elsewhere a line for each thing that is begun. Notes stay."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
@@ -37,11 +38,14 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def show(what: str, done: int, total: int) -> None:
             nonlocal last
+            if what.startswith(NOTE):
+                people.print(what, highlight=False, markup=False, soft_wrap=True)
+                return
             if what != last:
                 bars.reset(bar, description=what, total=total)
                 last = what
                 if not people.is_terminal and not what.startswith("round"):
-                    people.print(what, highlight=False)
+                    people.print(what, highlight=False, markup=False, soft_wrap=True)
             bars.update(bar, completed=done)
 
         yield show

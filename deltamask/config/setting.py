@@ -17,8 +17,8 @@ class Setting:
     """What people should know of a field of RunConfig, apart from its type, range and description.
 
     label, group: in the form. accuracy, bits: what it does to each. registry: the kind of thing that may be chosen;
-    prefix: beyond registered names, any that begin so. reader: the kind of thing that reads the field where it lists it
-    in its `reads`; None: every run does.
+    prefix: beyond registered names, any that begin so, or with one of these. reader: the kind of thing that reads the
+    field where it lists it in its `reads`; None: every run does.
     """
 
     label: str
@@ -26,7 +26,7 @@ class Setting:
     accuracy: str
     bits: str
     registry: str | None = None
-    prefix: str | None = None
+    prefix: str | tuple[str, ...] | None = None
     reader: str | None = None
 
     @property
@@ -44,7 +44,7 @@ def setting(
     accuracy: str,
     bits: str,
     registry: str | None = None,
-    prefix: str | None = None,
+    prefix: str | tuple[str, ...] | None = None,
     reader: str | None = None,
     **bounds: float,
 ) -> Any:

@@ -58,10 +58,11 @@ class TaskFields(Described):
     dataset: str = setting(
         "fashion-mnist-mini",
         label="Dataset", group="Task",
-        about="Dataset name (see `deltamask doctor`), or `folder:PATH` with a folder of images for each class.",
+        about="Dataset name (see `deltamask doctor`), or `folder:PATH` with a folder of images for each class, or "
+        "`clients:PATH` with such folders in one for each client.",
         accuracy="the task itself",
         bits="harder tasks keep more mask bits moving",
-        registry="dataset", prefix="folder:",
+        registry="dataset", prefix=("folder:", "clients:"),
     )  # fmt: skip
     train_samples: int = setting(
         6000,

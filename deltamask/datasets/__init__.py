@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from deltamask.base.registry import import_all
 from deltamask.datasets import catalogue
-from deltamask.datasets.folder import FOLDER
+from deltamask.datasets.checks import checked
+from deltamask.datasets.duplicates import identical
+from deltamask.datasets.folder import CLIENTS, FOLDER
+from deltamask.datasets.identity import differences, identity
 from deltamask.datasets.idx import read_idx, write_idx
 from deltamask.datasets.image_files import BrokenImage, ImageFiles
 from deltamask.datasets.places import roots
@@ -26,8 +29,30 @@ from deltamask.datasets.spec import (
 )
 
 __all__ = [
-    "FOLDER", "BrokenImage", "Classes", "DatasetError", "DatasetSpec", "Groups", "ImageDataset", "ImageFiles", "Images",
-    "Labels", "StoredImages", "datasets", "families", "get", "labels", "load", "names", "read_idx", "roots",
+    "CLIENTS",
+    "FOLDER",
+    "BrokenImage",
+    "Classes",
+    "DatasetError",
+    "DatasetSpec",
+    "Groups",
+    "ImageDataset",
+    "ImageFiles",
+    "Images",
+    "Labels",
+    "StoredImages",
+    "checked",
+    "datasets",
+    "differences",
+    "families",
+    "get",
+    "identical",
+    "identity",
+    "labels",
+    "load",
+    "names",
+    "read_idx",
+    "roots",
     "write_idx",
 ]  # fmt: skip
 
@@ -47,8 +72,11 @@ def get(name: str) -> DatasetSpec:
 
 
 def load(name: str) -> ImageDataset:
-    """Read a dataset. KeyError lists the names that exist; DatasetError says how to get a missing one."""
-    return get(name).read()
+    """Read a dataset. KeyError lists the names that exist; DatasetError says how to get a missing one.
+
+    Its samples are brought into the form that `ImageDataset` promises, or refused with the reason.
+    """
+    return checked(get(name).read())
 
 
 def labels(name: str) -> tuple[Labels, Classes]:
@@ -56,5 +84,5 @@ def labels(name: str) -> tuple[Labels, Classes]:
     spec = get(name)
     if spec.labels is not None:
         return spec.labels()
-    data = spec.read()
+    data = load(name)
     return data.train_y, data.classes

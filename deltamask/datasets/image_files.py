@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-import numpy as np
-
+from deltamask.base.names import raw, shown
+from deltamask.datasets.pictures import read_picture
 from deltamask.datasets.spec import DatasetError, Images
+
+LISTED = 100  # files that a message names
+REASON = 200  # characters of what a library says
 
 
 class BrokenImage(DatasetError):
-    """An image file that cannot be decoded."""
+    """Image files that cannot be read. faults: a line for each, which names it."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        lines = list(self.faults[:LISTED])
+        if len(self.faults) > 1:
+            lines.insert(0, f"{len(self.faults):,} image files cannot be read:")
+        if len(self.faults) > LISTED:
+            lines.append(f"and {len(self.faults) - LISTED:,} more")
+        lines[-1] += "; replace or remove what cannot be read, or leave it out with --bad-images skip"
+        super().__init__("\n".join(lines))
 
 
 @dataclass(frozen=True)
@@ -35,39 +49,38 @@ class ImageFiles:
         return ImageFiles(self.root, self.paths[at]) if isinstance(at, slice) else self.decode(at)
 
     def decode(self, at: int, short_side: int = 0) -> Images:
-        """One image, (height, width, 3) uint8, upright as its camera meant it. BrokenImage.
+        """One image, (height, width, 3) uint8, upright as its camera meant it, as `pictures` says. BrokenImage.
 
-        short_side: pixels that are enough. A JPEG with twice as many or more is decoded at a half, a quarter or an
-        eighth of its size, which leaves at least as many, and saves most of the time and memory a photograph takes.
+        short_side: pixels that are enough, and only of the middle; the answer's short side has as many at least, where
+        the picture has them.
         """
-        from PIL import Image, ImageOps
-
-        path = self.root / self.paths[at]
         try:
-            with Image.open(path) as image:
-                if short_side:
-                    image.draft(None, (short_side, short_side))
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (FileNotFoundError, PermissionError) as error:  # of the folder or the disk: skipping is no cure
-            raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise BrokenImage(
-                f"{path}: no image that can be read ({error}); replace or remove it, or leave such images out with "
-                "--bad-images skip"
-            ) from error
+            return read_picture(self.root / self.paths[at], short_side)
+        except Exception as error:  # an image library raises whatever it stumbles over
+            reason = shown(str(error) or type(error).__name__)[:REASON]
+            raise BrokenImage([f"{self.source(at)}: no image that can be read ({reason})"]) from error
 
     def source(self, at: int) -> str:
         """The file's path."""
-        return str(self.root / self.paths[at])
+        return shown(self.root / self.paths[at])
 
     @property
     def fingerprint(self) -> str:
         """Hash of names, sizes and times of change."""
+        return self._hash(timed=True)
+
+    @property
+    def content(self) -> str:
+        """Hash of names and sizes: the same for a copy of the files."""
+        return self._hash(timed=False)
+
+    def _hash(self, timed: bool) -> str:
         digest = hashlib.sha256()
-        for path in self.paths:
+        for at, path in enumerate(self.paths):
             try:
                 stat = (self.root / path).stat()
             except OSError as error:
-                raise DatasetError(f"{self.root / path}: is listed but cannot be read ({error.strerror})") from error
-            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+                raise DatasetError(f"{self.source(at)}: is listed but cannot be read ({error.strerror})") from error
+            when = f"{stat.st_mtime_ns}\0" if timed else ""
+            digest.update(raw(f"{path}\0{stat.st_size}\0{when}"))
         return digest.hexdigest()

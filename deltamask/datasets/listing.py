@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deltamask.base.names import raw
 from deltamask.datasets.image_files import ImageFiles
-from deltamask.datasets.spec import Classes, ImageDataset, check_labels
+from deltamask.datasets.spec import Classes, Groups, ImageDataset, check_labels
 
 TEST_SHARE = 5  # where there is no official split, one image in five of each class is held out
 
@@ -17,7 +18,7 @@ Listing = list[tuple[str, int]]  # (path relative to the root, class)
 
 def shuffled(listing: Listing) -> Listing:
     """In the order of a hash of each path: classes mixed, the same everywhere, and hardly changed by one file more."""
-    return sorted(listing, key=lambda entry: hashlib.sha256(entry[0].encode()).digest())
+    return sorted(listing, key=lambda entry: hashlib.sha256(raw(entry[0])).digest())
 
 
 def hold_out(listing: Listing) -> tuple[Listing, Listing]:
@@ -34,11 +35,25 @@ def hold_out(listing: Listing) -> tuple[Listing, Listing]:
     return [entry for entry in listing if entry not in held_out], sorted(held_out)
 
 
-def image_dataset(name: str, root: Path, train: Listing, test: Listing, classes: Classes) -> ImageDataset:
-    """Both listings, shuffled, as a dataset."""
+def image_dataset(
+    name: str,
+    root: Path,
+    train: Listing,
+    test: Listing,
+    classes: Classes,
+    *,
+    group_of: dict[str, str] | None = None,
+    notes: tuple[str, ...] = (),
+) -> ImageDataset:
+    """Both listings, shuffled, as a dataset. group_of: of each training path, where the dataset has clients itself."""
     train, test = shuffled(train), shuffled(test)
     labels = [np.array([label for _, label in part], np.int64) for part in (train, test)]
     for part, listed in zip(labels, (train, test), strict=True):
         check_labels(root, part, classes, len(listed))
     files = [ImageFiles(root, tuple(path for path, _ in part)) for part in (train, test)]
-    return ImageDataset(name, files[0], labels[0], files[1], labels[1], classes)
+    groups = None
+    if group_of is not None:
+        names = sorted(set(group_of.values()))
+        at = {group: number for number, group in enumerate(names)}
+        groups = Groups(tuple(names), np.array([at[group_of[path]] for path, _ in train], np.int64))
+    return ImageDataset(name, files[0], labels[0], files[1], labels[1], classes, groups, notes)

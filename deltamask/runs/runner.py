@@ -207,6 +207,7 @@ def _describe(folder: RunFolder, task: Task) -> None:
             "train_samples": len(task.train_y),
             "test_samples": len(task.test_y),
             "skipped": list(task.skipped),
+            "notes": list(task.notes),
             "device": task.device.type,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),

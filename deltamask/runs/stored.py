@@ -76,6 +76,7 @@ class TaskFile(BaseModel):
     train_samples: Count = 0
     test_samples: Count = 0
     skipped: Annotated[list[Annotated[str, Field(max_length=5000)]], Field(max_length=10_000_000)] = []
+    notes: Annotated[list[Annotated[str, Field(max_length=20_000)]], Field(max_length=1000)] = []
     device: Short = ""
     torch: Short = ""
     threads: Count = 0

@@ -133,6 +133,12 @@ class FeatureFile:
             with write_atomic(self.index) as index:
                 index.write(json.dumps([*before, Chunk(len(rows), broken)]).encode())
 
+    def forget(self) -> None:
+        """Remove what there is. A run that has it mapped keeps it."""
+        with self.lock():
+            self.index.unlink(missing_ok=True)
+            self.data.unlink(missing_ok=True)
+
     def map(self, rows: int) -> npt.NDArray[Any]:
         """The first `rows` rows, mapped for reading: a page is read when it is touched, and takes nobody's memory."""
         shape = (rows, *self.row)

@@ -1,4 +1,4 @@
-"""Trunk features, computed once and cached on disk (`cache.py`).
+"""Trunk features, computed once and cached on disk (`feature_cache.py`).
 
 The trunk is frozen, so its output for an image never changes. Batches are computed and appended one by one: a
 killed run loses at most one, and a run on fewer images computes no more than it needs, rounded up to whole batches.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
@@ -19,11 +18,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from deltamask.backbones import BackboneError
 from deltamask.backbones.split import Backbone
+from deltamask.base.progress import Progress
 from deltamask.base.units import byte_size
 from deltamask.datasets import BrokenImage, DatasetError, ImageDataset, Images, StoredImages
+from deltamask.datasets.pictures import middle
 from deltamask.task.feature_cache import (
     CacheError,
+    Chunk,
     FeatureFile,
     FeatureKey,
     check_room,
@@ -36,8 +39,9 @@ __all__ = ["FeatureKey", "Features", "Progress", "feature_key", "load_features",
 
 BATCH = 50
 DECODERS = min(8, os.cpu_count() or 1)  # threads, each of which holds an image
+DECODING = 2  # of `datasets/pictures.py`: to be raised when a file's pixels come out otherwise than before
 
-Progress = Callable[[str, int, int], None]  # (what, done, total)
+Plan = tuple[FeatureFile, Images | StoredImages, int]  # where a split's features lie, its images, how many of them
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Features:
 def feature_key(backbone: Backbone, masked_blocks: int, data: ImageDataset, size: int, precision: str) -> FeatureKey:
     """The place of these features in the cache."""
     how = f"short side, centre crop, {backbone.interpolation}, mean {backbone.mean}, std {backbone.std}"
+    if not isinstance(data.train_x, np.ndarray):
+        how += f", decoding {DECODING}"
     name = data.name.rstrip("/").rsplit("/", 1)[-1]  # a folder that has moved is still the same
     return FeatureKey(
         backbone.name, backbone.weights_id, masked_blocks, name, data.fingerprint, size, how, precision
@@ -70,7 +76,8 @@ def preprocess(images: Images, backbone: Backbone, size: int) -> Tensor:
     from torchvision.transforms import InterpolationMode  # a second to import, and no need of it when all is cached
     from torchvision.transforms import functional as transforms
 
-    pixels = torch.from_numpy(images.copy()).float() / 255
+    left, top, right, bottom = middle(images.shape[2], images.shape[1])  # of a very long image, no more is needed
+    pixels = torch.from_numpy(images[:, top:bottom, left:right].copy()).float() / 255
     pixels = pixels[:, None].expand(-1, 3, -1, -1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     resized = transforms.resize(pixels, [size], InterpolationMode(backbone.interpolation), antialias=True)
     square = transforms.center_crop(resized, [size, size])
@@ -114,13 +121,53 @@ def _stored(rows: npt.NDArray[Any], precision: str) -> npt.NDArray[Any]:
 def _batch(
     images: Images | StoredImages, backbone: Backbone, size: int, precision: str, skip: bool
 ) -> tuple[npt.NDArray[Any], list[int]]:
-    """(rows of the images that can be read, positions of the others). BrokenImage at the first of these unless skip."""
+    """(rows of the images that can be read, positions of the others). BrokenImage at the first of these unless skip.
+
+    BackboneError where the trunk's answer is not finite: nothing could be learnt from it.
+    """
     x, faults = _inputs(images, backbone, size)
     if not skip and (fault := next(filter(None, faults), None)):
         raise fault
     good = [at for at, fault in enumerate(faults) if fault is None]
     broken = [at for at, fault in enumerate(faults) if fault is not None]
-    return _stored(_rows(backbone.trunk(padded(x, BATCH)))[good], precision), broken
+    rows = _rows(backbone.trunk(padded(x, BATCH)))[good]
+    finite = np.array([np.isfinite(row).all() for row in rows], np.bool_)
+    if not finite.all():
+        at = good[int(np.argmin(finite))]
+        name = "a sample" if isinstance(images, np.ndarray) else images.source(at)
+        raise BackboneError(
+            f"backbone {backbone.name} answers {name} with NaN or infinity: its weights ({backbone.weights_id}) are "
+            "damaged or too large"
+        )
+    return _stored(rows, precision), broken
+
+
+def _faults(images: StoredImages, positions: list[int], size: int) -> list[str]:
+    """What is wrong with the images at these positions: a line for each that cannot be read."""
+
+    def fault(at: int) -> tuple[str, ...]:
+        try:
+            images.decode(at, 2 * size)
+        except BrokenImage as error:
+            return error.faults
+        return ()
+
+    with ThreadPoolExecutor(DECODERS) as pool:
+        return [line for lines in pool.map(fault, positions) for line in lines]
+
+
+def _all_faults(plans: list[Plan], size: int, progress: Progress) -> list[str]:
+    """What is wrong with any image that is asked for, so that all can be put right at once."""
+    what, lines = "looking for other images that cannot be read", []
+    for file, images, total in plans:
+        if isinstance(images, np.ndarray):
+            continue
+        chunks = file.chunks()
+        positions = [at for at in _broken(chunks) if at < total] + list(range(images_of(chunks), total))
+        for start in range(0, len(positions), BATCH):
+            progress(what, start, len(positions))
+            lines += _faults(images, positions[start : start + BATCH], size)
+    return lines
 
 
 def padded(batch: Tensor, size: int) -> Tensor:
@@ -154,8 +201,9 @@ def load_features(
 ) -> tuple[Features, Features]:
     """Features of the first `counts` training and test images, from the cache where it has them; 0: none.
 
-    Raises CacheError before anything is computed if the rest does not fit; BrokenImage, naming the file, at an image
-    that cannot be read, unless bad_images is `skip`; OSError if the cache cannot be written.
+    Raises CacheError before anything is computed if the rest does not fit; BrokenImage, naming all files that cannot be
+    read, unless bad_images is `skip`; BackboneError where a feature is not finite; OSError if the cache cannot be
+    written.
     """
     splits = (("train", data.train_x, counts[0]), ("test", data.test_x, counts[1]))
     row = read_row(key)
@@ -168,11 +216,20 @@ def load_features(
         halves = "" if key.precision == "float16" else "feature_precision float16 halves it, "
         check_room(missing, f"{halves}fewer train_samples and test_samples or a smaller image_size need less")
         write_meta(key, row)
-    train, test = (_load_split(*plan, backbone, progress, bad_images == "skip") for plan in plans)
+    try:
+        train, test = (_load_split(*plan, backbone, progress, bad_images == "skip") for plan in plans)
+    except BrokenImage as first_found:
+        raise BrokenImage(_all_faults(plans, key.image_size, progress) or first_found.faults) from first_found
     if any(count and not len(split.kept) for count, split in zip(counts, (train, test), strict=True)):
         first = (train.skipped + test.skipped)[0]
         raise DatasetError(f"dataset {data.name!r}: none of its images can be read, {first} is the first")
     return train, test
+
+
+def _broken(chunks: list[Chunk]) -> list[int]:
+    """Which of a split's images could not be read."""
+    starts = accumulate((chunk.images for chunk in chunks), initial=0)
+    return [start + at for start, chunk in zip(starts, chunks, strict=False) for at in chunk.broken]
 
 
 def _load_split(
@@ -182,17 +239,20 @@ def _load_split(
         return Features(torch.empty(0), np.zeros(0, np.int64), ())
     what = f"trunk features, {file.data.stem}: {total:,} samples, {byte_size(total * file.row_bytes)}"
     chunks = file.chunks()
+    before = [at for at in _broken(chunks) if at < total]
+    if not isinstance(images, np.ndarray) and before:
+        if len(_faults(images, before, file.key.image_size)) < len(before):  # one can be read now
+            file.forget()
+            chunks = []
+        elif not skip:
+            images.decode(before[0])  # says what is wrong with it
     progress(what, min(images_of(chunks), total), total)
     while (start := images_of(chunks)) < total:  # from the first again, if the cache was cleared meanwhile
         part = images[start : start + BATCH]
         file.append(len(chunks), *_batch(part, backbone, file.key.image_size, file.key.precision, skip))
         chunks = file.chunks()
         progress(what, min(images_of(chunks), total), total)
-    starts = accumulate((chunk.images for chunk in chunks), initial=0)
-    broken = [start + one for start, chunk in zip(starts, chunks, strict=False) for one in chunk.broken]
-    broken = [one for one in broken if one < total]
-    if not isinstance(images, np.ndarray) and broken and not skip:
-        images.decode(broken[0])  # says what is wrong with it
+    broken = [at for at in _broken(chunks) if at < total]
     kept = np.setdiff1d(np.arange(total), broken)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it cannot be written to is what we want

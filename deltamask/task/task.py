@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from deltamask import backbones, datasets
 from deltamask.backbones import BackboneError
 from deltamask.backbones.split import Tail
+from deltamask.base.progress import NOTE
 from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets import Groups, partitions
@@ -34,7 +35,8 @@ class Task:
 
     test_x, test_y: what accuracy is measured on; held-out training images with `evaluate_on = "validation"`. The tail
     is on a device; features and labels stay in main memory, and go there batch by batch. skipped: image files that
-    could not be read and were left out. groups: the dataset's own clients, of the training samples.
+    could not be read and were left out. groups: the dataset's own clients, of the training samples. notes: sentences
+    about the data that whoever runs this should read.
     """
 
     tail: Tail
@@ -47,6 +49,7 @@ class Task:
     num_features: int
     skipped: tuple[str, ...] = ()
     groups: Groups | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -102,6 +105,8 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     data = datasets.load(config.dataset)
     count, tested = config.train_samples, config.test_samples
     held_out = config.evaluate_on == "validation"  # what follows the training samples in the fixed order
+    groups = data.groups.pick(slice(count)) if data.groups else None
+    shards = partitions.split(config, data.train_y[:count], groups)  # what cannot be split is said before it takes long
     task = unshared_task(config, data, (count + tested, 0) if held_out else (count, tested), progress)
     if held_out:
         if len(task.train_x) <= count:
@@ -113,8 +118,10 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
             task, train_x=task.train_x[:count], test_x=task.train_x[count:],
             train_y=task.train_y[:count], test_y=task.train_y[count:],
         )  # fmt: skip
-    groups = task.groups.pick(slice(len(task.train_y))) if task.groups else None
-    return replace(task, shards=partitions.split(config, task.train_y.numpy(), groups))
+    if task.skipped:
+        groups = task.groups.pick(slice(len(task.train_y))) if task.groups else None
+        shards = partitions.split(config, task.train_y.numpy(), groups)
+    return replace(task, shards=shards)
 
 
 def unshared_task(
@@ -133,7 +140,12 @@ def unshared_task(
         raise BackboneError(f"backbone {backbone.name} reads {reads}, and dataset {data.name} holds {holds}")
     backbone = replace(backbone, trunk=_At(backbone.trunk, device))
     key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
+    for note in data.notes:
+        progress(f"{NOTE}{note}", 0, 1)
     train, test = load_features(data, counts, key, backbone, progress, config.bad_images)
+    twice = datasets.identical(data, (train.kept, test.kept))
+    for note in twice:
+        progress(f"{NOTE}{note}", 0, 1)
     return Task(
         tail=Tail(backbone.tail, device),
         train_x=train.x,
@@ -145,4 +157,5 @@ def unshared_task(
         num_features=backbone.num_features,
         skipped=train.skipped + test.skipped,
         groups=data.groups.pick(train.kept) if data.groups else None,
+        notes=data.notes + twice,
     )

@@ -108,9 +108,10 @@ def test_names_of_this_machine_are_answered(port: int, host: str) -> None:
     assert open_socket(port, Host=host, Origin=f"http://{host}") == 101
 
 
-def test_a_folder_that_a_link_names_is_not_read(port: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["folder:", "clients:"])
+def test_a_folder_that_a_link_names_is_not_read(family: str, port: int, tmp_path: Path) -> None:
     (tmp_path / "photos" / "empty-class").mkdir(parents=True)
-    text = "".join(str(message.delta) for message in visit(port, f"dataset=folder:{tmp_path}/photos"))
+    text = "".join(str(message.delta) for message in visit(port, f"dataset={family}{tmp_path}/photos"))
     assert "Nothing in it has been read" in text
     assert "Read this folder" in text
     assert "empty-class" not in text  # what reading it would complain about

@@ -207,6 +207,8 @@ TORN = [
     ("emnist, NIST's archive", "emnist-balanced-train-images-idx3-ubyte.gz"),
     ("cars196", "cars_meta.mat"),
 ]
+LISTS = [("cifar-10", "batches.meta.txt"), ("cifar-100", "fine_label_names.txt"), ("food-101", "classes.txt"),
+         ("food-101", "train.txt")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("copy", "file"), TORN)
@@ -217,6 +219,12 @@ def test_a_torn_file_is_named(copy: str, file: str, root: Path) -> None:
 @pytest.mark.parametrize(("copy", "file"), TORN)
 def test_a_foreign_file_is_named(copy: str, file: str, root: Path) -> None:
     broken(copy, root, file, lambda content: b"<html>404 Not Found</html>")
+
+
+@pytest.mark.parametrize(("copy", "file"), LISTS)
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00 no text \xc3"])
+def test_a_list_that_is_no_text_is_named(copy: str, file: str, content: bytes, root: Path) -> None:
+    broken(copy, root, file, lambda whole: content)
 
 
 @pytest.mark.parametrize("copy", ["cifar-10", "cifar-100"])

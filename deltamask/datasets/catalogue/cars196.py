@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from deltamask.datasets.listing import Listing, image_dataset
-from deltamask.datasets.matlab import read_mat
 from deltamask.datasets.places import Layout, rooted
 from deltamask.datasets.spec import DatasetError, ImageDataset, datasets
+from deltamask.datasets.tables import read_mat
 
 FILES = (
     "devkit/cars_meta.mat",

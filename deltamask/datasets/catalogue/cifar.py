@@ -21,6 +21,7 @@ from deltamask.datasets.spec import (
     check_labels,
     datasets,
 )
+from deltamask.datasets.tables import read_words
 
 PIXELS = 3 * 32 * 32
 URL = "https://www.cs.toronto.edu/~kriz"
@@ -71,7 +72,7 @@ def _records(path: Path, label_bytes: int) -> np.memmap[Any, np.dtype[np.uint8]]
 
 
 def _classes(folder: Path, cifar: Cifar) -> Classes:
-    return tuple((folder / cifar.class_names).read_text().split())
+    return tuple(read_words(folder / cifar.class_names))
 
 
 def _part(path: Path, cifar: Cifar, classes: Classes) -> tuple[Images, Labels]:

@@ -7,15 +7,16 @@ from pathlib import Path
 from deltamask.datasets.listing import Listing, image_dataset
 from deltamask.datasets.places import Layout, rooted
 from deltamask.datasets.spec import DatasetError, Download, ImageDataset, Remote, datasets
+from deltamask.datasets.tables import read_words
 
 
 def read(folder: Path) -> ImageDataset:
     """Training and test images as the lists in meta/ say."""
-    classes = tuple((folder / "meta" / "classes.txt").read_text().split())
+    classes = tuple(read_words(folder / "meta" / "classes.txt"))
     parts: list[Listing] = []
     for split in ("train", "test"):
         path = folder / "meta" / f"{split}.txt"
-        lines = path.read_text().split()
+        lines = read_words(path)
         unknown = sorted({line.split("/")[0] for line in lines} - set(classes))
         if unknown:
             raise DatasetError(f"{path}: unknown classes {', '.join(unknown[:3])}; get the files again")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from deltamask.datasets.matlab import read_mat
 from deltamask.datasets.places import Layout, rooted
 from deltamask.datasets.spec import DatasetError, Download, ImageDataset, Labels, Remote, check_labels, datasets
+from deltamask.datasets.tables import read_mat
 
 CLASSES = tuple("0123456789")
 FILES = ("train_32x32.mat", "test_32x32.mat")

@@ -1,4 +1,4 @@
-"""MATLAB's files, read with SciPy."""
+"""What stands beside the images of a dataset: MATLAB's files, and names in text files."""
 
 from __future__ import annotations
 
@@ -20,3 +20,14 @@ def read_mat(path: Path, *names: str) -> dict[str, Any]:
         if name not in content:
             raise DatasetError(f"{path}: has no {name!r}; get the file again")
     return content
+
+
+def read_words(path: Path) -> list[str]:
+    """The words of a text file. DatasetError if it cannot be read as one, or is empty."""
+    try:
+        words = path.read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as text ({error}); get the file again") from error
+    if not words:
+        raise DatasetError(f"{path}: is empty; get the file again")
+    return words
