@@ -109,13 +109,17 @@ class Federation:
             return True
         return False
 
-    def add_node(self, shard: Shard) -> None:
-        """Give a node its data and its keys, let the SuperLink know it, and start it."""
-        folder = self.node_folder(shard.client)
+    def add_node(self, shard: Shard, place: int | None = None) -> None:
+        """Give a node its data and its keys, register its key with the SuperLink, and start it.
+
+        place: the client for whom its key is registered; by default the one whose data it holds.
+        """
+        client = shard.client if place is None else place
+        folder = self.node_folder(client)
         shard.write(folder / "shard")
         make_node_keys(folder)
-        self._flwr("supernode", "register", str(folder / "node.pub"), CONNECTION, "--name", f"client-{shard.client}")
-        self.start_node(shard.client)
+        self._flwr("supernode", "register", str(folder / "node.pub"), CONNECTION, "--name", f"client-{client}")
+        self.start_node(client)
 
     def start_node(self, client: int, **environment: str) -> None:
         """Start a node that is registered, also again after it was killed."""

@@ -22,7 +22,8 @@ pytest.importorskip("flwr", reason="`make test-federation` installs it")
 ROOT = Path(__file__).resolve().parents[2]
 
 from deltamask_flower.keys import make_node_keys  # noqa: E402
-from deltamask_flower.loopback import Federation, start_nodes, wait_for  # noqa: E402
+from deltamask_flower.loopback import ACTIVATED, Federation, start_nodes, wait_for  # noqa: E402
+from deltamask_flower.shard import split  # noqa: E402
 
 from tests.support import chaos  # noqa: E402
 
@@ -33,7 +34,7 @@ LONG = 240 * PATIENCE  # for what must happen, but nobody knows when
 
 EQUAL = tiny.config(clients=3, rounds=2)
 FAULTY = tiny.config(clients=3, rounds=5)  # on the same nodes, so of the same seed: it deals the data out
-LOST = {(2, 0), (2, 1), (3, 2), (4, 2)}  # (round, client) whose payload never counts
+LOST = {(2, 0), (2, 1), (3, 1), (3, 2), (4, 1), (4, 2)}  # (round, client) whose payload never counts
 
 
 @pytest.fixture(scope="module")
@@ -110,16 +111,19 @@ def test_each_node_holds_its_own_data_and_no_other(deployment: Federation, monke
         assert samples == [{"train": len(task.shards[client]), "test": 0}]
 
 
-# Faults: one run, in which five things go wrong
+# Faults: one run, in which seven things go wrong
 
 
 @pytest.fixture(scope="module")
 def survived(deployment: Federation, home: Path) -> Run:
     """Round 2: node 0 is killed as it trains, and comes back; node 1 sleeps until the server has gone on. Round 3: node
-    2 sends a damaged payload. Round 4: node 2 sends what it sent before. Round 5: the server is killed, and goes on.
+    1 reports infinitely many flips, node 2 sends a damaged payload. Round 4: node 1 sends a text of 20 MB, node 2 what
+    it sent before. Round 5: the server is killed, and goes on.
     """
     out = home / "survived"
-    plans: dict[int, dict[str, str]] = {0: {"2": "die"}, 1: {"2": "sleep"}, 2: {"3": "garble", "4": "repeat"}}
+    plans: dict[int, dict[str, str]] = {
+        0: {"2": "die"}, 1: {"2": "sleep", "3": "infinite", "4": "shout"}, 2: {"3": "garble", "4": "repeat"},
+    }  # fmt: skip
     for client, plan in plans.items():
         (deployment.node_folder(client) / "chaos.json").write_text(json.dumps(plan))
     deployment.submit(FAULTY, out, wait=LONG, timeout=LATE)
@@ -148,7 +152,6 @@ def test_a_node_killed_in_a_round_is_gone_without(survived: Run) -> None:
 def test_a_slow_node_is_not_waited_for_and_its_late_answer_counts_nowhere(survived: Run) -> None:
     assert _client(survived, 2, 1)["dropped"] == f"no answer within {LATE:g} s"
     assert (2, 1) not in payloads(survived)
-    assert _client(survived, 3, 1)["dropped"] is None
 
 
 def test_a_node_that_missed_a_round_is_sent_what_it_lacks(survived: Run) -> None:
@@ -161,6 +164,12 @@ def test_a_node_that_missed_a_round_is_sent_what_it_lacks(survived: Run) -> None
 def test_a_damaged_payload_and_one_of_another_round_are_dropped(survived: Run) -> None:
     assert "checksum" in _client(survived, 3, 2)["dropped"]
     assert _client(survived, 4, 2)["dropped"] == "round is 3, expected 4"
+
+
+def test_a_report_that_cannot_be_true_costs_the_round_and_a_text_of_20_mb_is_cut(survived: Run) -> None:
+    assert _client(survived, 3, 1)["dropped"].startswith("flips = inf, expected a whole number")
+    assert _client(survived, 4, 1)["dropped"] == "x" * 1999 + "…"
+    assert (survived.path / "rounds.jsonl").stat().st_size < 100_000
 
 
 def test_a_server_that_was_killed_goes_on_from_its_checkpoint(survived: Run) -> None:
@@ -182,17 +191,23 @@ def test_what_survived_is_what_one_process_gives_without_the_lost_payloads(survi
 # Who is not let in
 
 
-def test_a_node_with_another_version_is_refused_with_the_reason(deployment: Federation, home: Path) -> None:
+def test_a_node_of_another_version_and_one_that_claims_its_place_are_refused(
+    deployment: Federation, home: Path
+) -> None:
     theirs = home / "older" / "deltamask-0.0.1.dist-info"  # installed metadata, found before ours
     theirs.mkdir(parents=True)
     (theirs / "METADATA").write_text("Metadata-Version: 2.1\nName: deltamask\nVersion: 0.0.1\n")
     path = os.pathsep.join([str(home / "older"), deployment.environment["PYTHONPATH"]])
     deployment.revive_node(2, LATE, PYTHONPATH=path)
+    let_in = deployment.log("superlink").count(ACTIVATED)
+    deployment.add_node(split(EQUAL)[2], place=8)  # it says that it is client 2
+    deployment.wait("node 8 is let in", lambda: deployment.log("superlink").count(ACTIVATED) > let_in, LONG)
     run = _finish(deployment, EQUAL, home / "refused")
     assert run.state == "failed"
     assert run.records == []
     assert "no node for client 2" in run.status["message"]
     assert f"it has deltamask 0.0.1, here deltamask {provenance()['deltamask']}" in run.status["message"]
+    assert "it says it is client 2, and its key was registered as 'client-8'" in run.status["message"]
 
 
 def test_a_node_whose_key_nobody_registered_cannot_connect(deployment: Federation) -> None:

@@ -1,11 +1,12 @@
 """The Flower app of the tests: ours, with the tiny backbone, on nodes that fail when their folder's chaos.json says so.
 
-chaos.json: {"<round>": "die" | "sleep" | "garble" | "repeat"}; each fault happens once.
+chaos.json: {"<round>": "die" | "sleep" | "garble" | "repeat" | "infinite" | "shout"}; each fault happens once.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -45,6 +46,10 @@ def train(message: Message, context: Context) -> Message:
     if fault == "garble":
         middle = len(payload) // 2
         reply.content[wire.PAYLOAD] = wire.pack([payload[:middle] + bytes(64) + payload[middle + 64 :]])
+    if fault == "infinite":
+        reply.content.metric_records[wire.REPORT]["flips"] = math.inf
+    if fault == "shout":
+        reply.content.config_records[wire.SETTINGS]["lost"] = "x" * 20_000_000
     if fault == "repeat":
         reply.content[wire.PAYLOAD] = wire.pack([kept.read_bytes()])
     if folder.is_dir():
