@@ -39,7 +39,7 @@ test-federation: .venv/installed-flower  ## Flower: three engines, one result; a
 federation: .venv/installed-flower  ## A SuperLink and three SuperNodes on loopback, with TLS: five rounds
 	$(BIN)/python scripts/federation.py
 
-lint: .venv/installed  ## Linters and type checker
+lint: .venv/installed-flower  ## Linters and type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
