@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -54,6 +55,24 @@ def test_integers_take_about_their_entropy() -> None:
     writer = Writer()
     writer.code(values, np.full(len(values), 7))
     assert 8.69 < 8 * len(writer.finish()) / len(values) < 8.69 * 1.02
+
+
+@pytest.mark.parametrize("change", [lambda b: b + b"\0", lambda b: b[:-1], lambda b: b[:-1] + bytes([b[-1] | 0x80])])
+def test_integers_end_where_they_should(change: Callable[[bytes], bytes]) -> None:
+    values = np.array([3, -70, 12, 0, 900], np.int64)
+    writer = Writer()
+    writer.code(values, np.full(5, 4))
+    body = writer.finish()
+    assert body[-1] < 0x80  # a bit of the last byte is unused
+
+    def read(changed: bytes) -> None:
+        reader = Reader(changed)
+        reader.code(np.full(5, 4))
+        reader.finish()
+
+    read(body)
+    with pytest.raises(DecodeError, match=r"bits were needed|end early"):
+        read(change(body))
 
 
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 300))
