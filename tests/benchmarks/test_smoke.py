@@ -128,6 +128,13 @@ def test_dashboard(run: Run) -> None:
     assert set(report["controls_ms"]) == {"κ", "ρ", "α, with the label split", "round, every panel", "bits up or down"}
 
 
+def test_kills() -> None:
+    """In a process of its own, since it forks: a run that was killed ends as one that was not ("benchmarks/kills.py")."""
+    command = [sys.executable, "-m", "benchmarks.kills", "--runs", "1"]
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.stdout.endswith(": 1 the same\n")
+
+
 @pytest.mark.browser
 def test_wire_page(run: Run) -> None:
     assert "the same payload again" in run("benchmarks/wire_page.py", "--quick")
