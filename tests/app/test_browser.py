@@ -175,6 +175,7 @@ def test_what_is_not_here_is_fetched_only_when_somebody_says_so(server: Server, 
     expect(run).to_be_enabled()
     page.wait_for_function("() => decodeURIComponent(location.search).includes('/photos')")
     page.reload()
+    button(page, "Read this folder")  # an address may be anybody's: what it names is not read unasked
     expect(page.get_by_text("Licence: your own")).to_be_visible()
 
 
