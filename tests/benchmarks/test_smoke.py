@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -33,6 +34,19 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tiny
         capfd.readouterr()
         runpy.run_path(str(ROOT / script), run_name="__main__")
         return capfd.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def run_apart(tiny_cache: Path) -> Run:
+    """The same in a process of its own: Playwright drives one browser in a process, and the tests have theirs."""
+
+    def run(script: str, *words: object) -> str:
+        command = [sys.executable, str(ROOT / script), *map(str, words)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+        return done.stdout
 
     return run
 
@@ -122,8 +136,8 @@ def test_make_fashion_mnist_mini(run: Run, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.browser
-def test_dashboard(run: Run) -> None:
-    report = json.loads(run("benchmarks/dashboard.py", "--quick"))
+def test_dashboard(run_apart: Run) -> None:
+    report = json.loads(run_apart("benchmarks/dashboard.py", "--quick"))
     assert report["first_paint_s"] > 0
     assert set(report["controls_ms"]) == {"κ", "ρ", "α, with the label split", "round, every panel", "bits up or down"}
 
@@ -137,13 +151,13 @@ def test_kills() -> None:
 
 
 @pytest.mark.browser
-def test_wire_page(run: Run) -> None:
-    assert "the same payload again" in run("benchmarks/wire_page.py", "--quick")
+def test_wire_page(run_apart: Run) -> None:
+    assert "the same payload again" in run_apart("benchmarks/wire_page.py", "--quick")
 
 
 @pytest.mark.browser
-def test_screenshots(run: Run, tmp_path: Path) -> None:
-    run("scripts/screenshots.py", "--all", "--only", "learn", "--out", tmp_path)
+def test_screenshots(run_apart: Run, tmp_path: Path) -> None:
+    run_apart("scripts/screenshots.py", "--all", "--only", "learn", "--out", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "learn-dark-narrow.png", "learn-dark.png", "learn-light-narrow.png", "learn-light.png",
     ]  # fmt: skip
