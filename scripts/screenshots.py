@@ -1,6 +1,6 @@
 """Pictures of the dashboard's pages, those that the documents show, into docs/: `python -m scripts.screenshots`
 
-    python -m scripts.screenshots --all --out /tmp/look     # every page, light and dark, wide and narrow
+    python -m scripts.screenshots --all --out shots         # every page, light and dark, wide and narrow
     python -m scripts.screenshots --query round=20          # with parameters in the page's address
 
 Starts a dashboard of its own over the recorded runs, and needs Chromium (`apt-get install chromium`, or CHROMIUM).

@@ -5,7 +5,7 @@ Messages are headers and nothing else, 24 bytes: the rounds stand for those of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from deltamask.codecs.wire.dense import SERVER
@@ -16,8 +16,6 @@ from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decode
 from deltamask.methods.linear_probe import HeadState
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from deltamask.task.task import Task
 
 KIND = "nothing"
@@ -57,11 +55,6 @@ def server_update(
     return state
 
 
-def effective(task: Task, config: RunConfig, state: HeadState, round: int) -> Iterator[tuple[str, Tensor]]:
-    """The pretrained weights, unmasked."""
-    yield "mean", task.tail.weights
-
-
 methods.register("head-only")(
     Method(
         "Head only",
@@ -73,7 +66,7 @@ methods.register("head-only")(
         receive,
         client_update,
         server_update,
-        effective,
+        linear_probe.effective,
         color="#6850c8",
         marker="triangle-left",
     )
