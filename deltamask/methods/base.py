@@ -95,6 +95,11 @@ Memory = Any  # what a client keeps from one round to the next
 Sends = Literal["flips", "masks", "values", "head", "scalars", "nothing"]
 
 
+def pretrained(task: Task, config: RunConfig, state: State, round: int) -> Iterator[tuple[str, Tensor]]:
+    """`effective` of a method that learns the head alone: the pretrained weights, unmasked."""
+    yield "mean", task.tail.weights
+
+
 @dataclass(frozen=True)
 class Variant:
     """How a run's settings change its method's name and line.

@@ -12,7 +12,7 @@ from deltamask.codecs.wire.dense import SERVER
 from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
 from deltamask.config import RunConfig
 from deltamask.methods import linear_probe
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods, pretrained
 from deltamask.methods.linear_probe import HeadState
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ methods.register("head-only")(
         receive,
         client_update,
         server_update,
-        linear_probe.effective,
+        pretrained,
         color="#6850c8",
         marker="triangle-left",
     )

@@ -8,7 +8,7 @@ at each of a few temperatures (`heads/temperature.py`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,11 +21,9 @@ from deltamask.codecs.wire.dense import SERVER, Head
 from deltamask.codecs.wire.message import register_kind, seal, unseal
 from deltamask.config import RunConfig
 from deltamask.heads import ClosedForm, HeadSettings, Linear, Sender, Statistics, closed_form, temperature
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods, pretrained
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from deltamask.task.task import Task
 
 ASK = "head-ask"  # the message that opens the first exchange: a header and nothing else
@@ -158,11 +156,6 @@ def server_update(
     return scaled(replace(state, head=head, temperature=np.ones(1)), config.head_temperature or 1.0)
 
 
-def effective(task: Task, config: RunConfig, state: HeadRoundState, round: int) -> Iterator[tuple[str, Tensor]]:
-    """The pretrained weights, unmasked."""
-    yield "mean", task.tail.weights
-
-
 @functools.cache
 def _method(formula: ClosedForm) -> Method:
     return Method(
@@ -175,5 +168,5 @@ def _method(formula: ClosedForm) -> Method:
         receive,
         partial(client_update, formula),
         partial(server_update, formula),
-        effective,
+        pretrained,
     )

@@ -5,7 +5,7 @@ Also how every mask method gets its head: round 0 of any run is one round of thi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,9 @@ from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.wire import dense
 from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods, pretrained
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from deltamask.task.task import Task
 
 
@@ -77,11 +75,6 @@ def server_update(
     return HeadState((total / weight).astype(np.float32), state.samples) if weight else state
 
 
-def effective(task: Task, config: RunConfig, state: HeadState, round: int) -> Iterator[tuple[str, Tensor]]:
-    """The pretrained weights, unmasked."""
-    yield "mean", task.tail.weights
-
-
 methods.register("linear-probe")(
     Method(
         "Linear probe",
@@ -93,7 +86,7 @@ methods.register("linear-probe")(
         receive,
         client_update,
         server_update,
-        effective,
+        pretrained,
         color="#7d8590",
         marker="hourglass",
     )
