@@ -79,6 +79,16 @@ class HeadFields(Described):
         bits="0 costs one more head down in round 0",
         reader="head",
     )  # fmt: skip
+    head_refit: int = setting(
+        0,
+        ge=0, le=10_000,
+        label="Head again, every", group="Method",
+        about="R: in every R-th round and in the last, all clients send statistics of the network as it is then, and "
+        "the head follows from them anew. 0: never. Read with a head from statistics.",
+        accuracy="it fits what the network has become",
+        bits="as many as the head's first round, each time",
+        reader="head",
+    )  # fmt: skip
     local_loss: LocalLoss = setting(
         "cross_entropy",
         label="Local loss", group="Training",

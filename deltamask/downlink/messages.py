@@ -52,7 +52,7 @@ class MaskLaw:
 class ThetaMemory:
     """What server and client both know of θ_g: theta (d,); ones (d,) out of `seen` masks since the priors' last reset.
 
-    head: the classifier, frozen after round 0.
+    head: the classifier.
     """
 
     theta: Theta

@@ -10,6 +10,7 @@ from deltamask.heads.base import (
     Sender,
     Statistics,
     Total,
+    agreed,
     closed_form,
     heads,
 )  # fmt: skip
@@ -18,6 +19,6 @@ import_all(__name__, __path__)
 get, names = heads.get, heads.names
 
 __all__ = [
-    "ClosedForm", "HeadKind", "HeadSettings", "Linear", "Sender", "Statistics", "Total", "closed_form", "get", "heads",
-    "names", "probe",
+    "ClosedForm", "HeadKind", "HeadSettings", "Linear", "Sender", "Statistics", "Total", "agreed", "closed_form", "get",
+    "heads", "names", "probe",
 ]  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.registry import Registry
+from deltamask.config import RunConfig
 
 Features = npt.NDArray[np.float32] | npt.NDArray[np.float64]  # (samples, features): the unmasked network's output
 Integers = npt.NDArray[np.int64]
@@ -35,12 +37,30 @@ class HeadSettings:
     solver: str = "lda"
 
 
+def agreed(config: RunConfig, classes: int, features: int) -> HeadSettings:
+    """What both sides know of the statistics before they travel."""
+    return HeadSettings(
+        seed=config.seed,
+        classes=classes,
+        features=features,
+        fraction_bits=config.head_fraction_bits,
+        min_samples=config.head_min_samples,
+        means=config.head_means,
+        projection=config.head_projection,
+        solver=config.head_solver,
+    )
+
+
 @dataclass(frozen=True)
 class Sender:
-    """The client a message is from. registered: (classes,) the samples of each class that it has said it holds."""
+    """The client a message is from, and the round that it belongs to.
+
+    registered: (classes,) the samples of each class that the client has said it holds.
+    """
 
     client: int
     registered: Integers
+    round: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,12 @@ class Total:
     rows: Integers
     gram: Integers | None = None
     scatter: npt.NDArray[np.float64] | None = None
+
+    def __add__(self, other: Total) -> Total:
+        def both(mine: Any, its: Any) -> Any:
+            return None if mine is None else mine + its
+
+        return Total(*(both(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -111,7 +137,12 @@ class ClosedForm(HeadKind):
     solve: Callable[[Total, HeadSettings], Linear]
 
 
-ALL_STATISTICS = ("head_min_samples", "head_fraction_bits", "head_temperature")  # read wherever statistics are sent
+ALL_STATISTICS = (
+    "head_min_samples",
+    "head_fraction_bits",
+    "head_temperature",
+    "head_refit",
+)  # read wherever statistics are sent
 heads: Registry[HeadKind] = Registry("head")
 
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
 from deltamask.heads.base import Features, HeadSettings, Integers, Linear, Sender
 from deltamask.heads.statistics import to_steps
-from deltamask.heads.wire import ROUND
 
 KIND = "head-temperature"
 GRID = 2.0 ** np.arange(-8, 5.5, 0.5)
@@ -39,12 +38,12 @@ def losses(head: Linear, x: Features, y: Integers, settings: HeadSettings) -> In
 
 def encode(sums: Integers, sender: Sender) -> bytes:
     """A client's sums as a message: eight bytes each."""
-    return seal(KIND, ROUND, sender.client, len(GRID), sums.astype("<u8").tobytes())
+    return seal(KIND, sender.round, sender.client, len(GRID), sums.astype("<u8").tobytes())
 
 
 def decode(payload: bytes, sender: Sender) -> Integers:
     """The sums. Raises DecodeError, also for sums beyond what the registered samples can lose."""
-    body = unseal(payload, KIND, ROUND, sender.client, len(GRID))
+    body = unseal(payload, KIND, sender.round, sender.client, len(GRID))
     if len(body) != 8 * len(GRID):
         raise DecodeError(f"{len(body)} bytes of losses, expected {8 * len(GRID)}")
     sums = np.frombuffer(body, "<u8")

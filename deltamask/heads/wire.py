@@ -15,7 +15,6 @@ from deltamask.heads.base import HeadSettings, Integers, Sender, Statistics
 from deltamask.heads.integers import Reader, Writer, bit_length
 from deltamask.heads.statistics import LIMIT, expected_rows
 
-ROUND = 0  # statistics are sent once, and belong to the head's round
 FIELDS = struct.Struct("<BH")  # fraction bits, rows
 ROW = np.dtype([("label", "<u2"), ("count", "<u4")])
 
@@ -41,7 +40,7 @@ def encode(kind: str, statistics: Statistics, sender: Sender, settings: HeadSett
         if statistics.gram is not None:
             _code_gram(writer, statistics.counts, statistics.sums, statistics.gram)
         body += writer.finish()
-    return seal(kind, ROUND, sender.client, statistics.sums.shape[1], body)
+    return seal(kind, sender.round, sender.client, statistics.sums.shape[1], body)
 
 
 def decode(
@@ -51,7 +50,7 @@ def decode(
 
     another number of samples than it has registered, sums or products beyond what so many samples can reach.
     """
-    body = unseal(payload, kind, ROUND, sender.client, dims)
+    body = unseal(payload, kind, sender.round, sender.client, dims)
     if len(body) < FIELDS.size:
         raise DecodeError(f"body of {len(body)} bytes is shorter than its fields, {FIELDS.size}")
     fraction_bits, number = FIELDS.unpack_from(body)

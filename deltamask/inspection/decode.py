@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deltamask.inspection.recorded_payload import RecordedContext, carries_flips, decode, layers_of
+from deltamask.inspection.recorded_payload import RecordedContext, carries_flips, decode, layers_of, update_of
 from deltamask.masking.masks import Positions
 from deltamask.runs import StoreError
 from deltamask.runs.reader import Run, load_run
@@ -21,4 +21,4 @@ def decode_flips(run: Run | str, round: int, client: int = 0) -> Positions:
     if not kept:
         there = ", ".join(str(payload.client) for payload in run.payloads(round)) or "none"
         raise StoreError(f"{run.id} has not kept what client {client} sent in round {round}; of this round: {there}")
-    return decode(run.config, kept[0].read(), RecordedContext(run, layers_of(run), round, client))
+    return decode(run.config, update_of(run, kept[0]), RecordedContext(run, layers_of(run), round, client))

@@ -23,6 +23,7 @@ from deltamask.inspection.replay import theta_before
 from deltamask.masking.layers import Layer
 from deltamask.masking.masks import Positions, Theta
 from deltamask.methods import methods
+from deltamask.methods.refit import update_in
 from deltamask.runs import StoreError, client_flips, payloads
 from deltamask.runs.payloads import Payload
 from deltamask.runs.reader import Run
@@ -162,7 +163,7 @@ def open_payload(run: Run, payload: Payload) -> RecordedPayload:
     """Read, take apart and decode a payload of `run`. Raises DecodeError or StoreError."""
     layers = layers_of(run)
     context = RecordedContext(run, layers, payload.round, payload.client)
-    data = payload.read()
+    data = update_of(run, payload)
     anatomy = take_apart(data, context)
     flips, no_flips = None, None
     if carries_flips(run.config, payload.round):
@@ -173,6 +174,17 @@ def open_payload(run: Run, payload: Payload) -> RecordedPayload:
     else:
         no_flips = "The head is sent, not flips." if payload.round == 0 else f"{run.config.method} sends no flips."
     return RecordedPayload(run, payload, data, layers, context, anatomy, pixel_bits(anatomy), flips, no_flips)
+
+
+def update_of(run: Run, payload: Payload) -> bytes:
+    """The update in a kept payload, without statistics of the head that travelled with it.
+
+    StoreError where the client sent nothing else; DecodeError where it cannot be read.
+    """
+    update = update_in(run.config, payload.round, payload.read())
+    if not update:
+        raise StoreError(f"client {payload.client} did not train in round {payload.round}: it sent statistics alone")
+    return update
 
 
 def layers_of(run: Run) -> list[Layer]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from deltamask import downlink
+from deltamask.codecs.wire import dense
 from deltamask.downlink import ThetaMemory
 from deltamask.masking.masks import Theta
-from deltamask.methods import methods
+from deltamask.methods import masked, methods, refit
 from deltamask.runs import StoreError, payloads
 from deltamask.runs.reader import Run
 
@@ -33,7 +34,12 @@ def memories(run: Run, first: int = 1) -> Iterator[ThetaMemory]:
                 f"{run.id} has not kept the broadcast of round {round}: keep_payloads = few keeps those up to a "
                 "megabyte, all keeps all, and of some recorded runs they were left out"
             )
+        head = None
+        if memory is not None:
+            message, head = refit.message_parts(methods[run.config.method], run.config, round, message)
         memory = downlink.receive(law, run.config, d, head_size, round, message, memory)
+        if head is not None:
+            memory = masked.with_head(memory, dense.decode_dense32(head, head_size, round, dense.SERVER))
         yield memory
 
 

@@ -44,7 +44,7 @@ def replace_payload(run: Run, round: int, client: int, replacement: bytes) -> di
 
 def _state_before(run: Run, task: Task, round: int) -> State:
     """The server's state after round − 1, by the method's own updates."""
-    config, probe, method = run.config, method_of(run.config, 0), method_of(run.config, 1)
+    config, probe, method = run.config, method_of(run.config, 0), method_of(run.config, 1, task.label_counts)
     state = probe.init(task, config, np.zeros(task.head_size, np.float32))
     if round == 0:
         return state
@@ -62,7 +62,7 @@ def _repeat(
     run: Run, task: Task, state: State, round: int, payloads: dict[int, bytes]
 ) -> tuple[float, dict[int, str | None]]:
     """(accuracy after the round, client → why its payload was dropped, None if it was used)."""
-    config, method = run.config, method_of(run.config, round)
+    config, method = run.config, method_of(run.config, round, task.label_counts)
     dropped: dict[int, str | None] = {}
 
     def note(receipt: Receipt) -> None:

@@ -92,6 +92,20 @@ def decoded(
 
 State = Any  # a dataclass whose fields are all NumPy arrays: that is what a checkpoint stores
 Memory = Any  # what a client keeps from one round to the next
+
+
+@dataclass(frozen=True)
+class Refit:
+    """How a method's head can be found again while it learns (`head_refit`).
+
+    weights(task, config, memory): (d,) the tail's weights that a client holds. with_head(held, head): a state, or what
+    a client holds, with another head.
+    """
+
+    weights: Callable[[Task, RunConfig, Memory], Tensor]
+    with_head: Callable[[Any, Head], Any]
+
+
 Sends = Literal["flips", "masks", "values", "head", "scalars", "nothing"]
 
 
@@ -121,7 +135,7 @@ class Method:
     of RunConfig that it reads, beyond those that every run reads. unread: those of them that a config leaves without
     effect. color (#rrggbb), marker (Plotly's name): its look; None has one chosen. variant: how a config changes both.
     masks: how its masks are drawn and aggregated; None for a method without masks. flip_codec: the codec that its
-    payloads of flips are written in.
+    payloads of flips are written in. refit: how its head is found again; None: the head is what it learns.
 
     init(task, config, head): the server's first state.
     broadcast(config, state, round): the message that opens a round, the same for every client that has its predecessor.
@@ -152,6 +166,7 @@ class Method:
     variant: Callable[[RunConfig], Variant] = lambda config: Variant()
     masks: MaskLaw | None = None
     flip_codec: Callable[[RunConfig], str] | None = None
+    refit: Refit | None = None
 
 
 METHOD_FIELDS = RunConfig.read_by("method")

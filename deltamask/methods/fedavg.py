@@ -17,7 +17,7 @@ from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.updates import UpdateCodec, UpdateContext, updates
 from deltamask.codecs.wire.dense import SERVER, Head, Vector
 from deltamask.config import RunConfig
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded
+from deltamask.methods.base import ClientReport, Method, Receipt, Refit, Upload, decoded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,20 +113,32 @@ def server_update(
     return replace(state, values=(state.values + config.server_lr * total / weight).astype(np.float32))
 
 
+def effective(
+    weights: Callable[[Task, RunConfig, Vector], Tensor], task: Task, config: RunConfig, state: VectorState, round: int
+) -> Iterator[tuple[str, Tensor]]:
+    """The weights that the vector stands for."""
+    yield "mean", weights(task, config, state.values)
+
+
+def with_head(state: VectorState, head: Head) -> VectorState:
+    """The state with another head."""
+    return replace(state, values=np.concatenate([state.values[: -len(head)], head]))
+
+
 def method(
     label: str,
     about: str,
     init: Callable[[Task, RunConfig, Head], VectorState],
     count: Callable[[Task, RunConfig], int],
     train: Train,
-    effective: Callable[[Task, RunConfig, VectorState, int], Iterator[tuple[str, Tensor]]],
+    weights: Callable[[Task, RunConfig, Vector], Tensor],
     *,
     codec: str | None = None,
     reads: tuple[str, ...] = (),
     **rest: Any,
 ) -> Method:
-    """A method of this kind. count: values without the head. codec: its update codec, if not the config's. reads:
-    beyond READS. rest: further fields of Method."""
+    """A method of this kind. count: values without the head. weights: the tail's weights (d,) that a vector stands for.
+    codec: its update codec, if not the config's. reads: beyond READS. rest: further fields of Method."""
     return Method(
         label,
         about,
@@ -137,7 +149,8 @@ def method(
         partial(receive, count, codec),
         partial(client_update, train, codec),
         partial(server_update, codec),
-        effective,
+        partial(effective, weights),
+        refit=Refit(weights, with_head),
         reads=READS + reads + (() if codec else ("update_codec",)),
         **rest,
     )

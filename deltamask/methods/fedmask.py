@@ -17,7 +17,7 @@ from deltamask.downlink import MaskLaw, ThetaMemory
 from deltamask.masking import aggregation
 from deltamask.masking.masks import ONE
 from deltamask.methods import fedpm, masked
-from deltamask.methods.base import Upload, methods
+from deltamask.methods.base import Refit, Upload, methods
 from deltamask.methods.masked import MaskState
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> It
     yield "threshold", task.tail.times(state.theta > ONE // 2)
 
 
+def held(task: Task, config: RunConfig, memory: ThetaMemory) -> Tensor:
+    """The network that a client holds."""
+    return task.tail.times(memory.theta > ONE // 2)
+
+
 methods.register("fedmask")(
     masked.method(
         "FedMask",
@@ -52,6 +57,7 @@ methods.register("fedmask")(
         partial(fedpm.server_update, LAW),
         sends="masks",
         effective=effective,
+        refit=Refit(held, masked.with_head),
         color="#ab5322",
         marker="triangle-up",
     )

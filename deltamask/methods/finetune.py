@@ -6,7 +6,6 @@ update codec only (`deltamask/codecs/updates/`), which is where their mathematic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from deltamask import training
@@ -36,15 +35,15 @@ def train(task: Task, values: Vector, config: RunConfig, **at: Any) -> tuple[Vec
     return training.train_weights(task, values, config, **at)
 
 
-def effective(task: Task, config: RunConfig, state: VectorState, round: int) -> Iterator[tuple[str, Tensor]]:
+def weights(task: Task, config: RunConfig, values: Vector) -> Tensor:
     """The weights as they are."""
-    yield "mean", task.tail.tensor(state.values[: task.d])
+    return task.tail.tensor(values[: task.d])
 
 
 def register(name: str, label: str, about: str, codec: str | None, color: str, marker: str, **rest: Any) -> None:
     """One form of fine-tuning. codec: its update codec; None: the config's."""
     methods.register(name)(
-        fedavg.method(label, about, init, count, train, effective, codec=codec, color=color, marker=marker, **rest)
+        fedavg.method(label, about, init, count, train, weights, codec=codec, color=color, marker=marker, **rest)
     )
 
 

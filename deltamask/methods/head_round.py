@@ -20,8 +20,10 @@ from deltamask.codecs.wire import dense, png
 from deltamask.codecs.wire.dense import SERVER, Head
 from deltamask.codecs.wire.message import register_kind, seal, unseal
 from deltamask.config import RunConfig
-from deltamask.heads import ClosedForm, HeadSettings, Linear, Sender, Statistics, closed_form, temperature
+from deltamask.heads import ClosedForm, HeadSettings, Linear, Sender, Statistics, agreed, closed_form, temperature
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods, pretrained
+from deltamask.methods.participation import refits_head
+from deltamask.methods.refit import with_refit
 
 if TYPE_CHECKING:
     from deltamask.task.task import Task
@@ -46,10 +48,11 @@ class HeadRoundState:
         return bool(np.isfinite(self.temperature[0]))
 
 
-def method_of(config: RunConfig, round: int) -> Method:
-    """Who plays a round of a run: round 0 is the head's."""
+def method_of(config: RunConfig, round: int, registered: np.ndarray | None = None) -> Method:
+    """Who plays a round of a run: round 0 is the head's. registered: of a server, as in `with_refit`."""
     if round:
-        return methods[config.method]
+        method = methods[config.method]
+        return with_refit(method, registered) if refits_head(config, config.rounds) else method
     formula = closed_form(config.head_init)
     return methods["linear-probe"] if formula is None else _method(formula)
 
@@ -57,25 +60,6 @@ def method_of(config: RunConfig, round: int) -> Method:
 def exchanges(config: RunConfig) -> int:
     """How often round 0 goes to the clients and back."""
     return 1 if closed_form(config.head_init) is None or config.head_temperature else 2
-
-
-def is_everybodys(config: RunConfig) -> bool:
-    """Does every client answer in round 0, sampled or not? One that came later could not add its part any more."""
-    return closed_form(config.head_init) is not None
-
-
-def agreed(config: RunConfig, classes: int, features: int) -> HeadSettings:
-    """What both sides know of the statistics before they travel."""
-    return HeadSettings(
-        seed=config.seed,
-        classes=classes,
-        features=features,
-        fraction_bits=config.head_fraction_bits,
-        min_samples=config.head_min_samples,
-        means=config.head_means,
-        projection=config.head_projection,
-        solver=config.head_solver,
-    )
 
 
 def scaled(state: HeadRoundState, factor: float) -> HeadRoundState:

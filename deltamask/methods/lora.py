@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from deltamask import training
@@ -35,10 +34,10 @@ def train(task: Task, values: Vector, config: RunConfig, **at: Any) -> tuple[Vec
     return training.train_adapters(task, values, config, **at)
 
 
-def effective(task: Task, config: RunConfig, state: VectorState, round: int) -> Iterator[tuple[str, Tensor]]:
+def weights(task: Task, config: RunConfig, values: Vector) -> Tensor:
     """w + B·A."""
-    flat = task.tail.tensor(state.values[: count(task, config)])
-    yield "mean", training.adapters.effective(task.tail, training.adapters.split(flat, task.tail, config.lora_rank))
+    flat = task.tail.tensor(values[: count(task, config)])
+    return training.adapters.effective(task.tail, training.adapters.split(flat, task.tail, config.lora_rank))
 
 
 methods.register("lora")(
@@ -48,7 +47,7 @@ methods.register("lora")(
         init,
         count,
         train,
-        effective,
+        weights,
         reads=("lora_rank",),
         variant=lambda config: Variant((config.update_codec,)),
         color="#02a0c1",

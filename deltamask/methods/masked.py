@@ -15,7 +15,7 @@ from deltamask.config import RunConfig
 from deltamask.downlink import Change, MaskLaw, ThetaMemory
 from deltamask.masking import aggregation, noise
 from deltamask.masking.masks import ONE, Theta, sample, to_float
-from deltamask.methods.base import Method, Receipt, Sends, Upload
+from deltamask.methods.base import Method, Receipt, Refit, Sends, Upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +29,8 @@ READS = ("lr", "lr_schedule", "adam_eps", "theta_init", "downlink")  # by every 
 class MaskState:
     """theta: (d,) θ_g in units of 2⁻¹⁶. ones: (d,) mask bits since the last reset of the priors, out of `seen` masks.
 
-    layers: where each layer starts in the flat vector, then d. head: the classifier, frozen after round 0. change,
-    received: what the last round's payloads changed, and whose they were; before_*: as it was before that. The next
-    broadcast says just this.
+    layers: where each layer starts in the flat vector, then d. head: the classifier. change, received: what the last
+    round's payloads changed, and whose they were; before_*: as it was before that. The next broadcast says just this.
     """
 
     theta: Theta
@@ -60,7 +59,7 @@ ServerUpdate = Callable[[RunConfig, MaskState, int, Payloads, Callable[[Receipt]
 
 
 def init(task: Task, config: RunConfig, head: Head) -> MaskState:
-    """θ_g = θ₀ everywhere, the head as it was probed and from now on frozen."""
+    """θ_g = θ₀ everywhere, the head as round 0 left it."""
     start = downlink.first(config, task.d, head)
     none = np.zeros(1, np.int64)
     return MaskState(
@@ -113,6 +112,16 @@ def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> It
     yield "sampled", task.tail.times(sample(state.theta, u))
 
 
+def held(task: Task, config: RunConfig, memory: ThetaMemory) -> Tensor:
+    """The network that a client holds, as the mean mask has it: w ⊙ θ_g."""
+    return task.tail.times(to_float(memory.theta))
+
+
+def with_head(of: Any, head: Head) -> Any:
+    """A state, or what a client holds, with another head."""
+    return replace(of, head=head)
+
+
 def method(
     label: str,
     about: str,
@@ -134,5 +143,6 @@ def method(
         "server_update": server_update,
         "effective": effective,
         "snapshot": snapshot,
+        "refit": Refit(held, with_head),
     }
     return Method(label, about, sends, reads=READS + reads, masks=law, **(functions | rest))

@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deltamask.config import RunConfig
-from deltamask.masking import noise
-from deltamask.methods import head_round
 from deltamask.methods.base import Memory, Method, State
+from deltamask.methods.participation import sampled_clients
+from deltamask.methods.refit import is_complete
 from deltamask.task.task import Task
-
-
-def sampled_clients(config: RunConfig, round: int) -> list[int]:
-    """K = ⌈ρN⌉ clients in id order; all of them in round 0, if the head is made from everybody's statistics."""
-    if round == 0 and head_round.is_everybodys(config):
-        return list(range(config.clients))
-    rng = noise.generator(config.seed, "participation", round=round)
-    return sorted(rng.choice(config.clients, config.clients_per_round, replace=False).tolist())
-
-
-def is_complete(method: Method, config: RunConfig) -> bool:
-    """Does every broadcast say all, whatever its receiver holds?"""
-    return method.snapshot is None or config.downlink == "fp32"
 
 
 class Delivery:

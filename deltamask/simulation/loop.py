@@ -15,7 +15,8 @@ from deltamask.masking import noise
 from deltamask.methods import head_round
 from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
 from deltamask.methods.head_round import method_of
-from deltamask.simulation.delivery import Delivery, sampled_clients
+from deltamask.methods.participation import sampled_clients
+from deltamask.simulation.delivery import Delivery
 from deltamask.simulation.records import RoundRecord
 from deltamask.simulation.round_recorder import RoundRecorder
 from deltamask.task.task import Task, load_task
@@ -129,7 +130,7 @@ def client_round(
 def serve(config: RunConfig, task: Task, start: Checkpoint | None, observer: Observer) -> Server:
     """The server's part of a run, wherever its clients are: yields each round as it opens, is sent the answers (an
     iterator that is read as the payloads are decoded), and yields the round's record."""
-    method = method_of(config, 1)
+    method = method_of(config, 1, task.label_counts)
 
     if start is None:
         record, head = yield from play_head_round(task, config, observer)

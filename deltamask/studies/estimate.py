@@ -11,7 +11,7 @@ import numpy as np
 
 from deltamask.config import RunConfig
 from deltamask.methods import methods
-from deltamask.methods.head_round import is_everybodys
+from deltamask.methods.participation import is_everybodys
 from deltamask.runs.reader import Run
 
 SAME_WORK = ("backbone", "masked_blocks", "image_size", "head_init")  # what a training step costs depends on these
@@ -19,7 +19,7 @@ SAME_WORK = ("backbone", "masked_blocks", "image_size", "head_init")  # what a t
 SAME_BITS = (
     "method", "dataset", "backbone", "masked_blocks", "image_size", "codec", "kappa", "kappa_schedule", "noise",
     "aggregation", "server_lr", "lr", "lr_schedule", "theta_init", "downlink", "update_codec", "weight_lr", "lora_rank",
-    "head_init", "head_means", "head_projection", "head_fraction_bits", "local_loss",
+    "head_init", "head_means", "head_projection", "head_fraction_bits", "head_refit", "local_loss",
 )  # fmt: skip
 JUDGED = 5  # runs, the latest ones, of which the median counts
 

@@ -21,7 +21,7 @@ from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
 from deltamask.downlink import ThetaMemory
 from deltamask.methods.base import Memory, Method
-from deltamask.simulation.delivery import is_complete
+from deltamask.methods.refit import is_complete
 from deltamask.task.task import Task, load_task
 from deltamask_flower.shard import Shard, node_task
 
