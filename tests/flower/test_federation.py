@@ -198,6 +198,7 @@ def test_a_node_of_another_version_and_one_that_claims_its_place_are_refused(
     theirs.mkdir(parents=True)
     (theirs / "METADATA").write_text("Metadata-Version: 2.1\nName: deltamask\nVersion: 0.0.1\n")
     path = os.pathsep.join([str(home / "older"), deployment.environment["PYTHONPATH"]])
+    deployment.stop_node(2)
     deployment.revive_node(2, LATE, PYTHONPATH=path)
     let_in = deployment.log("superlink").count(ACTIVATED)
     deployment.add_node(split(EQUAL)[2], place=8)  # it says that it is client 2
