@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8501
+# Two workers; a file's tests stay together, for they share what they made, and files come in their order.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 .DEFAULT_GOAL := help
 .PHONY: help app test test-browser test-federation test-notebooks federation lint format notebooks save-notebooks record clean
@@ -25,16 +27,16 @@ app: .venv/installed  ## Open the dashboard on localhost (PORT=8501)
 	$(BIN)/streamlit run app/main.py --server.port $(PORT)
 
 test: .venv/installed  ## Run the tests (without the browser's)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15 -m 'not browser and not notebook and not federation'
+	$(PYTEST) -m 'not browser and not notebook and not federation'
 
 test-browser: .venv/installed  ## Drive the dashboard in headless Chromium
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser
 
 test-notebooks: .venv/installed  ## Execute every notebook
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m notebook
+	$(PYTEST) --dist load --maxschedchunk 1 -m notebook
 
 test-federation: .venv/installed-flower  ## Flower: three engines, one result; and nodes that fail
-	$(BIN)/python -m pytest -m federation
+	$(PYTEST) -m federation
 
 federation: .venv/installed-flower  ## A SuperLink and three SuperNodes on loopback, with TLS: five rounds
 	$(BIN)/python scripts/federation.py

@@ -12,6 +12,7 @@ count once). Bytes are counted by a relay between the SuperNodes and the SuperLi
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -45,7 +46,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STORED = RESULTS / "federation.json"
 TASK = RunConfig(codec="gap", keep_payloads="none")  # the default task, d = 1,009,792, sent exactly
 NODES = 3
-IDLE = 30.0  # seconds for which the nodes have nothing to do
+IDLE = 30.0  # seconds for which the nodes have nothing to do, after a third of that, in which what has begun settles
 SMALL = {"clients": 2, "rounds": 1, "train_samples": 100, "test_samples": 50, "probe_epochs": 1}
 EVERY = 0.2  # seconds between two looks
 HOURS = 2
@@ -194,8 +195,8 @@ def simulated(config: RunConfig, folder: Path) -> dict[str, Any]:
     return _summary(config, marks, folder / "run")
 
 
-def deployed(config: RunConfig, folder: Path) -> dict[str, Any]:
-    """A SuperLink and a SuperNode for each client, through the relay."""
+def deployed(config: RunConfig, folder: Path, idle: float = IDLE) -> dict[str, Any]:
+    """A SuperLink and a SuperNode for each client, through the relay. idle: seconds without a run, before it."""
     with _relayed(folder) as (federation, relay):
         watch = Watch(lambda: _parts(federation))
 
@@ -203,23 +204,23 @@ def deployed(config: RunConfig, folder: Path) -> dict[str, Any]:
             each = {f"cpu {part}": watch.cpu(part) for part in ("superlink", "server app", "nodes")}
             return {"up": relay.up, "down": relay.down, **each}
 
-        alone = _idle(watch, counters)  # the SuperLink has work without any node: it is asked for tasks
+        alone = _idle(watch, counters, idle)  # the SuperLink has work without any node: it is asked for tasks
         start_nodes(federation, config)
         federation.wait("all nodes are connected", lambda: _activated(federation) == config.clients, 600)
-        idle = _idle(watch, counters)
+        quiet = _idle(watch, counters, idle)
         marks = Marks(watch, counters)
         federation.submit(config, folder / "run")
         follow(watch, folder / "run", config.rounds, marks)
-    return {**_summary(config, marks, folder / "run"), "alone": alone, "idle": {"nodes": config.clients, **idle}}
+    return {**_summary(config, marks, folder / "run"), "alone": alone, "idle": {"nodes": config.clients, **quiet}}
 
 
-def _idle(watch: Watch, counters: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What passes and what is spent in IDLE seconds without a run."""
+def _idle(watch: Watch, counters: Callable[[], dict[str, float]], seconds: float) -> dict[str, float]:
+    """What passes and what is spent in so many seconds without a run."""
     marks = Marks(watch, counters)
-    time.sleep(10)  # whatever has just begun
+    time.sleep(seconds / 3)  # whatever has just begun
     watch.look()
     marks(0)
-    time.sleep(IDLE)
+    time.sleep(seconds)
     watch.look()
     marks(1)
     return marks.per_round()
@@ -288,7 +289,9 @@ def crowd(clients: int) -> RunConfig:
     )
 
 
-ENGINES = {"in process": in_process, "Flower on Ray": simulated, "Flower deployed": deployed}
+Engine = Callable[[RunConfig, Path], dict[str, Any]]
+ENGINES: dict[str, Engine] = {"in process": in_process, "Flower on Ray": simulated, "Flower deployed": deployed}
+QUICKLY: dict[str, Engine] = {**ENGINES, "Flower deployed": functools.partial(deployed, idle=0.3)}
 PLANS: dict[Part, list[tuple[str, RunConfig]]] = {
     "network": [("Flower deployed", TASK.replace(clients=NODES, rounds=5))],
     "engines": [(name, TASK.replace(rounds=3)) for name in ENGINES],
@@ -296,13 +299,13 @@ PLANS: dict[Part, list[tuple[str, RunConfig]]] = {
 }
 
 
-def measure(plan: list[tuple[str, RunConfig]]) -> dict[str, Any]:
+def measure(plan: list[tuple[str, RunConfig]], engines: dict[str, Engine] = ENGINES) -> dict[str, Any]:
     """One part, each engine in fresh processes, one after the other."""
     rows = []
     for name, config in plan:
         with tempfile.TemporaryDirectory(prefix="deltamask-bench-") as folder:
             begin = time.monotonic()
-            row = {"engine": name, **ENGINES[name](config, Path(folder))}
+            row = {"engine": name, **engines[name](config, Path(folder))}
             print(f"{name}, {config.clients} clients, {time.monotonic() - begin:.0f} s", row, flush=True)
             rows.append(row)
     return {"config": plan[0][1].model_dump(), "rows": rows, "load_average": os.getloadavg()[1]}
@@ -320,7 +323,7 @@ def main(
         quick: every engine, with two clients, for one round; nothing is written.
     """
     if quick:
-        measure([(name, TASK.replace(**SMALL)) for name in ENGINES])
+        measure([(name, TASK.replace(**SMALL)) for name in ENGINES], QUICKLY)
         return
     stored: dict[str, Any] = json.loads(STORED.read_text()) if STORED.exists() else {}
     if write:

@@ -138,11 +138,21 @@ class Federation:
         """As a power cut does it: the SuperNode and whatever it has started, without a word."""
         self._kill(_node(client))
 
-    def revive_node(self, client: int, seconds: float, **environment: str) -> None:
-        """Start a killed node again and again, as a service manager would, until the SuperLink lets it in: one that did
-        not say goodbye is refused, and its SuperNode ends, until two of its heartbeats were missed (a minute at most).
-        """
+    def stop_node(self, client: int) -> None:
+        """As a service manager does it: the SuperNode says goodbye, so that it is let in again at once."""
+        process = self.processes[_node(client)]
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=60)
         self._kill(_node(client))
+
+    def revive_node(self, client: int, seconds: float, **environment: str) -> None:
+        """Start a node that has ended again and again, as a service manager would, until the SuperLink lets it in: one
+        that did not say goodbye is refused, and its SuperNode ends, until two of its heartbeats were missed (a minute
+        at most).
+        """
+        if _node(client) in self.processes:
+            self._kill(_node(client))
         let_in = self.log("superlink").count(ACTIVATED)
 
         def back() -> bool:
@@ -220,14 +230,15 @@ class Federation:
         if self.run:
             (self.home / "run.log").write_text(self._flwr("log", self.run, CONNECTION, "--show"))
 
-    def _kill(self, name: str) -> None:
-        process = self.processes.pop(name)
-        while family := self.members().get(name):
+    def _kill(self, *names: str) -> None:
+        processes = [self.processes.pop(name) for name in names]
+        while family := [one for name, members in self.members().items() if name in names for one in members]:
             for member in family:
                 with suppress(psutil.Error):
                     member.kill()
             psutil.wait_procs(family, timeout=5)
-        process.wait(timeout=30)
+        for process in processes:
+            process.wait(timeout=30)
 
     def members(self) -> dict[str, list[psutil.Process]]:
         """All that each process has started, also what has left its session: they have inherited its mark."""
@@ -247,10 +258,10 @@ class Federation:
         """End every process."""
         for process in self.processes.values():
             process.terminate()
-        for name in list(self.processes):
+        for process in self.processes.values():
             with suppress(subprocess.TimeoutExpired):
-                self.processes[name].wait(timeout=10)
-            self._kill(name)
+                process.wait(timeout=10)
+        self._kill(*self.processes)
 
 
 def start_nodes(federation: Federation, config: RunConfig) -> None:

@@ -24,6 +24,7 @@ from tests.support.flower_loop import LoopGrid, failed, loop_nodes, run_on
 
 pytestmark = pytest.mark.federation
 LIAR, ROUND = 101, 1
+CONFIG = tiny.config(rounds=2, probe_epochs=5)  # forty runs: a better head would say nothing more of lies
 
 
 def report(name: str, value: Any) -> Callable[[Message], None]:
@@ -64,19 +65,17 @@ LIES = {
 @pytest.fixture(scope="module")
 def without() -> tiny.Witness:
     """The same run when nothing comes of the liar in that round."""
-    return in_process(tiny.config(rounds=2), {(ROUND, LIAR - 100)})
+    return in_process(CONFIG, {(ROUND, LIAR - 100)})
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_costs_its_sender_the_round_and_nobody_else(lie: str, without: tiny.Witness, tmp_path: Path) -> None:
-    config = tiny.config(rounds=2)
-
     def lies(round: int, node: int, reply: Message) -> Message:
         if (round, node) == (ROUND, LIAR):
             LIES[lie](reply)
         return reply
 
-    run = run_on(config, tmp_path / "run", LoopGrid(loop_nodes(config, tmp_path), lies))
+    run = run_on(CONFIG, tmp_path / "run", LoopGrid(loop_nodes(CONFIG, tmp_path), lies))
     assert run.state == "finished"
     assert [client["dropped"] is None for client in run.records[ROUND]["clients"]] == [True, False, True, True]
     assert payloads(run) == without.payloads
