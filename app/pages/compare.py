@@ -17,7 +17,7 @@ from deltamask.plots import palette, pictures, report, run_charts
 from deltamask.runs import StoreError
 from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
-from deltamask.studies.comparison import VIEWS, Group, group_by_seed, prepared
+from deltamask.studies.comparison import VIEWS, Group, finding, group_by_seed, prepared
 
 MOST = 60  # runs on one page: every recorded method with its seeds, which are drawn as bands
 MARKS = {"finished": "✓", "failed": "✕ failed", "killed": "✕ killed"}
@@ -45,7 +45,7 @@ def choose(runs: dict[str, Run]) -> list[str]:
     st.session_state.compared = [name for name in st.session_state.compared if name in runs]
     st.segmented_control(
         "Prepared views of the recorded runs", list(VIEWS), key="view", on_change=take_view,
-        help="Recorded runs on the default task that ship with the repository.",
+        help="Recorded runs that ship with the repository, each view on one task.",
     )  # fmt: skip
     return list(
         st.multiselect(
@@ -72,6 +72,8 @@ def watch(names: list[str]) -> None:
         st.info("Choose runs above, or a prepared view.")
         return
     groups = group_by_seed(drawn)
+    if sentence := finding(groups):
+        st.markdown(style.markdown(sentence))
     last = max(int(run.records[-1]["round"]) for run in drawn)
     left, right = st.columns([7, 1], vertical_alignment="bottom")
     with left:
@@ -108,7 +110,7 @@ def _draw_missing(runs: Sequence[Run], drawn: Sequence[Run]) -> None:
     """Say which methods of the view nobody has recorded, and which runs have nothing to show."""
     view = st.session_state.get("view")
     methods = {run.config.method for run in drawn}
-    missing = [registered[method].label for method in VIEWS.get(view or "", ()) if method not in methods]
+    missing = [registered[method].label for method in VIEWS[view].methods if method not in methods] if view else []
     if missing:
         st.caption(f"No recorded run of {', '.join(missing)} on this task.")
     silent = [style.markdown(run.id) for run in runs if not run.records]

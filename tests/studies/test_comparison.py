@@ -16,7 +16,16 @@ from deltamask.config import RunConfig
 from deltamask.plots import palette, report, run_charts
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, list_runs, load_run
-from deltamask.studies.comparison import VIEWS, Group, differing, group_by_seed, pareto_front, prepared
+from deltamask.studies.comparison import (
+    TASK_FIELDS,
+    VIEWS,
+    Group,
+    differing,
+    finding,
+    group_by_seed,
+    pareto_front,
+    prepared,
+)
 from deltamask.studies.estimate import estimate_bytes, estimate_time
 from tests.support.records import TASK, record
 
@@ -82,8 +91,24 @@ def test_only_differing_fields_are_named() -> None:
 def test_prepared_views_hold_recorded_runs_of_their_methods(view: str) -> None:
     runs = prepared(view, list_runs(recorded_dir()))
     assert runs
-    assert not VIEWS[view] or {run.config.method for run in runs} <= set(VIEWS[view])
-    assert {run.config.dirichlet_alpha for run in runs} == {10.0}
+    assert not VIEWS[view].methods or {run.config.method for run in runs} <= set(VIEWS[view].methods)
+    tasks = {tuple(getattr(run.config, name) for name in TASK_FIELDS) for run in runs}
+    assert len(tasks) == 1  # like with like
+    assert runs[0].config.dirichlet_alpha == VIEWS[view].task.get("dirichlet_alpha", 10.0)
+
+
+def test_a_comparison_comes_to_the_best_and_the_best_of_few_bits() -> None:
+    names = ["fashion-finetune", "fashion-recipe", "fashion-probe"]
+    groups = group_by_seed([load_run(recorded_dir() / name) for name in names])
+    best, recipe = groups[0], groups[1]
+    said = finding(groups)
+    few = recipe.summary()
+    assert said == (
+        f"Most accurate: {best.name}, {best.summary()['accuracy']:.4f} at 32.41 bpp up a round. "
+        f"With at most 0.1 bpp up: {recipe.name}, {few['accuracy']:.4f} at {few['bpp_up']:.4g} bpp up a round."
+    )
+    assert finding(groups[::2]) == said.split(" With")[0] + " None sends at most 0.1 bpp up."
+    assert finding(groups[:1]) is None
 
 
 def test_pareto_chart_draws_summaries_and_the_front() -> None:
