@@ -17,9 +17,12 @@ from deltamask.runs.reader import list_broken, list_runs, load_run
 def runs(*, json: Json = False) -> int:
     """List runs: your own and the recorded ones."""
     rows = [
-        {"run": run.id, "state": run.state, "uploaded": run.uploaded, **run.summary(), "path": str(run.path)}
+        {
+            "run": run.id, "state": run.state, "uploaded": run.uploaded, "changes": run.changes, **run.summary(),
+            "path": str(run.path),
+        }
         for run in list_runs()
-    ]
+    ]  # fmt: skip
     broken = list_broken()
     if json:
         damaged = ({"run": each.name, "state": "broken", "message": each.reason, "path": each.place} for each in broken)
@@ -28,7 +31,7 @@ def runs(*, json: Json = False) -> int:
     for row in rows:
         table.add_row(
             plain_text(row["run"]),
-            plain_text(row["state"]) + (", uploaded" if row["uploaded"] else ""),
+            _state(row["state"], row["uploaded"], row["changes"]),
             str(row["rounds"]),
             *(figure_text(row[k]) for k in ("accuracy", "bpp_up", "bpp_up_total")),
         )
@@ -37,16 +40,23 @@ def runs(*, json: Json = False) -> int:
     return 0
 
 
+def _state(state: str, uploaded: bool, changes: list[str]) -> str:
+    """A run's state, and what else to know before its figures are believed."""
+    return plain_text(state) + (", uploaded" if uploaded else "") + (", changed midway" if changes else "")
+
+
 def show(run: RunName, *, json: Json = False) -> int:
     """Show a run: its config, its rounds and its headline figures."""
     stored = load_run(run)
     if json:
         return print_json(exporting.as_json(stored))
     console = Console()
-    state = plain_text(stored.state) + (", uploaded" if stored.uploaded else "")
+    state = _state(stored.state, stored.uploaded, stored.changes)
     message = plain_text(stored.status.get("message", ""))
     console.print(f"[bold]{plain_text(stored.id)}[/bold]  {state}  {message}".rstrip())
     console.print(exporting.command_line(stored.config), soft_wrap=True, markup=False)
+    for line in stored.changes:
+        console.print(f"changed midway: {plain_text(line)}", style="yellow", highlight=False, soft_wrap=True)
     table = Table("round", "accuracy", "loss", "bpp up", "total bpp up", "flips", "kept", "false", "seconds")
     for row in stored.rounds.to_dict("records"):
         cells = [figure_text(row[k]) for k in ("accuracy", "loss", "bpp_up", "bpp_up_total")]

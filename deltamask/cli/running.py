@@ -60,13 +60,20 @@ def _option(name: str) -> Any:
     return Annotated[kind, tyro.conf.arg(help=f"{info.description}{limits}{readers}")]
 
 
-def resume(run: RunName, *, json: Json = False) -> int:
+def resume(
+    run: RunName,
+    *,
+    accept_changes: Annotated[
+        bool, tyro.conf.arg(help="Go on although data or weights are not those it began with; the run will say so.")
+    ] = False,
+    json: Json = False,
+) -> int:
     """Go on with a stopped, killed or failed run, from its last finished round."""
     stored = load_run(run)
-    return execute_run(RunFolder(stored.path), stored.config, json)
+    return execute_run(RunFolder(stored.path), stored.config, json, accept_changes)
 
 
-def execute_run(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
+def execute_run(folder: RunFolder, config: RunConfig, as_json: bool, accept_changes: bool = False) -> int:
     from deltamask.runs.runner import execute
     from deltamask.simulation.records import RoundRecord
 
@@ -85,7 +92,7 @@ def execute_run(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
 
         people.print(f"writing {folder.path}", highlight=False, markup=False, soft_wrap=True)
         try:
-            state = execute(folder, config, on_record=on_record, show=show)
+            state = execute(folder, config, on_record=on_record, show=show, accept_changes=accept_changes)
         except KeyboardInterrupt:
             people.print(
                 f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round",

@@ -43,6 +43,7 @@ def as_json(run: Run) -> dict[str, Any]:
     return {
         "run": run.id,
         "state": run.state,
+        "changes": run.changes,
         "command": command_line(run.config),
         "config": run.config.model_dump(),
         **run.provenance,

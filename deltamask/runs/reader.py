@@ -59,6 +59,11 @@ class Run:
         """d, layers, classes, label_counts; empty before the run has got that far."""
         return read_task(self.path / "task.json")
 
+    @property
+    def changes(self) -> list[str]:
+        """What its results rest on that was not the same from beginning to end, one line each; empty as a rule."""
+        return list(self.task.get("changes", []))
+
     @cached_property
     def rounds(self) -> pd.DataFrame:
         """One row a round, without the lists of clients; its columns are explained at `figures.rounds_table`."""
