@@ -115,7 +115,7 @@ def active() -> list[str]:
     names = []
     for file in sorted(runs_dir().glob("*/status.json")):
         status = read_json(file)
-        if isinstance(status, dict) and status.get("state") in ACTIVE and is_alive(status):
+        if isinstance(status, dict) and status.get("state") in ACTIVE and is_alive(file.parent, status):
             names.append(file.parent.name)
     return names
 

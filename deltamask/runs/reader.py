@@ -42,7 +42,10 @@ class Run:
     def state(self) -> str:
         """starting, running, paused, stopped, finished, failed, or killed (its process is gone without a word)."""
         state = str(self.status.get("state", "stopped"))
-        return "killed" if state in ACTIVE and not is_alive(self.status) else state
+        if state not in ACTIVE or is_alive(self.path, self.status):
+            return state
+        now = str(read_status(self.path / "status.json").get("state", state))  # it may have ended since
+        return "killed" if now in ACTIVE else now
 
     @property
     def uploaded(self) -> bool:

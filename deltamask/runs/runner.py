@@ -11,6 +11,7 @@ import filelock
 import numpy as np
 import torch
 
+from deltamask.base.locks import LOOK
 from deltamask.base.progress import NOTE, Progress
 from deltamask.config import RunConfig
 from deltamask.methods import methods
@@ -18,6 +19,7 @@ from deltamask.methods.base import ClientReport, state_arrays
 from deltamask.runs import StoreError, client_flips, payloads
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import read_records
+from deltamask.runs.status import LOCK
 from deltamask.runs.stored import read_status, read_task
 from deltamask.simulation.loop import Checkpoint, Observer, simulate
 from deltamask.simulation.records import RoundRecord
@@ -132,7 +134,7 @@ def execute(
     missing, or if it would go on with other data; whatever else goes wrong is written to status.json as `failed` and
     raised.
     """
-    lock = filelock.FileLock(folder.path / "run.lock", timeout=0)
+    lock = filelock.FileLock(folder.path / LOCK, timeout=LOOK)
     try:
         lock.acquire()
     except filelock.Timeout:

@@ -51,7 +51,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list
 
     Image files whose names and sizes are the same and whose times of change are not, as after copying, are the latter.
     """
-    grave, slight = [], []
+    grave, slight = list[str](), list[str]()
     if lines := data_differences(before["data"], now["data"]):
         same = all(before["data"][key] == now["data"][key] for key in ("content", "classes"))
         where = "the folder has" if ":" in now["data"]["name"] else "the data have"
