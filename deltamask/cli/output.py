@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -12,12 +13,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deltamask.base.paths import expanded
 from deltamask.base.progress import NOTE
 from deltamask.config.run_config import UNPRINTABLE
 from deltamask.runs.figures import covers_all_clients
 from deltamask.runs.reader import Run
 
 RunName = Annotated[str, tyro.conf.Positional]
+Place = Annotated[
+    Path,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1, metavar="PATH", instance_from_str=lambda words: expanded(words[0]),
+        is_instance=lambda value: isinstance(value, Path), str_from_instance=lambda path: [str(path)],
+    ),
+]  # fmt: skip
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
 
 people = Console(stderr=True)

@@ -9,7 +9,17 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from deltamask.cli.output import Json, RunName, complain, figure_text, people, plain_text, print_json, print_summary
+from deltamask.cli.output import (
+    Json,
+    Place,
+    RunName,
+    complain,
+    figure_text,
+    people,
+    plain_text,
+    print_json,
+    print_summary,
+)
 from deltamask.runs import export as exporting
 from deltamask.runs.reader import list_broken, list_runs, load_run
 
@@ -73,7 +83,8 @@ def export(
     run: RunName,
     *,
     out: Annotated[
-        Path | None, tyro.conf.arg(help="A .zip (the whole folder), .csv (rounds) or .json file; by default <run>.zip.")
+        Place | None,
+        tyro.conf.arg(help="A .zip (the whole folder), .csv (rounds) or .json file; by default <run>.zip."),
     ] = None,
 ) -> int:
     """Write a run to one file, to mail or to open elsewhere."""
@@ -89,7 +100,7 @@ def what_if(
     *,
     round: Annotated[int, tyro.conf.arg(help="The round to play again.")],
     client: Annotated[int, tyro.conf.arg(help="Whose payload is replaced.")],
-    payload: Annotated[Path, tyro.conf.arg(help="The file that takes its place.")],
+    payload: Annotated[Place, tyro.conf.arg(help="The file that takes its place.")],
     json: Json = False,
 ) -> int:
     """Play a recorded round again with one payload replaced: what does that do to the accuracy?"""

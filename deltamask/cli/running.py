@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import field, make_dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from deltamask import backbones, datasets
-from deltamask.cli.output import Json, RunName, people, print_summary, progress
-from deltamask.config import RunConfig, choices, field_bounds, field_range, readers_of
+from deltamask.cli.output import Json, Place, RunName, people, print_summary, progress
+from deltamask.config import RunConfig, choices, field_bounds, field_range, located, readers_of
+from deltamask.config.located import NO_FILE
 from deltamask.config.presets import PRESETS, preset
+from deltamask.datasets import partitions
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import load_run
 
-Out = Annotated[Path | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
+Out = Annotated[Place | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
 PRESET_HELP = f"Start from a named config: {', '.join(PRESETS)}, or paper:BACKBONE:DATASET (docs/paper.md)."
 
 
@@ -40,14 +41,38 @@ def run_command(default: RunConfig) -> Callable[..., int]:
         json: Json = False,
     ) -> int:
         """Run a federated fine-tuning, round by round, into a run folder."""
-        valid = RunConfig(**vars(config))
-        dataset, _ = datasets.get(valid.dataset), backbones.get(valid.backbone)
-        if dataset.where() is None:  # neither it nor an unknown name may leave a run's folder behind
-            dataset.read()
-        return execute_run(RunFolder.create(out or new_folder(valid), valid), valid, json)
+        valid = located(RunConfig(**vars(config)))
+        _check(valid)
+        path = out or new_folder(valid)
+        fresh = not path.exists()
+        import deltamask.runs.runner  # noqa: F401  # torch, which takes seconds: before there is a folder
+
+        folder = RunFolder.create(path, valid)
+        try:
+            return execute_run(folder, valid, json)
+        except Exception:
+            if fresh and not folder.has_begun():
+                folder.remove()
+            raise
 
     run.__annotations__["config"] = Annotated[fields, tyro.conf.OmitArgPrefixes]
     return run
+
+
+def _check(config: RunConfig) -> None:
+    """Refuse what cannot be run as far as that can be told without torch and features. Raises as `load_task` does."""
+    dataset, _ = datasets.get(config.dataset), backbones.get(config.backbone)
+    if config.weights not in NO_FILE:
+        backbones.given_file(config.weights)
+    if dataset.where() is None or dataset.labels is None:
+        data = datasets.load(config.dataset)
+        labels, groups = data.train_y, data.groups
+    else:
+        (labels, _), groups = dataset.labels(), None
+        if dataset.groups is not None and partitions.get(config.partition).natural:
+            return  # who holds what is only told by reading all
+    count = config.train_samples
+    partitions.split(config, labels[:count], groups.pick(slice(count)) if groups else None)
 
 
 def _option(name: str) -> Any:

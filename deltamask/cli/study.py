@@ -15,12 +15,13 @@ from rich.table import Table
 
 from deltamask.base.files import write_atomic
 from deltamask.base.paths import results_dir, sweeps_dir
+from deltamask.cli.output import Place
 from deltamask.runs import export
 from deltamask.runs.reader import load_run
 from deltamask.studies import sweep as sweeping
 from deltamask.studies.experiments import Trial, read_experiment
 
-Files = Annotated[list[Path], tyro.conf.Positional]
+Files = Annotated[list[Place], tyro.conf.Positional]
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
 
 _people = Console(stderr=True)
@@ -33,7 +34,7 @@ def sweep(
     threads: Annotated[
         int, tyro.conf.arg(help="Threads of each run. On few cores, several runs of one thread each get more done.")
     ] = 1,
-    out: Annotated[Path | None, tyro.conf.arg(help="Folder for the runs; by default runs/sweeps.")] = None,
+    out: Annotated[Place | None, tyro.conf.arg(help="Folder for the runs; by default runs/sweeps.")] = None,
     dry_run: Annotated[bool, tyro.conf.arg(help="List the runs and how far each has come; run nothing.")] = False,
     json: Json = False,
 ) -> int:
@@ -70,10 +71,10 @@ def sweep(
 
 def results(
     *,
-    experiments: Annotated[Path, tyro.conf.arg(help="Folder of the experiment files.")] = Path("experiments"),
-    runs: Annotated[Path | None, tyro.conf.arg(help="Folder of the sweeps' runs; by default runs/sweeps.")] = None,
-    data: Annotated[Path | None, tyro.conf.arg(help="Folder of the tables; by default data/results.")] = None,
-    doc: Annotated[Path, tyro.conf.arg(help="The document to make again.")] = Path("docs/results.md"),
+    experiments: Annotated[Place, tyro.conf.arg(help="Folder of the experiment files.")] = Path("experiments"),
+    runs: Annotated[Place | None, tyro.conf.arg(help="Folder of the sweeps' runs; by default runs/sweeps.")] = None,
+    data: Annotated[Place | None, tyro.conf.arg(help="Folder of the tables; by default data/results.")] = None,
+    doc: Annotated[Place, tyro.conf.arg(help="The document to make again.")] = Path("docs/results.md"),
     json: Json = False,
 ) -> int:
     """Make the tables, the document and its figures from the runs of all experiments.

@@ -19,6 +19,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,6 +84,14 @@ class RunFolder:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(path / "config.json", {"config": config.model_dump(), **provenance(), "created": created})
         return folder
+
+    def has_begun(self) -> bool:
+        """Has its task been loaded? Before that there is nothing in it to go on from."""
+        return (self.path / "task.json").exists()
+
+    def remove(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record. On failure (a full disk) the file is cut back, so that what was there stays whole."""

@@ -20,7 +20,7 @@ import filelock
 from pydantic import ValidationError
 
 from deltamask.base.paths import runs_dir
-from deltamask.config import RunConfig, explain_errors
+from deltamask.config import RunConfig, explain_errors, located
 from deltamask.runs import StoreError, launch
 from deltamask.runs.folder import RunFolder, is_run_id, new_folder, write_json
 from deltamask.runs.reader import Run
@@ -52,6 +52,7 @@ class Waiting:
 
 def submit(config: RunConfig) -> Path:
     """Queue a new run; it starts at once if nothing runs. Returns its folder."""
+    config = located(config)
     while True:
         folder = new_folder(config).absolute()
         try:

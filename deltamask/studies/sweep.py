@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from deltamask.config import RunConfig
+from deltamask.config import RunConfig, located
 from deltamask.runs import StoreError, launch
 from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.status import ACTIVE
@@ -69,6 +69,7 @@ def standing(trial: Trial, path: Path) -> Standing:
 
 
 def _differences(there: RunConfig, wanted: RunConfig) -> list[str]:
+    there = located(there)  # of an earlier revision
     pairs = [(name, getattr(there, name), getattr(wanted, name)) for name in RunConfig.model_fields]
     return [f"there {name} is {old}, in the experiment {new}" for name, old, new in pairs if old != new]
 
