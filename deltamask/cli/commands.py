@@ -10,8 +10,10 @@ import tyro
 from pydantic import ValidationError
 
 from deltamask.cli.app import app
+from deltamask.cli.console import lasting_streams
+from deltamask.cli.interrupt import STATUS
 from deltamask.cli.machine import bench, cache, check, doctor, download
-from deltamask.cli.output import complain
+from deltamask.cli.output import complain, people
 from deltamask.cli.reading import export, runs, show, what_if
 from deltamask.cli.running import chosen_preset, resume, run_command
 from deltamask.cli.study import results, sweep
@@ -20,8 +22,17 @@ from deltamask.runs import StoreError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point. Returns the exit status: 0, 1 when something failed, 2 for a bad argument."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command. Returns the exit status: 0, 1 when something failed, 2 for a bad argument, 130 after Ctrl-C."""
+    with lasting_streams() as printed:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        if printed is not None:
+            printed.flush()
+            if printed.fault is not None and status == 0:
+                return complain(1, f"what was to be printed is not whole: {printed.fault}")
+        return status
+
+
+def _run(arguments: list[str]) -> int:
     try:
         commands: dict[str, Callable[..., Any]] = {
             "app": app,
@@ -46,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             description="See what federated fine-tuning sends, costs and buys.",
         )
         return status
+    except KeyboardInterrupt:
+        people.print("interrupted")
+        return STATUS
     except ValidationError as error:
         return complain(2, *explain_errors(error))
     except KeyError as error:

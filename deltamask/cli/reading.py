@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from deltamask.cli.console import console, print_table
 from deltamask.cli.output import (
     Json,
     Place,
@@ -45,7 +46,7 @@ def runs(*, json: Json = False) -> int:
             str(row["rounds"]),
             *(figure_text(row[k]) for k in ("accuracy", "bpp_up", "bpp_up_total")),
         )
-    Console().print(table)
+    print_table(table)
     complain(0, *(f"{each.name} is left out: {each.reason}" for each in broken))
     return 0
 
@@ -60,13 +61,13 @@ def show(run: RunName, *, json: Json = False) -> int:
     stored = load_run(run)
     if json:
         return print_json(exporting.as_json(stored))
-    console = Console()
+    out = console()
     state = _state(stored.state, stored.uploaded, stored.changes)
     message = plain_text(stored.status.get("message", ""))
-    console.print(f"[bold]{plain_text(stored.id)}[/bold]  {state}  {message}".rstrip())
-    console.print(exporting.command_line(stored.config), soft_wrap=True, markup=False)
+    out.print(Text.assemble((plain_text(stored.id), "bold"), f"  {state}  {message}".rstrip()))
+    out.print(exporting.command_line(stored.config))
     for line in stored.changes:
-        console.print(f"changed midway: {plain_text(line)}", style="yellow", highlight=False, soft_wrap=True)
+        out.print(f"changed midway: {plain_text(line)}", style="yellow")
     table = Table("round", "accuracy", "loss", "bpp up", "total bpp up", "flips", "kept", "false", "seconds")
     for row in stored.rounds.to_dict("records"):
         cells = [figure_text(row[k]) for k in ("accuracy", "loss", "bpp_up", "bpp_up_total")]
@@ -74,8 +75,8 @@ def show(run: RunName, *, json: Json = False) -> int:
             "–" if row[k] is None or row[k] != row[k] else f"{row[k]:.0f}" for k in ("flips", "kept", "false_flips")
         ]
         table.add_row(str(row["round"]), *cells, *counts, f"{sum(row['seconds'].values()):.1f}")
-    console.print(table)
-    print_summary(stored, console)
+    print_table(table)
+    print_summary(stored, out)
     return 0
 
 
@@ -91,7 +92,7 @@ def export(
     stored = load_run(run)
     target = out or Path(f"{stored.id}.zip")
     exporting.write(stored, target)
-    people.print(f"wrote {target}", soft_wrap=True, markup=False)
+    people.print(f"wrote {target}")
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from deltamask import backbones, datasets
+from deltamask.cli.interrupt import STATUS, ending_at_once
 from deltamask.cli.output import Json, Place, RunName, people, print_summary, progress
 from deltamask.config import RunConfig, choices, field_bounds, field_range, located, readers_of
 from deltamask.config.located import NO_FILE
@@ -45,7 +46,8 @@ def run_command(default: RunConfig) -> Callable[..., int]:
         _check(valid)
         path = out or new_folder(valid)
         fresh = not path.exists()
-        import deltamask.runs.runner  # noqa: F401  # torch, which takes seconds: before there is a folder
+        with ending_at_once():
+            import deltamask.runs.runner  # noqa: F401  # torch, which takes seconds: before there is a folder
 
         folder = RunFolder.create(path, valid)
         try:
@@ -99,8 +101,9 @@ def resume(
 
 
 def execute_run(folder: RunFolder, config: RunConfig, as_json: bool, accept_changes: bool = False) -> int:
-    from deltamask.runs.runner import execute
-    from deltamask.simulation.records import RoundRecord
+    with ending_at_once():
+        from deltamask.runs.runner import execute
+        from deltamask.simulation.records import RoundRecord
 
     with progress() as show:
 
@@ -112,22 +115,20 @@ def execute_run(folder: RunFolder, config: RunConfig, as_json: bool, accept_chan
             people.print(
                 f"round {record.round:4d}/{config.rounds}  accuracy {record.accuracy:.4f}  "
                 f"uplink {record.bpp_up:.4f} bpp{kept}  {sum(record.seconds.values()):.1f} s",
-                highlight=False,
             )  # fmt: skip
 
-        people.print(f"writing {folder.path}", highlight=False, markup=False, soft_wrap=True)
+        people.print(f"writing {folder.path}")
         try:
             state = execute(folder, config, on_record=on_record, show=show, accept_changes=accept_changes)
         except KeyboardInterrupt:
             people.print(
                 f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round",
-                markup=False, soft_wrap=True,
             )  # fmt: skip
-            return 130
+            return STATUS
     if not as_json:
         print_summary(load_run(folder.path), people)
     if state == "stopped":
-        people.print(f"stopped; `deltamask resume {folder.path}` goes on", soft_wrap=True, markup=False)
+        people.print(f"stopped; `deltamask resume {folder.path}` goes on")
     return 0
 
 

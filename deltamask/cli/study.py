@@ -9,22 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deltamask.base.files import write_atomic
 from deltamask.base.paths import results_dir, sweeps_dir
-from deltamask.cli.output import Place
+from deltamask.cli.console import print_table
+from deltamask.cli.output import Json, Place, people
 from deltamask.runs import export
 from deltamask.runs.reader import load_run
 from deltamask.studies import sweep as sweeping
 from deltamask.studies.experiments import Trial, read_experiment
 
 Files = Annotated[list[Place], tyro.conf.Positional]
-Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
-
-_people = Console(stderr=True)
 
 
 def sweep(
@@ -103,9 +100,9 @@ def results(
     if json:
         print(gathered.summary.to_json(orient="records", indent=1))
     for trial, why in gathered.missing.items():
-        _people.print(f"{trial}: missing, {why}", highlight=False, markup=False, soft_wrap=True)
+        people.print(f"{trial}: missing, {why}")
     for path in [*written, doc, *drawn]:
-        _people.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+        people.print(f"wrote {path}")
     return 0
 
 
@@ -124,7 +121,7 @@ def _list_trials(trials: Sequence[Trial], standings: Sequence[sweeping.Standing]
     table = Table("run", "state", "rounds", "command")
     for trial, row in zip(trials, rows, strict=True):
         table.add_row(str(trial), row["state"], f"{row['rounds']}/{trial.config.rounds}", row["command"])
-    Console().print(table)
+    print_table(table)
     return 0
 
 
@@ -133,9 +130,14 @@ class _Screen:
 
     def __init__(self, todo: Sequence[Trial], total: int, as_json: bool) -> None:
         self.left, self.total, self.as_json, self.failed = len(todo), total, as_json, 0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(
-            *columns, console=_people, transient=True, disable=not _people.is_terminal, speed_estimate_period=3600
+            *columns, console=people, transient=True, disable=not people.is_terminal, speed_estimate_period=3600
         )
         self.all = self.progress.add_task("rounds of all runs", total=sum(trial.config.rounds for trial in todo))
         self.bars: dict[Trial, TaskID] = {}
@@ -149,11 +151,11 @@ class _Screen:
         self.progress.stop()
 
     def say(self, line: str) -> None:
-        _people.print(line, highlight=False, markup=False, soft_wrap=True)
+        people.print(line)
 
     def started(self, trial: Trial) -> None:
         self.bars[trial] = self.progress.add_task(str(trial), total=trial.config.rounds)
-        if not _people.is_terminal:
+        if not people.is_terminal:
             self.say(f"{trial}: started")
 
     def look(self, children: Sequence[sweeping.Child]) -> None:
