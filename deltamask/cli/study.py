@@ -21,6 +21,7 @@ from deltamask.runs.reader import load_run
 from deltamask.studies import sweep as sweeping
 from deltamask.studies.experiments import Trial, read_experiment
 
+REPOSITORY_DOCUMENT = Path("docs/results.md")
 Files = Annotated[list[Place], tyro.conf.Positional]
 
 
@@ -70,13 +71,19 @@ def results(
     *,
     experiments: Annotated[Place, tyro.conf.arg(help="Folder of the experiment files.")] = Path("experiments"),
     runs: Annotated[Place | None, tyro.conf.arg(help="Folder of the sweeps' runs; by default runs/sweeps.")] = None,
-    data: Annotated[Place | None, tyro.conf.arg(help="Folder of the tables; by default data/results.")] = None,
-    doc: Annotated[Place, tyro.conf.arg(help="The document to make again.")] = Path("docs/results.md"),
+    data: Annotated[
+        Place | None, tyro.conf.arg(help="Folder of the tables; by default tables/ among the experiment files.")
+    ] = None,
+    doc: Annotated[
+        Place | None,
+        tyro.conf.arg(help="The document to make again; by default results.md there, drafted if it is missing."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Make the tables, the document and its figures from the runs of all experiments.
 
-    Runs that are not here are taken from the tables, so the document can be made again without any run folder.
+    Runs that are not here are taken from the tables, so the document can be made again without any run folder. In the
+    repository they are docs/results.md and data/results.
     """
     from deltamask.plots import study_charts
     from deltamask.studies import document, tables
@@ -84,11 +91,16 @@ def results(
 
     files = sorted(experiments.glob("*.toml"))
     if not files:
-        raise ValueError(f"no experiment files in {experiments}: run this in the repository, or name --experiments")
-    data = data or results_dir()
-    gathered = tables.gather([read_experiment(file) for file in files], runs or sweeps_dir(), data)
-    made = document.render(doc.read_text(encoding="utf-8"), gathered)
+        raise ValueError(f"no experiment files in {experiments}: name your study's folder with --experiments")
+    ours = experiments == Path("experiments") and REPOSITORY_DOCUMENT.is_file()  # the repository's own study
+    data = data or (results_dir() if ours else experiments / "tables")
+    doc = doc or (REPOSITORY_DOCUMENT if ours else experiments / "results.md")
+    studied = [read_experiment(file) for file in files]
+    gathered = tables.gather(studied, runs or sweeps_dir(), data)
+    text = doc.read_text(encoding="utf-8") if doc.exists() else document.draft(studied)
+    made = document.render(text, gathered)
     written = tables.write(gathered, data)
+    doc.absolute().parent.mkdir(parents=True, exist_ok=True)
     with write_atomic(doc.absolute()) as file:
         file.write(made.encode())
     named = {experiment.name: experiment for experiment in gathered.experiments}
@@ -176,12 +188,15 @@ class _Screen:
             self.progress.remove_task(self.bars.pop(trial))
         if self.as_json:
             row = {"experiment": trial.experiment, "arm": trial.arm, "seed": trial.seed, "path": str(outcome.path)}
-            state = "failed" if outcome.error else "finished"
+            state = "failed" if outcome.error else "left" if outcome.left else "finished"
             print(jsonlib.dumps({**row, "state": state, "rounds": outcome.rounds, "error": outcome.error}), flush=True)
         if outcome.error:
             self.failed += 1
             log = sweeping.log_file(outcome.path)
             self.say(f"{trial}: failed after {outcome.rounds} rounds: {outcome.error} (all it said: {log})")
+            return
+        if outcome.left:
+            self.say(f"{trial}: left to the other process that is running it")
             return
         summary = load_run(outcome.path).summary()
         seconds = self.progress.tasks[0].time_remaining

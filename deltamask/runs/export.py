@@ -72,9 +72,9 @@ def write(run: Run, target: Path) -> None:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, source in sorted(_files(run).items()):
                     if isinstance(source, Path):
-                        archive.write(source, f"{run.id}/{name}")
+                        archive.write(source, f"{run.path.name}/{name}")
                     else:
-                        archive.writestr(f"{run.id}/{name}", source.read())
+                        archive.writestr(f"{run.path.name}/{name}", source.read())
 
 
 def _files(run: Run) -> dict[str, Path | Message]:
