@@ -14,7 +14,7 @@ from deltamask.cli.console import lasting_streams
 from deltamask.cli.interrupt import STATUS
 from deltamask.cli.machine import bench, cache, check, doctor, download
 from deltamask.cli.output import complain, people
-from deltamask.cli.reading import export, runs, show, what_if
+from deltamask.cli.reading import delete, export, rename, runs, show, what_if
 from deltamask.cli.running import chosen_preset, resume, run_command
 from deltamask.cli.study import results, sweep
 from deltamask.config import explain_errors
@@ -33,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        from deltamask.runs.folder import provenance
+
+        print(" ".join(["deltamask", *(str(part) for part in provenance().values() if part)]))
+        return 0
     try:
         commands: dict[str, Callable[..., Any]] = {
             "app": app,
@@ -43,6 +48,8 @@ def _run(arguments: list[str]) -> int:
             "runs": runs,
             "show": show,
             "export": export,
+            "delete": delete,
+            "rename": rename,
             "bench": bench,
             "download": download,
             "cache": cache,
@@ -54,7 +61,7 @@ def _run(arguments: list[str]) -> int:
             commands,
             prog="deltamask",
             args=arguments,
-            description="See what federated fine-tuning sends, costs and buys.",
+            description="See what federated fine-tuning sends, costs and buys. `--version` says which one this is.",
         )
         return status
     except KeyboardInterrupt:

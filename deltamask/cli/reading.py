@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from deltamask.cli.output import (
     print_summary,
 )
 from deltamask.runs import export as exporting
+from deltamask.runs import manage
 from deltamask.runs.reader import list_broken, list_runs, load_run
 
 
@@ -87,12 +89,37 @@ def export(
         Place | None,
         tyro.conf.arg(help="A .zip (the whole folder), .csv (rounds) or .json file; by default <run>.zip."),
     ] = None,
+    json: Json = False,
 ) -> int:
     """Write a run to one file, to mail or to open elsewhere."""
     stored = load_run(run)
-    target = out or Path(f"{stored.id}.zip")
+    target = out or Path(f"{stored.path.name}.zip")
     exporting.write(stored, target)
+    if json:
+        return print_json({"run": stored.id, "path": str(target)})
     people.print(f"wrote {target}")
+    return 0
+
+
+def delete(run: RunName, *, yes: Annotated[bool, tyro.conf.arg(help="Do not ask.")] = False, json: Json = False) -> int:
+    """Delete a run's folder, after asking. A run that is under way, and a recorded one, are refused."""
+    stored = load_run(run)
+    people.print(f"{stored.path}: {stored.state}, {len(stored.records)} records")
+    if not yes:
+        if not sys.stdin.isatty():
+            return complain(2, "nobody to ask: add --yes to delete it")
+        if input("Delete it for good? [y/N] ").strip().lower() not in ("y", "yes"):
+            return 1
+    manage.delete(stored)
+    return print_json({"deleted": str(stored.path)}) if json else 0
+
+
+def rename(run: RunName, name: RunName, *, json: Json = False) -> int:
+    """Give a run another name. One that is under way, a recorded one and a sweep's are refused."""
+    path = manage.rename(load_run(run), name)
+    if json:
+        return print_json({"run": path.name, "path": str(path)})
+    people.print(f"{path}")
     return 0
 
 

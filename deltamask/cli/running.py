@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from deltamask import backbones, datasets
+from deltamask.base.progress import NOTE
 from deltamask.cli.interrupt import STATUS, ending_at_once
 from deltamask.cli.output import Json, Place, RunName, people, print_summary, progress
-from deltamask.config import RunConfig, choices, field_bounds, field_range, located, readers_of
+from deltamask.config import RunConfig, choices, field_bounds, field_range, is_unread, located, readers_of
 from deltamask.config.located import NO_FILE
 from deltamask.config.presets import PRESETS, preset
 from deltamask.datasets import partitions
+from deltamask.runs import manage
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import load_run
 
@@ -44,6 +46,9 @@ def run_command(default: RunConfig) -> Callable[..., int]:
         """Run a federated fine-tuning, round by round, into a run folder."""
         valid = located(RunConfig(**vars(config)))
         _check(valid)
+        for name in RunConfig.model_fields:
+            if getattr(valid, name) != getattr(default, name) and is_unread(name, valid):
+                people.print(f"{NOTE}{name} = {getattr(valid, name)} has no effect here: {_unread_by(name, valid)}")
         path = out or new_folder(valid)
         fresh = not path.exists()
         with ending_at_once():
@@ -59,6 +64,13 @@ def run_command(default: RunConfig) -> Callable[..., int]:
 
     run.__annotations__["config"] = Annotated[fields, tyro.conf.OmitArgPrefixes]
     return run
+
+
+def _unread_by(name: str, config: RunConfig) -> str:
+    """Who does not read a field, in words."""
+    kind = RunConfig.setting(name).reader
+    chooser = next(field for field in RunConfig.model_fields if RunConfig.setting(field).registry == kind)
+    return f"{chooser} {getattr(config, chooser)} does not read it as it is set"
 
 
 def _check(config: RunConfig) -> None:
@@ -93,11 +105,16 @@ def resume(
     accept_changes: Annotated[
         bool, tyro.conf.arg(help="Go on although data or weights are not those it began with; the run will say so.")
     ] = False,
+    rounds: Annotated[
+        int | None,
+        tyro.conf.arg(help="More rounds than it began with; the same as if it had begun with them. Not with cosine."),
+    ] = None,
     json: Json = False,
 ) -> int:
-    """Go on with a stopped, killed or failed run, from its last finished round."""
+    """Go on with a stopped, killed or failed run, from its last finished round; or with a finished one, by --rounds."""
     stored = load_run(run)
-    return execute_run(RunFolder(stored.path), stored.config, json, accept_changes)
+    config = stored.config if rounds is None else manage.extend(stored, rounds)
+    return execute_run(RunFolder(stored.path), config, json, accept_changes)
 
 
 def execute_run(folder: RunFolder, config: RunConfig, as_json: bool, accept_changes: bool = False) -> int:
