@@ -79,7 +79,7 @@ def test_light_modules_load_neither_torch_nor_the_dashboard_nor_flower() -> None
     names = (
         "config config.presets backbones datasets datasets.partitions codecs codecs.updates task.feature_cache "
         "downlink masking.masks simulation.ledger runs.reader runs.folder runs.export inspection.recorded_payload "
-        "teaching.walkthrough teaching.predictions plots.payload_charts runs.import_zip runs.queue cli"
+        "teaching.walkthrough teaching.predictions plots.payload_charts runs.import_zip runs.queue cli.commands"
     )
     modules = ", ".join(f"deltamask.{name}" for name in names.split())
     code = (

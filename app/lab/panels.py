@@ -96,6 +96,8 @@ def _draw_state(run: Run) -> None:
             st.info(f"Stopped after round {status.get('round')} of {run.config.rounds}.")
         else:
             st.caption(f"Finished: {run.config.rounds} rounds, d = {run.task.get('d', 0):,} maskable weights.")
+        if run.changes:
+            st.warning(f"Changed midway: {style.markdown('; '.join(run.changes)[:2000])}")
     actions = {
         "starting": [("Stop", "stop", "stop")],
         "running": [("Pause", "pause", "pause"), ("Stop", "stop", "stop")],

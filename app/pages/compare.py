@@ -11,7 +11,7 @@ import streamlit as st
 from ui import curves, exports, links, processes, rounds, scrubber, style
 from ui.figures import chart
 
-from deltamask.base.paths import recorded_dir
+from deltamask.base.paths import recorded_dir, runs_dir
 from deltamask.methods import methods as registered
 from deltamask.plots import palette, pictures, report, run_charts
 from deltamask.runs import StoreError
@@ -180,7 +180,7 @@ st.html(
     '<p class="lead">What does accuracy <b>cost in bits</b>? Press <b>Play</b> and watch the runs learn, with the very '
     "messages that one client of each sends.</p>"
 )
-stored = {run.id: run for run in list_runs()}
+stored = {run.id: run for run in list_runs(runs_dir(), recorded_dir())}
 names = choose(stored)
 links.write(runs=",".join(names))
 active = any(stored[name].state in ACTIVE for name in names)

@@ -10,7 +10,7 @@ from lab import controls, panels, sources
 from ui import exports, links, processes, scrubber, style
 
 from deltamask import datasets
-from deltamask.base.paths import runs_dir
+from deltamask.base.paths import recorded_dir, runs_dir
 from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError, Groups, partitions
@@ -99,7 +99,7 @@ def _press() -> None:
 
 def draw_estimate(config: RunConfig) -> None:
     """What the run will probably take, and from what that is judged."""
-    runs = list_runs()
+    runs = list_runs(runs_dir(), recorded_dir())
     seconds, sent = estimate_time(config, runs, local=runs_dir()), estimate_bytes(config, runs)
     if seconds is None and sent is None:
         st.caption("Estimate: no measurement yet for a run like this.")
@@ -170,7 +170,7 @@ def draw_queue(waiting: list[queue.Waiting]) -> None:
 
 def draw_broken() -> None:
     """The folders that are left out of the list, and why."""
-    if broken := list_broken():
+    if broken := list_broken(runs_dir(), recorded_dir()):
         count = f"{len(broken)} folder{'s' if len(broken) > 1 else ''}"
         with st.expander(f"{count} among the runs cannot be read", icon=":material/folder_off:"):
             for each in broken[:BROKEN_SHOWN]:
@@ -192,7 +192,7 @@ st.html(
     '<p class="lead">Federated fine-tuning of a frozen network, and <b>what crosses the wire</b> while it happens. '
     "Every figure comes from bytes that were really sent and decoded.</p>"
 )
-focus, others = choose_runs({run.id: run for run in list_runs()}, waiting)
+focus, others = choose_runs({run.id: run for run in list_runs(runs_dir(), recorded_dir())}, waiting)
 if focus is None:
     links.draw_notes()
     st.info("No runs yet. Press **Run** in the sidebar.")

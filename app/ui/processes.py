@@ -38,7 +38,8 @@ def log_tail(run_id: str, lines: int = 4) -> str:
 
 def is_starting(run_id: str) -> bool:
     """Does a process live for a folder that holds no config yet?"""
-    return is_run_id(run_id) and is_alive(read_json(runs_dir() / run_id / "status.json") or {})
+    folder = runs_dir() / run_id
+    return is_run_id(run_id) and is_alive(folder, read_json(folder / "status.json") or {})
 
 
 def can_resume(run: Run) -> bool:

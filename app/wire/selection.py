@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from ui.style import markdown
 
+from deltamask.base.paths import recorded_dir, runs_dir
 from deltamask.inspection import filter_lookup
 from deltamask.inspection.recorded_payload import RecordedPayload, open_payload
 from deltamask.masking.masks import Positions
@@ -18,7 +19,7 @@ Stamp = tuple[int, ...]
 
 def choose() -> tuple[Run, Payload] | None:
     """Draw the three selectors, in step with the URL. None, and a hint on the page, if no run has kept a payload."""
-    runs = {run.id: run for run in list_runs() if _has_payloads(run)}
+    runs = {run.id: run for run in list_runs(runs_dir(), recorded_dir()) if _has_payloads(run)}
     if not runs:
         st.info("No run has kept a payload yet. Press **Run** in the Lab, with *Keep payloads* set to few or all.")
         return None

@@ -2,6 +2,6 @@
 
 from deltamask.backbones.catalogue import TIMM, build, get, names
 from deltamask.backbones.hub import HUB
-from deltamask.backbones.spec import BackboneError, BackboneSpec, backbones
+from deltamask.backbones.spec import BackboneError, BackboneSpec, backbones, given_file
 
-__all__ = ["HUB", "TIMM", "BackboneError", "BackboneSpec", "backbones", "build", "get", "names"]
+__all__ = ["HUB", "TIMM", "BackboneError", "BackboneSpec", "backbones", "build", "get", "given_file", "names"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deltamask.base.paths import expanded
 from deltamask.base.registry import Registry
 
 if TYPE_CHECKING:
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 class BackboneError(RuntimeError):
     """The backbone cannot be built; the message says what to do."""
+
+
+def given_file(weights: str) -> Path:
+    """The file whose path `weights` (RunConfig's field) is. BackboneError if it is not there."""
+    path = expanded(weights)
+    if not path.is_file():
+        raise BackboneError(f"weights = {weights!r}: no such file; a file's path, `pretrained` or `random` is expected")
+    return path
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from deltamask.backbones.hub import HUB_FILE, hub_address
-from deltamask.backbones.spec import BackboneError
+from deltamask.backbones.spec import BackboneError, given_file
 
 Tensors = Mapping[str, Tensor]
 
@@ -28,10 +28,7 @@ def locate(weights: str, pretrained: Callable[[], Path]) -> Path | None:
         return None
     if weights == "pretrained":
         return pretrained()
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise BackboneError(f"weights = {weights!r}: no such file; a file's path, `pretrained` or `random` is expected")
-    return path
+    return given_file(weights)
 
 
 def from_hub(repository: str) -> Path:

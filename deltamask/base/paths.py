@@ -7,15 +7,28 @@ import os
 from pathlib import Path
 
 
+def expanded(text: str | Path) -> Path:
+    """A path as a person writes it. `~` and environment variables are what a shell makes of them, wherever a path is
+    given: on the command line, in a form, in a file or in a variable."""
+    return Path(os.path.expandvars(os.path.expanduser(text)))
+
+
+def _variable(name: str) -> Path | None:
+    """The place that an environment variable names, None where it is unset or empty."""
+    text = os.environ.get(name)
+    return expanded(text) if text else None
+
+
 def data_dir() -> Path:
     """What ships with the repository: $DELTAMASK_DATA, else its `data/`."""
-    return Path(os.environ.get("DELTAMASK_DATA") or Path(__file__).resolve().parents[2] / "data")
+    return _variable("DELTAMASK_DATA") or Path(__file__).resolve().parents[2] / "data"
 
 
 def cache_dir() -> Path:
     """What can be computed again: $DELTAMASK_CACHE, else `deltamask` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("DELTAMASK_CACHE") or Path(base) / "deltamask")
+    if chosen := _variable("DELTAMASK_CACHE"):
+        return chosen
+    return (_variable("XDG_CACHE_HOME") or Path.home() / ".cache") / "deltamask"
 
 
 def download_dir() -> Path:
@@ -25,7 +38,7 @@ def download_dir() -> Path:
 
 def runs_dir() -> Path:
     """Where new runs go: $DELTAMASK_RUNS, else `runs/` in the current folder."""
-    return Path(os.environ.get("DELTAMASK_RUNS") or "runs")
+    return _variable("DELTAMASK_RUNS") or Path("runs")
 
 
 def sweeps_dir() -> Path:

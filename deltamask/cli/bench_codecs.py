@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pyfusefilter
 import xxhash
-from rich.console import Console
 from rich.table import Table
 
+from deltamask.cli.console import print_table as show_table
 from deltamask.codecs import Codec, CodecContext, codecs
 from deltamask.codecs.base import CHUNK
 from deltamask.codecs.entropy import entropy_iid, entropy_side
@@ -206,4 +206,4 @@ def print_table(rows: list[Row]) -> None:
             f"{row['decode_ns_per_position']:.2f}",
             f"{row['peak_bytes'] / 1e6:,.0f}",
         )
-    Console(width=max(130, Console().width)).print(table)
+    show_table(table)

@@ -10,9 +10,11 @@ import tyro
 from pydantic import ValidationError
 
 from deltamask.cli.app import app
+from deltamask.cli.console import lasting_streams
+from deltamask.cli.interrupt import STATUS
 from deltamask.cli.machine import bench, cache, check, doctor, download
-from deltamask.cli.output import complain
-from deltamask.cli.reading import export, runs, show, what_if
+from deltamask.cli.output import complain, people
+from deltamask.cli.reading import delete, export, rename, runs, show, what_if
 from deltamask.cli.running import chosen_preset, resume, run_command
 from deltamask.cli.study import results, sweep
 from deltamask.config import explain_errors
@@ -20,8 +22,22 @@ from deltamask.runs import StoreError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point. Returns the exit status: 0, 1 when something failed, 2 for a bad argument."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command. Returns the exit status: 0, 1 when something failed, 2 for a bad argument, 130 after Ctrl-C."""
+    with lasting_streams() as printed:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        if printed is not None:
+            printed.flush()
+            if printed.fault is not None and status == 0:
+                return complain(1, f"what was to be printed is not whole: {printed.fault}")
+        return status
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        from deltamask.runs.folder import provenance
+
+        print(" ".join(["deltamask", *(str(part) for part in provenance().values() if part)]))
+        return 0
     try:
         commands: dict[str, Callable[..., Any]] = {
             "app": app,
@@ -32,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "runs": runs,
             "show": show,
             "export": export,
+            "delete": delete,
+            "rename": rename,
             "bench": bench,
             "download": download,
             "cache": cache,
@@ -43,9 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             commands,
             prog="deltamask",
             args=arguments,
-            description="See what federated fine-tuning sends, costs and buys.",
+            description="See what federated fine-tuning sends, costs and buys. `--version` says which one this is.",
         )
         return status
+    except KeyboardInterrupt:
+        people.print("interrupted")
+        return STATUS
     except ValidationError as error:
         return complain(2, *explain_errors(error))
     except KeyError as error:

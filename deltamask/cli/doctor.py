@@ -91,12 +91,10 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     console.print(
         f"feature cache {cache['path']}: {byte_size(cache['bytes'])} in {cache['files']} files, at most "
         f"{byte_size(cache_limit())} (DELTAMASK_CACHE_LIMIT){writable}",
-        soft_wrap=True,
     )
     console.print(
         f"datasets are looked for in {', '.join(report['data_folders'])}, in folders named as torchvision names them; "
         "folder:PATH and clients:PATH read your own images",
-        soft_wrap=True,
     )
     for kind in ("datasets", "backbones"):
         console.print(f"\n{kind}", style="bold")
@@ -105,4 +103,4 @@ def print_report(report: dict[str, Any], console: Console) -> None:
             place, style = ("here", "green") if entry["available"] else ("not here", "yellow")
             console.print(Text.assemble((f"{entry['name']:{width}}  ", "bold"), (place, style)))
             about = f"    {byte_size(entry['bytes'])}; {entry['licence']}\n    {entry['reason']}"
-            console.print(Text(about), soft_wrap=True)  # unbroken, so that paths and addresses can be copied
+            console.print(Text(about))  # unbroken, so that paths and addresses can be copied

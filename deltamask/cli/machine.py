@@ -6,12 +6,12 @@ import sys
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from deltamask import datasets
 from deltamask.base.paths import download_dir
 from deltamask.base.units import byte_size
+from deltamask.cli.console import console, print_table
 from deltamask.cli.output import Json, complain, people, print_json, progress
 from deltamask.task import feature_cache as caching
 
@@ -23,7 +23,7 @@ def doctor(*, json: Json = False) -> int:
     report = examination.examine()
     if json:
         return print_json(report)
-    examination.print_report(report, Console())
+    examination.print_report(report, console())
     return 0 if report["healthy"] else 1
 
 
@@ -36,9 +36,9 @@ def check(name: Annotated[str, tyro.conf.Positional], *, json: Json = False) -> 
         found.append(outcome._asdict())
         if not json:
             mark = "holds " if outcome.fault is None else "BROKEN"
-            people.print(f"{mark} {outcome.kind}: {outcome.law}", highlight=False, markup=False, soft_wrap=True)
+            people.print(f"{mark} {outcome.kind}: {outcome.law}")
             if outcome.fault:
-                people.print(f"       {outcome.fault}", style="red", highlight=False, markup=False, soft_wrap=True)
+                people.print(f"       {outcome.fault}", style="red")
     if json:
         print_json(found)
     return int(any(outcome["fault"] for outcome in found))
@@ -54,14 +54,13 @@ def download(
 
     spec = datasets.get(name)
     if (place := spec.where()) is not None:
-        people.print(f"{name} is here already: {place}", soft_wrap=True, markup=False)
+        people.print(f"{name} is here already: {place}")
         return 0
     if spec.download is None:
         return complain(1, f"{name} cannot be downloaded: {spec.how_to_get}")
     root = download_dir()
     people.print(
         f"{name}: {byte_size(spec.download.size)} from {spec.download.hosts} into {root}\nlicence: {spec.license}",
-        highlight=False, soft_wrap=True,
     )  # fmt: skip
     if not yes:
         if not sys.stdin.isatty():
@@ -72,9 +71,9 @@ def download(
         try:
             fetch(name, spec.download, root, show)
         except KeyboardInterrupt:
-            people.print(f"interrupted; `deltamask download {name}` goes on from there", soft_wrap=True)
+            people.print(f"interrupted; `deltamask download {name}` goes on from there")
             return 130
-    people.print(f"{name} is in {spec.where()}", soft_wrap=True, markup=False)
+    people.print(f"{name} is in {spec.where()}")
     return 0
 
 
@@ -95,9 +94,9 @@ def cache(
         about = (entry["name"], str(entry["masked_blocks"] or ""), entry["precision"] or "")
         samples = (f"{entry['samples'][split]:,}" for split in ("train", "test"))
         table.add_row(*about, *samples, byte_size(entry["bytes"]), f"{entry['days_unused']:.1f} days")
-    Console().print(table)
+    print_table(table)
     removed = "removed" if what == "clear" else f"of {byte_size(caching.cache_limit())} (DELTAMASK_CACHE_LIMIT)"
-    Console().print(f"{caching.features_dir()}: {byte_size(total)} {removed}", soft_wrap=True)
+    console().print(f"{caching.features_dir()}: {byte_size(total)} {removed}")
     return 0
 
 

@@ -5,22 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from deltamask.base.paths import expanded
 from deltamask.base.progress import NOTE
+from deltamask.cli.console import console
 from deltamask.config.run_config import UNPRINTABLE
-from deltamask.runs.figures import covers_all_clients
+from deltamask.runs.figures import LAST, covers_all_clients
 from deltamask.runs.reader import Run
 
 RunName = Annotated[str, tyro.conf.Positional]
+Place = Annotated[
+    Path,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1, metavar="PATH", instance_from_str=lambda words: expanded(words[0]),
+        is_instance=lambda value: isinstance(value, Path), str_from_instance=lambda path: [str(path)],
+    ),
+]  # fmt: skip
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
 
-people = Console(stderr=True)
+people = console(stderr=True)
+
+
+class Count(ProgressColumn):
+    """How many of how many, where that is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}")
 
 
 @contextmanager
@@ -29,7 +46,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
+        Count(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=people, transient=True, disable=not people.is_terminal) as bars:
@@ -39,13 +56,13 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         def show(what: str, done: int, total: int) -> None:
             nonlocal last
             if what.startswith(NOTE):
-                people.print(what, highlight=False, markup=False, soft_wrap=True)
+                people.print(what)
                 return
             if what != last:
                 bars.reset(bar, description=what, total=total)
                 last = what
                 if not people.is_terminal and not what.startswith("round"):
-                    people.print(what, highlight=False, markup=False, soft_wrap=True)
+                    people.print(what)
             bars.update(bar, completed=done)
 
         yield show
@@ -53,25 +70,31 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def print_summary(stored: Run, console: Console) -> None:
     summary = stored.summary()
+    rounds = summary["rounds"]
     console.print(
-        f"{summary['rounds']} rounds: accuracy {figure_text(summary['accuracy'])} (mean of the last ten), "
-        f"for its worst {'' if covers_all_clients(stored.records) else 'sampled '}client "
+        f"{rounds} round{'' if rounds == 1 else 's'}: accuracy {figure_text(summary['accuracy'])} "
+        f"({_averaged(rounds)}), for its worst {'' if covers_all_clients(stored.records) else 'sampled '}client "
         f"{figure_text(summary['worst_client'])}, "
         f"uplink {figure_text(summary['bpp_up'])} bpp a round, {figure_text(summary['bpp_up_total'])} in all with the "
-        f"head, {summary['uplink_bytes']:,} bytes",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        f"head, {summary['uplink_bytes']:,} bytes"
+    )
     if skipped := stored.task.get("skipped"):
         console.print(
             f"{len(skipped)} images could not be read and were left out, {plain_text(skipped[0])} first; task.json "
-            "lists them",
-            highlight=False, soft_wrap=True,
+            "lists them"
         )  # fmt: skip
 
 
+def _averaged(rounds: int) -> str:
+    """Over which rounds a run's accuracy is a mean, in words."""
+    if rounds == 0:
+        return "of the head alone"
+    return "of that round" if rounds == 1 else f"mean of the last {min(rounds, LAST)}"
+
+
 def plain_text(text: object) -> str:
-    """A text from a run folder, for the terminal: neither its markup nor its control characters do anything there."""
-    return escape(UNPRINTABLE.sub("�", str(text)))
+    """A text from a run folder, for the terminal: its control characters do nothing there."""
+    return UNPRINTABLE.sub("�", str(text))
 
 
 def figure_text(value: float | None) -> str:
@@ -87,5 +110,5 @@ def complain(status: int, *lines: str) -> int:
     """Print what is wrong, a line each; returns the exit status."""
     for line in lines:
         shown = "\n".join(UNPRINTABLE.sub("�", part) for part in line.split("\n"))
-        people.print(f"deltamask: {shown}", style="red", highlight=False, markup=False, soft_wrap=True)
+        people.print(f"deltamask: {shown}", style="red")
     return status

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import field, make_dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from deltamask import backbones, datasets
-from deltamask.cli.output import Json, RunName, people, print_summary, progress
-from deltamask.config import RunConfig, choices, field_bounds, field_range, readers_of
+from deltamask.base.progress import NOTE
+from deltamask.cli.interrupt import STATUS, ending_at_once
+from deltamask.cli.output import Json, Place, RunName, people, print_summary, progress
+from deltamask.config import RunConfig, choices, field_bounds, field_range, is_unread, located, readers_of
+from deltamask.config.located import NO_FILE
 from deltamask.config.presets import PRESETS, preset
+from deltamask.datasets import partitions
+from deltamask.runs import manage
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import load_run
 
-Out = Annotated[Path | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
+Out = Annotated[Place | None, tyro.conf.arg(help="Folder for the run; by default runs/<id>.")]
 PRESET_HELP = f"Start from a named config: {', '.join(PRESETS)}, or paper:BACKBONE:DATASET (docs/paper.md)."
 
 
@@ -40,14 +44,49 @@ def run_command(default: RunConfig) -> Callable[..., int]:
         json: Json = False,
     ) -> int:
         """Run a federated fine-tuning, round by round, into a run folder."""
-        valid = RunConfig(**vars(config))
-        dataset, _ = datasets.get(valid.dataset), backbones.get(valid.backbone)
-        if dataset.where() is None:  # neither it nor an unknown name may leave a run's folder behind
-            dataset.read()
-        return execute_run(RunFolder.create(out or new_folder(valid), valid), valid, json)
+        valid = located(RunConfig(**vars(config)))
+        _check(valid)
+        for name in RunConfig.model_fields:
+            if getattr(valid, name) != getattr(default, name) and is_unread(name, valid):
+                people.print(f"{NOTE}{name} = {getattr(valid, name)} has no effect here: {_unread_by(name, valid)}")
+        path = out or new_folder(valid)
+        fresh = not path.exists()
+        with ending_at_once():
+            import deltamask.runs.runner  # noqa: F401  # torch, which takes seconds: before there is a folder
+
+        folder = RunFolder.create(path, valid)
+        try:
+            return execute_run(folder, valid, json)
+        except Exception:
+            if fresh and not folder.has_begun():
+                folder.remove()
+            raise
 
     run.__annotations__["config"] = Annotated[fields, tyro.conf.OmitArgPrefixes]
     return run
+
+
+def _unread_by(name: str, config: RunConfig) -> str:
+    """Who does not read a field, in words."""
+    kind = RunConfig.setting(name).reader
+    chooser = next(field for field in RunConfig.model_fields if RunConfig.setting(field).registry == kind)
+    return f"{chooser} {getattr(config, chooser)} does not read it as it is set"
+
+
+def _check(config: RunConfig) -> None:
+    """Refuse what cannot be run as far as that can be told without torch and features. Raises as `load_task` does."""
+    dataset, _ = datasets.get(config.dataset), backbones.get(config.backbone)
+    if config.weights not in NO_FILE:
+        backbones.given_file(config.weights)
+    if dataset.where() is None or dataset.labels is None:
+        data = datasets.load(config.dataset)
+        labels, groups = data.train_y, data.groups
+    else:
+        (labels, _), groups = dataset.labels(), None
+        if dataset.groups is not None and partitions.get(config.partition).natural:
+            return  # who holds what is only told by reading all
+    count = config.train_samples
+    partitions.split(config, labels[:count], groups.pick(slice(count)) if groups else None)
 
 
 def _option(name: str) -> Any:
@@ -60,15 +99,28 @@ def _option(name: str) -> Any:
     return Annotated[kind, tyro.conf.arg(help=f"{info.description}{limits}{readers}")]
 
 
-def resume(run: RunName, *, json: Json = False) -> int:
-    """Go on with a stopped, killed or failed run, from its last finished round."""
+def resume(
+    run: RunName,
+    *,
+    accept_changes: Annotated[
+        bool, tyro.conf.arg(help="Go on although data or weights are not those it began with; the run will say so.")
+    ] = False,
+    rounds: Annotated[
+        int | None,
+        tyro.conf.arg(help="More rounds than it began with; the same as if it had begun with them. Not with cosine."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Go on with a stopped, killed or failed run, from its last finished round; or with a finished one, by --rounds."""
     stored = load_run(run)
-    return execute_run(RunFolder(stored.path), stored.config, json)
+    config = stored.config if rounds is None else manage.extend(stored, rounds)
+    return execute_run(RunFolder(stored.path), config, json, accept_changes)
 
 
-def execute_run(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
-    from deltamask.runs.runner import execute
-    from deltamask.simulation.records import RoundRecord
+def execute_run(folder: RunFolder, config: RunConfig, as_json: bool, accept_changes: bool = False) -> int:
+    with ending_at_once():
+        from deltamask.runs.runner import execute
+        from deltamask.simulation.records import RoundRecord
 
     with progress() as show:
 
@@ -80,22 +132,20 @@ def execute_run(folder: RunFolder, config: RunConfig, as_json: bool) -> int:
             people.print(
                 f"round {record.round:4d}/{config.rounds}  accuracy {record.accuracy:.4f}  "
                 f"uplink {record.bpp_up:.4f} bpp{kept}  {sum(record.seconds.values()):.1f} s",
-                highlight=False,
             )  # fmt: skip
 
-        people.print(f"writing {folder.path}", highlight=False, markup=False, soft_wrap=True)
+        people.print(f"writing {folder.path}")
         try:
-            state = execute(folder, config, on_record=on_record, show=show)
+            state = execute(folder, config, on_record=on_record, show=show, accept_changes=accept_changes)
         except KeyboardInterrupt:
             people.print(
                 f"interrupted; `deltamask resume {folder.path}` goes on from the last finished round",
-                markup=False, soft_wrap=True,
             )  # fmt: skip
-            return 130
+            return STATUS
     if not as_json:
         print_summary(load_run(folder.path), people)
     if state == "stopped":
-        people.print(f"stopped; `deltamask resume {folder.path}` goes on", soft_wrap=True, markup=False)
+        people.print(f"stopped; `deltamask resume {folder.path}` goes on")
     return 0
 
 

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deltamask.base.files import write_atomic
 from deltamask.base.paths import results_dir, sweeps_dir
+from deltamask.cli.console import print_table
+from deltamask.cli.output import Json, Place, people
 from deltamask.runs import export
 from deltamask.runs.reader import load_run
 from deltamask.studies import sweep as sweeping
 from deltamask.studies.experiments import Trial, read_experiment
 
-Files = Annotated[list[Path], tyro.conf.Positional]
-Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
-
-_people = Console(stderr=True)
+REPOSITORY_DOCUMENT = Path("docs/results.md")
+Files = Annotated[list[Place], tyro.conf.Positional]
 
 
 def sweep(
@@ -33,7 +32,7 @@ def sweep(
     threads: Annotated[
         int, tyro.conf.arg(help="Threads of each run. On few cores, several runs of one thread each get more done.")
     ] = 1,
-    out: Annotated[Path | None, tyro.conf.arg(help="Folder for the runs; by default runs/sweeps.")] = None,
+    out: Annotated[Place | None, tyro.conf.arg(help="Folder for the runs; by default runs/sweeps.")] = None,
     dry_run: Annotated[bool, tyro.conf.arg(help="List the runs and how far each has come; run nothing.")] = False,
     json: Json = False,
 ) -> int:
@@ -70,15 +69,21 @@ def sweep(
 
 def results(
     *,
-    experiments: Annotated[Path, tyro.conf.arg(help="Folder of the experiment files.")] = Path("experiments"),
-    runs: Annotated[Path | None, tyro.conf.arg(help="Folder of the sweeps' runs; by default runs/sweeps.")] = None,
-    data: Annotated[Path | None, tyro.conf.arg(help="Folder of the tables; by default data/results.")] = None,
-    doc: Annotated[Path, tyro.conf.arg(help="The document to make again.")] = Path("docs/results.md"),
+    experiments: Annotated[Place, tyro.conf.arg(help="Folder of the experiment files.")] = Path("experiments"),
+    runs: Annotated[Place | None, tyro.conf.arg(help="Folder of the sweeps' runs; by default runs/sweeps.")] = None,
+    data: Annotated[
+        Place | None, tyro.conf.arg(help="Folder of the tables; by default tables/ among the experiment files.")
+    ] = None,
+    doc: Annotated[
+        Place | None,
+        tyro.conf.arg(help="The document to make again; by default results.md there, drafted if it is missing."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Make the tables, the document and its figures from the runs of all experiments.
 
-    Runs that are not here are taken from the tables, so the document can be made again without any run folder.
+    Runs that are not here are taken from the tables, so the document can be made again without any run folder. In the
+    repository they are docs/results.md and data/results.
     """
     from deltamask.plots import study_charts
     from deltamask.studies import document, tables
@@ -86,11 +91,16 @@ def results(
 
     files = sorted(experiments.glob("*.toml"))
     if not files:
-        raise ValueError(f"no experiment files in {experiments}: run this in the repository, or name --experiments")
-    data = data or results_dir()
-    gathered = tables.gather([read_experiment(file) for file in files], runs or sweeps_dir(), data)
-    made = document.render(doc.read_text(encoding="utf-8"), gathered)
+        raise ValueError(f"no experiment files in {experiments}: name your study's folder with --experiments")
+    ours = experiments == Path("experiments") and REPOSITORY_DOCUMENT.is_file()  # the repository's own study
+    data = data or (results_dir() if ours else experiments / "tables")
+    doc = doc or (REPOSITORY_DOCUMENT if ours else experiments / "results.md")
+    studied = [read_experiment(file) for file in files]
+    gathered = tables.gather(studied, runs or sweeps_dir(), data)
+    text = doc.read_text(encoding="utf-8") if doc.exists() else document.draft(studied)
+    made = document.render(text, gathered)
     written = tables.write(gathered, data)
+    doc.absolute().parent.mkdir(parents=True, exist_ok=True)
     with write_atomic(doc.absolute()) as file:
         file.write(made.encode())
     named = {experiment.name: experiment for experiment in gathered.experiments}
@@ -102,9 +112,9 @@ def results(
     if json:
         print(gathered.summary.to_json(orient="records", indent=1))
     for trial, why in gathered.missing.items():
-        _people.print(f"{trial}: missing, {why}", highlight=False, markup=False, soft_wrap=True)
+        people.print(f"{trial}: missing, {why}")
     for path in [*written, doc, *drawn]:
-        _people.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+        people.print(f"wrote {path}")
     return 0
 
 
@@ -123,7 +133,7 @@ def _list_trials(trials: Sequence[Trial], standings: Sequence[sweeping.Standing]
     table = Table("run", "state", "rounds", "command")
     for trial, row in zip(trials, rows, strict=True):
         table.add_row(str(trial), row["state"], f"{row['rounds']}/{trial.config.rounds}", row["command"])
-    Console().print(table)
+    print_table(table)
     return 0
 
 
@@ -132,9 +142,14 @@ class _Screen:
 
     def __init__(self, todo: Sequence[Trial], total: int, as_json: bool) -> None:
         self.left, self.total, self.as_json, self.failed = len(todo), total, as_json, 0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(
-            *columns, console=_people, transient=True, disable=not _people.is_terminal, speed_estimate_period=3600
+            *columns, console=people, transient=True, disable=not people.is_terminal, speed_estimate_period=3600
         )
         self.all = self.progress.add_task("rounds of all runs", total=sum(trial.config.rounds for trial in todo))
         self.bars: dict[Trial, TaskID] = {}
@@ -148,11 +163,11 @@ class _Screen:
         self.progress.stop()
 
     def say(self, line: str) -> None:
-        _people.print(line, highlight=False, markup=False, soft_wrap=True)
+        people.print(line)
 
     def started(self, trial: Trial) -> None:
         self.bars[trial] = self.progress.add_task(str(trial), total=trial.config.rounds)
-        if not _people.is_terminal:
+        if not people.is_terminal:
             self.say(f"{trial}: started")
 
     def look(self, children: Sequence[sweeping.Child]) -> None:
@@ -173,12 +188,15 @@ class _Screen:
             self.progress.remove_task(self.bars.pop(trial))
         if self.as_json:
             row = {"experiment": trial.experiment, "arm": trial.arm, "seed": trial.seed, "path": str(outcome.path)}
-            state = "failed" if outcome.error else "finished"
+            state = "failed" if outcome.error else "left" if outcome.left else "finished"
             print(jsonlib.dumps({**row, "state": state, "rounds": outcome.rounds, "error": outcome.error}), flush=True)
         if outcome.error:
             self.failed += 1
             log = sweeping.log_file(outcome.path)
             self.say(f"{trial}: failed after {outcome.rounds} rounds: {outcome.error} (all it said: {log})")
+            return
+        if outcome.left:
+            self.say(f"{trial}: left to the other process that is running it")
             return
         summary = load_run(outcome.path).summary()
         seconds = self.progress.tasks[0].time_remaining

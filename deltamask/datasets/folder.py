@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 from deltamask.base.names import shown
+from deltamask.base.paths import expanded
 from deltamask.datasets.image_tree import NAMED, SYSTEM_FOLDERS, ImageTree, by_folder, is_hidden, scan
 from deltamask.datasets.listing import Listing, hold_out, image_dataset
 from deltamask.datasets.spec import Classes, DatasetError, DatasetSpec, ImageDataset, families
@@ -173,7 +174,7 @@ def _clients_note(found: dict[str, list[str]]) -> str | None:
 def _family(prefix: str, name: str, groups: str | None) -> DatasetSpec:
     layout, reader = (LAYOUT, read_folder) if prefix == FOLDER else (CLIENT_LAYOUT, read_clients)
     path = name.removeprefix(prefix)
-    root = Path(path).expanduser().absolute()
+    root = expanded(path).absolute()
 
     def read() -> ImageDataset:
         if not path.strip():

@@ -43,6 +43,7 @@ def as_json(run: Run) -> dict[str, Any]:
     return {
         "run": run.id,
         "state": run.state,
+        "changes": run.changes,
         "command": command_line(run.config),
         "config": run.config.model_dump(),
         **run.provenance,
@@ -71,9 +72,9 @@ def write(run: Run, target: Path) -> None:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, source in sorted(_files(run).items()):
                     if isinstance(source, Path):
-                        archive.write(source, f"{run.id}/{name}")
+                        archive.write(source, f"{run.path.name}/{name}")
                     else:
-                        archive.writestr(f"{run.id}/{name}", source.read())
+                        archive.writestr(f"{run.path.name}/{name}", source.read())
 
 
 def _files(run: Run) -> dict[str, Path | Message]:

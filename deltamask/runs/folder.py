@@ -5,6 +5,7 @@ task.json         d, layers, classes, and which client holds how many samples of
 rounds.jsonl      one RoundRecord a line; a torn last line is ignored
 state.safetensors the latest checkpoint, replaced atomically
 status.json       state, pid, progress, replaced atomically
+run.lock          held by the process that runs it: so one can tell whether there is one
 control           what a user asked of the running process: run, pause, step or stop
 payloads/         r0007-c03.png …, r0007-down.bin: what crossed the wire, up and down; r0007-c03.flips: what only the
                   client knew of it
@@ -18,6 +19,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,6 +85,14 @@ class RunFolder:
         write_json(path / "config.json", {"config": config.model_dump(), **provenance(), "created": created})
         return folder
 
+    def has_begun(self) -> bool:
+        """Has its task been loaded? Before that there is nothing in it to go on from."""
+        return (self.path / "task.json").exists()
+
+    def remove(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def append(self, record: dict[str, Any]) -> None:
         """Add a record. On failure (a full disk) the file is cut back, so that what was there stays whole."""
         line = _json(record) + b"\n"
@@ -138,7 +148,7 @@ class RunFolder:
             file.write(message)
 
     def write_status(self, *, pid: int | None = None, **status: Any) -> None:
-        """Replace `status.json`; the pid (by default ours) and its start time tell a dead process from a living one."""
+        """Replace `status.json`; pid (by default ours) and its start: of a process that may still be loading."""
         process = psutil.Process(pid)
         stamp = {"pid": process.pid, "pid_started": process.create_time()}
         heartbeat = datetime.now(UTC).isoformat(timespec="seconds")

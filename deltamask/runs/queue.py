@@ -20,7 +20,7 @@ import filelock
 from pydantic import ValidationError
 
 from deltamask.base.paths import runs_dir
-from deltamask.config import RunConfig, explain_errors
+from deltamask.config import RunConfig, explain_errors, located
 from deltamask.runs import StoreError, launch
 from deltamask.runs.folder import RunFolder, is_run_id, new_folder, write_json
 from deltamask.runs.reader import Run
@@ -52,6 +52,7 @@ class Waiting:
 
 def submit(config: RunConfig) -> Path:
     """Queue a new run; it starts at once if nothing runs. Returns its folder."""
+    config = located(config)
     while True:
         folder = new_folder(config).absolute()
         try:
@@ -115,7 +116,7 @@ def active() -> list[str]:
     names = []
     for file in sorted(runs_dir().glob("*/status.json")):
         status = read_json(file)
-        if isinstance(status, dict) and status.get("state") in ACTIVE and is_alive(status):
+        if isinstance(status, dict) and status.get("state") in ACTIVE and is_alive(file.parent, status):
             names.append(file.parent.name)
     return names
 

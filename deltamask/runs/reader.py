@@ -5,6 +5,7 @@ Needs no torch.
 
 from __future__ import annotations
 
+import html
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from deltamask.base.paths import recorded_dir, runs_dir
+from deltamask.base.paths import recorded_dir, runs_dir, sweeps_dir
 from deltamask.config import RunConfig
 from deltamask.config.run_config import UNPRINTABLE
 from deltamask.runs import StoreError, figures, jsonl, payloads
@@ -34,15 +35,32 @@ class Run:
     provenance: dict[str, Any]
     status: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self._about}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: name, state, and its headline figures."""
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.summary().items() if value is not None)
+        return f"<b>{html.escape(self.id)}</b>: {html.escape(self._about)}<br>{html.escape(figures)}"
+
+    @property
+    def _about(self) -> str:
+        return f"{self.state}, {max(0, len(self.records) - 1)} of {self.config.rounds} rounds"
+
     @property
     def id(self) -> str:
-        return self.path.name
+        """What `load_run` finds it by: its folder's name, and of a sweep's run its experiment's before it."""
+        place = self.path.absolute()
+        return f"{place.parent.name}/{place.name}" if place.parent.parent == sweeps_dir().absolute() else place.name
 
     @property
     def state(self) -> str:
         """starting, running, paused, stopped, finished, failed, or killed (its process is gone without a word)."""
         state = str(self.status.get("state", "stopped"))
-        return "killed" if state in ACTIVE and not is_alive(self.status) else state
+        if state not in ACTIVE or is_alive(self.path, self.status):
+            return state
+        now = str(read_status(self.path / "status.json").get("state", state))  # it may have ended since
+        return "killed" if now in ACTIVE else now
 
     @property
     def uploaded(self) -> bool:
@@ -58,6 +76,11 @@ class Run:
     def task(self) -> dict[str, Any]:
         """d, layers, classes, label_counts; empty before the run has got that far."""
         return read_task(self.path / "task.json")
+
+    @property
+    def changes(self) -> list[str]:
+        """What its results rest on that was not the same from beginning to end, one line each; empty as a rule."""
+        return list(self.task.get("changes", []))
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
@@ -92,7 +115,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def load_run(run: str | Path) -> Run:
-    """Read a run by path, or by id from `runs/` and the recorded runs.
+    """Read a run by path, or by id from `runs/`, the sweeps' (`EXPERIMENT/ARM-sSEED`) and the recorded runs.
 
     StoreError says what was looked for, or which of the folder's files is damaged.
     """
@@ -149,7 +172,7 @@ def read_folder(path: Path) -> Run:
 
 def find_run(run: str | Path) -> Path:
     """The folder of a run given by path or id. StoreError if there is none."""
-    places = [Path(run), runs_dir() / run, recorded_dir() / run]
+    places = [Path(run), runs_dir() / run, sweeps_dir() / run, recorded_dir() / run]
     for place in places:
         with suppress(ValueError):  # a NUL, which no path has
             if (place / "config.json").exists():
@@ -178,7 +201,7 @@ class Broken:
 
 
 def list_runs(*roots: Path) -> list[Run]:
-    """All runs below `roots` (by default `runs/` and the recorded ones) that can be read, newest first."""
+    """All runs below `roots` that can be read, newest first; by default your own, those of sweeps, and the recorded."""
     runs = [entry for entry in _scan(roots) if isinstance(entry, Run)]
     return sorted(runs, key=lambda run: str(run.provenance.get("created", "")), reverse=True)
 
@@ -188,9 +211,14 @@ def list_broken(*roots: Path) -> list[Broken]:
     return sorted((entry for entry in _scan(roots) if isinstance(entry, Broken)), key=lambda entry: entry.name)
 
 
+def _experiments() -> list[Path]:
+    """The folders in which sweeps have put their runs."""
+    return sorted(folder for folder in sweeps_dir().glob("*") if folder.is_dir() and not folder.is_symlink())
+
+
 def _scan(roots: Sequence[Path]) -> Iterator[Run | Broken]:
     """One damaged folder must not hide the others."""
-    for root in roots or (runs_dir(), recorded_dir()):
+    for root in roots or (runs_dir(), *_experiments(), recorded_dir()):
         for config in sorted(root.glob("*/config.json")):
             if config.parent.name.startswith("."):
                 continue  # an upload that is being checked

@@ -11,23 +11,29 @@ import filelock
 import numpy as np
 import torch
 
+from deltamask.base.locks import LOOK
+from deltamask.base.progress import NOTE, Progress
 from deltamask.config import RunConfig
 from deltamask.methods import methods
 from deltamask.methods.base import ClientReport, state_arrays
 from deltamask.runs import StoreError, client_flips, payloads
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import read_records
-from deltamask.runs.stored import read_status
+from deltamask.runs.status import LOCK
+from deltamask.runs.stored import read_status, read_task
 from deltamask.simulation.loop import Checkpoint, Observer, simulate
 from deltamask.simulation.records import RoundRecord
-from deltamask.task.features import Progress
 from deltamask.task.task import Task, load_task
+from deltamask.task.world import Check, World, differences
 
 STATUS_EVERY = 0.5  # seconds between two writes of status.json
 POLL = 0.2  # seconds between two looks at the control file while paused
 FEW_BYTES = 1 << 20  # the largest broadcast kept with it
 BROADCASTS = "broadcasts"  # among a checkpoint's arrays: the sizes of all broadcasts so far
 FEW = 2  # clients whose payloads are kept with keep_payloads = few
+
+
+Load = Callable[[RunConfig, Progress, Check], Task]
 
 
 class Stopped(Exception):
@@ -115,17 +121,20 @@ def execute(
     *,
     on_record: Callable[[RoundRecord], None],
     show: Callable[[str, int, int], None],
-    load: Callable[[RunConfig, Progress], Task] = load_task,
+    load: Load = load_task,
     play: Callable[..., Iterator[RoundRecord]] = simulate,
+    accept_changes: bool = False,
 ) -> str:
     """Run or go on with the run in `folder`. Returns the state it ended in: finished or stopped.
 
-    load, play: where the Task comes from and who plays the rounds, if not this process alone.
+    load, play: where the Task comes from and who plays the rounds, if not this process alone. accept_changes: go on
+    also where data, split or weights are not those that the run began with; it says so from then on.
 
-    A finished run is left alone. Raises StoreError if another process runs this folder, or if its checkpoint is damaged
-    or missing; whatever else goes wrong is written to status.json as `failed` and raised.
+    A finished run is left alone. Raises StoreError if another process runs this folder, if its checkpoint is damaged or
+    missing, or if it would go on with other data; whatever else goes wrong is written to status.json as `failed` and
+    raised.
     """
-    lock = filelock.FileLock(folder.path / "run.lock", timeout=0)
+    lock = filelock.FileLock(folder.path / LOCK, timeout=LOOK)
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -155,8 +164,10 @@ def execute(
         recorder.status("starting")
         folder.rewind(start.round if start else -1)
         recorder.round = start.round if start else -1
-        task = load(config, recorder.progress)
-        _describe(folder, task)
+        known = _Known(folder, start.round if start else None, accept_changes, recorder.progress)
+        task = load(config, recorder.progress, known.check)
+        known.check_skipped(task)
+        _describe(folder, task, known)
         recorder.d = task.d
         for record in play(config, task=task, start=start, observer=recorder):
             on_record(record)
@@ -195,7 +206,43 @@ def _checkpoint(folder: RunFolder, config: RunConfig) -> Checkpoint | None:
         raise StoreError(f"{folder.path}: the checkpoint is not one of method {config.method} ({error})") from error
 
 
-def _describe(folder: RunFolder, task: Task) -> None:
+class _Known:
+    """What the run rested on until now, compared with what it would go on with. round: the last one that rests on it,
+    None where there is none."""
+
+    def __init__(self, folder: RunFolder, round: int | None, accept: bool, progress: Progress) -> None:
+        self.before = {} if round is None else read_task(folder.path / "task.json")
+        self.changes: list[str] = list(self.before.get("changes", []))
+        self.world: World | None = None
+        self._folder, self._round, self._accept, self._progress = folder, round, accept, progress
+
+    def check(self, world: World) -> None:
+        """StoreError if it is another world than before, unless that was accepted."""
+        self.world = world
+        if before := self.before.get("world"):
+            grave, slight = differences(before, world)
+            for line in slight:
+                self._progress(f"{NOTE}{line}", 0, 1)
+            self._changed(grave, other_head=len(before["data"]["classes"]) != len(world["data"]["classes"]))
+
+    def check_skipped(self, task: Task) -> None:
+        """The same of images that could not be read then, or cannot be now."""
+        skipped = len(self.before.get("skipped", task.skipped))
+        if self.before.get("world") and skipped != len(task.skipped):
+            self._changed([f"{len(task.skipped)} images cannot be read, {skipped} when it began"])
+
+    def _changed(self, lines: list[str], other_head: bool = False) -> None:
+        if lines and (other_head or not self._accept):
+            way = "start a new run: its head has an output for each class that there was" if other_head else (
+                "go on with --accept-changes: the run will say that it changed"
+            )  # fmt: skip
+            raise StoreError(f"{self._folder.path}: {'; '.join(lines)}. Put back what it began with, or {way}")
+        for line in lines:
+            self._progress(f"{NOTE}{line}; going on all the same", 0, 1)
+        self.changes += [f"after round {self._round}: {line}" for line in lines]
+
+
+def _describe(folder: RunFolder, task: Task, known: _Known) -> None:
     write_json(
         folder.path / "task.json",
         {
@@ -211,5 +258,7 @@ def _describe(folder: RunFolder, task: Task) -> None:
             "device": task.device.type,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            **({"world": known.world} if known.world else {}),
+            **({"changes": known.changes} if known.changes else {}),
         },
     )

@@ -65,8 +65,32 @@ class LayerEntry(BaseModel):
     shape: Annotated[list[Count], Field(max_length=10)] = []
 
 
+class DataFile(BaseModel):
+    """What the data were, as `datasets.identity` says it."""
+
+    name: Annotated[str, Field(max_length=5000)]
+    fingerprint: Short
+    content: Short
+    classes: Names
+    train_samples: Count
+    test_samples: Count
+
+
+class WorldFile(BaseModel):
+    """What the results rest on beside the config (`task/world.py`)."""
+
+    data: DataFile
+    split: Short
+    weights: Annotated[str, Field(max_length=1000)]
+    versions: Annotated[dict[Short, Short], Field(max_length=100)]
+
+
 class TaskFile(BaseModel):
-    """task.json: what is learnt, and which client holds how many samples of each class."""
+    """task.json: what is learnt, and which client holds how many samples of each class.
+
+    world: missing in runs of earlier revisions, and where nobody sees all data. changes: what of it was another when
+    the run went on, one line each.
+    """
 
     d: Annotated[int, Field(ge=1, le=10**12)]
     head_size: Count = 0
@@ -80,6 +104,8 @@ class TaskFile(BaseModel):
     device: Short = ""
     torch: Short = ""
     threads: Count = 0
+    world: WorldFile | None = None
+    changes: Annotated[list[Annotated[str, Field(max_length=MAX_MESSAGE)]], Field(max_length=1000)] = []
 
 
 def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:

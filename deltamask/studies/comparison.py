@@ -12,7 +12,7 @@ import pandas as pd
 
 from deltamask.config import RunConfig
 from deltamask.runs.reader import Run
-from deltamask.studies.labels import config_label
+from deltamask.studies.labels import CHANGED, config_label
 
 NOT_A_SETTING = {"seed", "keep_payloads"}  # what may differ between runs of one group
 WAYS = {"up": "bpp_up", "down": "bpp_down", "total": "bpp_total"}
@@ -60,7 +60,8 @@ class Group:
     def name(self) -> str:
         """What legends call it."""
         count = len(self.runs)
-        return config_label(self.config) + (f" · {count} seeds" if count > 1 else "")
+        changed = f" {CHANGED}" if any(run.changes for run in self.runs) else ""
+        return config_label(self.config) + (f" · {count} seeds" if count > 1 else "") + changed
 
     @cached_property
     def rounds(self) -> pd.DataFrame:

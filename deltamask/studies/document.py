@@ -12,9 +12,10 @@ is between such marks and nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from deltamask.studies import markdown as blocks
+from deltamask.studies.experiments import Experiment
 from deltamask.studies.tables import Results
 
 BLOCK = re.compile(r"<!-- made: (?P<what>[^\n]*?) -->(?P<made>.*?)<!-- /made -->", re.DOTALL)
@@ -35,6 +36,19 @@ FIGURES = ("curves", "tradeoff", "worth")
 
 class DocumentError(ValueError):
     """The document's marks are wrong; the message says which, and what there is."""
+
+
+def draft(experiments: Sequence[Experiment]) -> str:
+    """A document for a study that has none yet: every experiment with its settings, table, statements and figures."""
+    parts = ["# Results\n\nMade by `deltamask results`. What stands between two marks is made again each time; write "
+             "around them.\n"]  # fmt: skip
+    for experiment in experiments:
+        kinds = ["settings", "table", "statements", "curves", "tradeoff"]
+        if any(arm.chosen for arm in experiment.arms):
+            kinds.insert(3, "choices")
+        marks = [f"<!-- made: {kind} {experiment.name} --><!-- /made -->" for kind in kinds]
+        parts.append("\n\n".join([f"## {experiment.title}", *marks]) + "\n")
+    return "\n".join(parts)
 
 
 def render(document: str, results: Results) -> str:

@@ -30,7 +30,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from deltamask import backbones, datasets
-from deltamask.config import RunConfig, explain_errors
+from deltamask.config import RunConfig, explain_errors, located
 from deltamask.config.presets import preset
 
 ARM_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -136,7 +136,7 @@ def _arm(table: str, label: str, chosen: tuple[tuple[str, Any], ...], config: Ru
 def _config(base: dict[str, Any], fields: dict[str, Any], seed: int) -> RunConfig:
     shared = {name: value for name, value in base.items() if name != "preset"}
     config = preset(base["preset"]) if "preset" in base else RunConfig()
-    config = RunConfig(**{**config.model_dump(), **shared, **fields, "seed": seed})
+    config = located(RunConfig(**{**config.model_dump(), **shared, **fields, "seed": seed}))
     _ = datasets.get(config.dataset), backbones.get(config.backbone)
     return config
 

@@ -6,10 +6,12 @@ from deltamask.config import RunConfig
 from deltamask.methods import methods
 from deltamask.runs.reader import Run
 
+CHANGED = "[changed midway]"
+
 
 def label(run: Run) -> str:
-    """A run's name in legends: method and variant, without the folder's hash."""
-    return config_label(run.config)
+    """A run's name in legends: method and variant, without the folder's hash; and whether its data changed midway."""
+    return config_label(run.config) + (f" {CHANGED}" if run.changes else "")
 
 
 def config_label(config: RunConfig) -> str:

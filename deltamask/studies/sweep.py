@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from deltamask.config import RunConfig
+from deltamask.config import RunConfig, located
 from deltamask.runs import StoreError, launch
 from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.status import ACTIVE
@@ -30,12 +30,14 @@ GRACE = 20.0  # seconds that a run has to end by itself once it is interrupted
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended. error: why it failed, else None. rounds: finished ones, round 0 not counted."""
+    """How a trial ended. error: why it failed, else None. rounds: finished ones, round 0 not counted. left: another
+    process runs it, which is no failure."""
 
     trial: Trial
     path: Path
     rounds: int
     error: str | None
+    left: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def standing(trial: Trial, path: Path) -> Standing:
 
 
 def _differences(there: RunConfig, wanted: RunConfig) -> list[str]:
+    there = located(there)  # of an earlier revision
     pairs = [(name, getattr(there, name), getattr(wanted, name)) for name in RunConfig.model_fields]
     return [f"there {name} is {old}, in the experiment {new}" for name, old, new in pairs if old != new]
 
@@ -110,7 +113,7 @@ def run_trials(
                 trial = waiting.popleft()
                 path = root / trial.folder
                 if standing(trial, path) == "running":
-                    on_end(Outcome(trial, path, finished_rounds(path), "another process is running it"))
+                    on_end(Outcome(trial, path, finished_rounds(path), None, left=True))
                     continue
                 on_start(trial)
                 try:
@@ -144,12 +147,22 @@ def log_file(path: Path) -> Path:
 
 def _outcome(child: Child) -> Outcome:
     rounds, status = finished_rounds(child.path), child.process.returncode
-    if status == 0 and rounds >= child.trial.config.rounds:
-        return Outcome(child.trial, child.path, rounds, None)
+    if rounds >= child.trial.config.rounds and (status == 0 or _state(child) == "finished"):
+        return Outcome(child.trial, child.path, rounds, None)  # by this process, or by that of another sweep
+    if status > 0 and _state(child) in ACTIVE:
+        return Outcome(child.trial, child.path, rounds, None, left=True)  # the other one was quicker
     if status < 0:
         return Outcome(child.trial, child.path, rounds, f"ended by {signal.Signals(-status).name}")
     lines = log_file(child.path).read_text(errors="replace").strip().splitlines()
     return Outcome(child.trial, child.path, rounds, lines[-1] if lines else f"ended with status {status}")
+
+
+def _state(child: Child) -> str:
+    """Of its folder, whoever is at it by now."""
+    try:
+        return load_run(child.path).state
+    except StoreError:
+        return "none"
 
 
 def _interrupt(children: Sequence[Child]) -> None:

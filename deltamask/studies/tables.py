@@ -70,8 +70,9 @@ def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Resul
     for trial in (trial for experiment in experiments for trial in _by_arm(experiment)):
         path, key = sweeps / trial.folder, (trial.experiment, trial.arm, trial.seed)
         state = standing(trial, path)
-        if state == "finished":
-            run = load_run(path)
+        if state == "finished" and (run := load_run(path)).changes:
+            missing[trial] = f"left out, since it changed midway: {'; '.join(run.changes)}"
+        elif state == "finished":
             runs.append(describe(trial, run))
             parts.append(tidy_rounds(trial, run))
         elif key in stored and _config(stored[key]) == trial.config:

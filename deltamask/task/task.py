@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from deltamask import backbones, datasets
 from deltamask.backbones import BackboneError
-from deltamask.backbones.split import Tail
+from deltamask.backbones.split import Backbone, Tail
 from deltamask.base.progress import NOTE
 from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
@@ -20,6 +20,7 @@ from deltamask.datasets import Groups, partitions
 from deltamask.datasets.partitions import Shards, label_counts
 from deltamask.task import device as devices
 from deltamask.task.features import Progress, feature_key, load_features, padded
+from deltamask.task.world import Check, any_world, world_of
 
 EVALUATION_BATCH = 500
 EVALUATION_NUMBERS = 2**22  # in a batch's features: fewer samples at a time where a network is wide
@@ -97,9 +98,10 @@ class _At(nn.Module):
         return features
 
 
-def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
+def load_task(config: RunConfig, progress: Progress = no_progress, check: Check = any_world) -> Task:
     """Read the data, cut the backbone, compute or load trunk features, split the labels.
 
+    check: is shown what these are before any feature is computed, and may refuse them by raising.
     Raises KeyError (unknown names), DatasetError, BackboneError, DeviceError, CacheError, OSError (cache not writable).
     """
     data = datasets.load(config.dataset)
@@ -107,7 +109,9 @@ def load_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     held_out = config.evaluate_on == "validation"  # what follows the training samples in the fixed order
     groups = data.groups.pick(slice(count)) if data.groups else None
     shards = partitions.split(config, data.train_y[:count], groups)  # what cannot be split is said before it takes long
-    task = unshared_task(config, data, (count + tested, 0) if held_out else (count, tested), progress)
+    backbone = _backbone(config, data, progress)
+    check(world_of(data, shards, backbone.weights_id))
+    task = _unshared(config, data, backbone, (count + tested, 0) if held_out else (count, tested), progress)
     if held_out:
         if len(task.train_x) <= count:
             raise datasets.DatasetError(
@@ -128,6 +132,11 @@ def unshared_task(
     config: RunConfig, data: datasets.ImageDataset, counts: tuple[int, int], progress: Progress = no_progress
 ) -> Task:
     """A Task of the first `counts` training and test samples of `data`, which no client holds yet. Errors as above."""
+    return _unshared(config, data, _backbone(config, data, progress), counts, progress)
+
+
+def _backbone(config: RunConfig, data: datasets.ImageDataset, progress: Progress) -> Backbone:
+    """The config's backbone, its trunk on the device."""
     device = devices.pick(config.device)
     spec = backbones.get(config.backbone)
     if spec.host and spec.lacks(config.weights):
@@ -138,7 +147,12 @@ def unshared_task(
     if texts != (backbone.tokenize is not None):
         reads, holds = ("images", "texts") if texts else ("texts", "images")
         raise BackboneError(f"backbone {backbone.name} reads {reads}, and dataset {data.name} holds {holds}")
-    backbone = replace(backbone, trunk=_At(backbone.trunk, device))
+    return replace(backbone, trunk=_At(backbone.trunk, device))
+
+
+def _unshared(
+    config: RunConfig, data: datasets.ImageDataset, backbone: Backbone, counts: tuple[int, int], progress: Progress
+) -> Task:
     key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
     for note in data.notes:
         progress(f"{NOTE}{note}", 0, 1)
@@ -147,7 +161,7 @@ def unshared_task(
     for note in twice:
         progress(f"{NOTE}{note}", 0, 1)
     return Task(
-        tail=Tail(backbone.tail, device),
+        tail=Tail(backbone.tail, devices.pick(config.device)),
         train_x=train.x,
         train_y=torch.from_numpy(data.train_y[train.kept]),
         test_x=test.x,

@@ -21,6 +21,7 @@ from deltamask.runs.runner import execute
 from deltamask.simulation.loop import Checkpoint, Observer, exchanges_left, serve
 from deltamask.simulation.records import RoundRecord
 from deltamask.task.task import Task
+from deltamask.task.world import Check
 from deltamask_flower import roster, shard
 from deltamask_flower.client_app import run_config
 from deltamask_flower.grid import PromptGrid
@@ -69,8 +70,9 @@ class Rounds:
     timeout: float
     registered: bool
 
-    def load(self, config: RunConfig, progress: Callable[[str, int, int], None]) -> Task:
-        """Wait until every client has a node that fits. The Task knows how many samples each holds."""
+    def load(self, config: RunConfig, progress: Callable[[str, int, int], None], check: Check) -> Task:
+        """Wait until every client has a node that fits. The Task knows how many samples each holds. Nothing is checked:
+        the training data are the nodes', and nobody sees them all."""
         task = shard.server_task(config, progress)
         self.identity = Identity.of(config, task)
         # Nodes keep what they know of θ_g under this name: another run of the same config is another run.

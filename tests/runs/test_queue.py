@@ -6,22 +6,24 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import pytest
 
 from deltamask.config import RunConfig
 from deltamask.runs import queue
 from deltamask.runs.folder import RunFolder, is_run_id, write_json
 from deltamask.runs.reader import list_runs, load_run
-from deltamask.runs.status import is_alive, read_json
+from deltamask.runs.status import LOCK, is_alive, read_json
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A runs folder in which one run is under way: this very process claims to be it."""
     monkeypatch.setenv("DELTAMASK_RUNS", str(tmp_path / "runs"))
     busy = RunFolder.create(tmp_path / "runs" / "busy", RunConfig())
     busy.write_status(state="paused")
-    return tmp_path / "runs"
+    with filelock.FileLock(busy.path / LOCK):
+        yield tmp_path / "runs"
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +67,9 @@ def test_removing_an_entry_frees_the_name_of_a_new_run_and_keeps_an_old_one(runs
 
 
 def test_a_dead_process_holds_no_place(runs: Path) -> None:
-    write_json(runs / "busy" / "status.json", {"state": "running", "pid": 2**22 + 1, "pid_started": 0.0})
-    assert queue.active() == []
+    (runs / "dead").mkdir()
+    write_json(runs / "dead" / "status.json", {"state": "running", "pid": 2**22 + 1, "pid_started": 0.0})
+    assert queue.active() == ["busy"]
 
 
 def test_a_status_that_is_none_holds_no_place(runs: Path) -> None:
@@ -101,7 +104,7 @@ def test_entries_that_say_nothing_are_removed_when_their_turn_comes(runs: Path) 
     queue.start_next()
     assert list(place.iterdir()) == []
     assert "kappa = 9 is out of range" in (runs / "held" / queue.LOG).read_text()
-    assert is_alive(read_json(good / "status.json"))
+    assert is_alive(good, read_json(good / "status.json"))
 
 
 def test_a_run_that_cannot_start_is_failed_and_the_next_one_starts(runs: Path) -> None:
@@ -115,7 +118,7 @@ def test_a_run_that_cannot_start_is_failed_and_the_next_one_starts(runs: Path) -
     assert failed.state == "failed"
     assert "the run cannot be started: " in failed.status["message"]
     assert failed.config.seed == 1
-    assert is_alive(read_json(good / "status.json"))
+    assert is_alive(good, read_json(good / "status.json"))
     assert queue.active() == [good.name]
 
 

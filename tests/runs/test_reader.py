@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import filelock
 import numpy as np
 import psutil
 import pytest
@@ -17,6 +19,7 @@ from deltamask.config import RunConfig
 from deltamask.runs import StoreError
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, find_run, list_broken, list_runs, load_run
+from deltamask.runs.status import LOCK
 from tests.support.records import TASK, record
 
 
@@ -37,37 +40,61 @@ def test_payloads_are_found_by_round_and_client(folder: RunFolder) -> None:
     assert run.payloads(3) == []
 
 
-def test_state_is_killed_when_the_process_is_gone(folder: RunFolder) -> None:
-    assert load_run(folder.path).state == "starting"
-    folder.write_status(state="running", round=1)
-    assert load_run(folder.path).state == "running"  # this very process
-    status = json.loads((folder.path / "status.json").read_text())
-    assert status["pid"] == os.getpid()
+def gone() -> dict[str, Any]:
+    """What a status says of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    stamp = {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
+    process.wait()
+    return stamp
 
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    started = psutil.Process(gone.pid).create_time()
-    gone.wait()
-    for change in (
-        {"pid": gone.pid, "pid_started": started},
-        {"pid_started": status["pid_started"] - 1000},  # another process has the pid now
-        {"pid": None},
-        {"pid": "seven"},
-    ):
+
+@pytest.mark.parametrize("state", ["running", "paused", "starting"])
+def test_the_lock_says_whether_a_run_is_alive(folder: RunFolder, state: str) -> None:
+    """A pid that is another process's by now, one of another machine, a clock that was set: none of it counts."""
+    folder.write_status(state=state, round=1)
+    status = json.loads((folder.path / "status.json").read_text())
+    claims = [gone(), {"pid_started": status["pid_started"] - 1000}, {"pid": None}, {"pid": "seven"}, {"pid": 10**400}]
+    for change in claims:
         write_json(folder.path / "status.json", status | change)
         assert load_run(folder.path).state == "killed", change
-    for state in ("finished", "failed", "stopped"):
-        write_json(folder.path / "status.json", status | {"state": state, "pid": gone.pid, "pid_started": started})
-        assert load_run(folder.path).state == state
+        with filelock.FileLock(folder.path / LOCK):
+            assert load_run(folder.path).state == state, change
+        assert load_run(folder.path).state == "killed", change
+    for ended in ("finished", "failed", "stopped"):
+        write_json(folder.path / "status.json", status | {"state": ended, **gone()})
+        assert load_run(folder.path).state == ended
 
 
-def test_a_zombie_is_dead(folder: RunFolder) -> None:
+def test_a_copy_of_a_running_folder_does_not_run(folder: RunFolder, tmp_path: Path) -> None:
+    folder.write_status(state="running")
+    with filelock.FileLock(folder.path / LOCK):
+        shutil.copytree(folder.path, tmp_path / "copy")
+        assert load_run(folder.path).state == "running"
+        assert load_run(tmp_path / "copy").state == "killed"
+
+
+def test_while_a_process_loads_its_pid_counts(folder: RunFolder) -> None:
+    assert load_run(folder.path).state == "starting"  # this very process
     child = subprocess.Popen([sys.executable, "-c", ""])
     started = psutil.Process(child.pid).create_time()
     while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
         pass
-    write_json(folder.path / "status.json", {"state": "running", "pid": child.pid, "pid_started": started})
+    write_json(folder.path / "status.json", {"state": "starting", "pid": child.pid, "pid_started": started})
     assert load_run(folder.path).state == "killed"
     child.wait()
+
+
+def test_a_run_that_ends_while_one_looks_has_not_been_killed(folder: RunFolder) -> None:
+    folder.write_status(state="running")
+    run = load_run(folder.path)
+    folder.write_status(state="finished")
+    assert run.state == "finished"
+
+
+def test_looking_at_a_run_leaves_its_lock_alone(folder: RunFolder) -> None:
+    folder.write_status(state="running")
+    assert load_run(folder.path).state == "killed"
+    assert not (folder.path / LOCK).exists()
 
 
 def test_a_missing_run_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import filelock
 import pytest
 
 from deltamask import load_run
@@ -18,7 +19,7 @@ from deltamask.cli import main
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError
 from deltamask.runs.folder import RunFolder
-from deltamask.runs.status import is_alive
+from deltamask.runs.status import LOCK, is_alive
 from deltamask.studies.experiments import Trial
 from deltamask.studies.sweep import Child, Outcome, log_file, run_trials, standings
 from tests.support import tiny
@@ -85,17 +86,18 @@ def test_new_begun_broken_and_busy_runs_side_by_side(tiny_cache: Path, tmp_path:
         quiet(each.config.replace(rounds=1), folder)
     state = tmp_path / broken.folder / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-10])
-    RunFolder(tmp_path / busy.folder).write_status(pid=os.getpid(), state="running")
+    RunFolder(tmp_path / busy.folder).write_status(state="running")
     trials = [broken, busy, new, begun]
-    assert standings(trials, tmp_path) == ["begun", "running", "new", "begun"]
-
-    started, outcomes = swept(trials, tmp_path)
+    with filelock.FileLock(tmp_path / busy.folder / LOCK):
+        assert standings(trials, tmp_path) == ["begun", "running", "new", "begun"]
+        started, outcomes = swept(trials, tmp_path)
     assert started == ["broken", "new", "begun"]
     assert {arm: (outcome.rounds, outcome.error) for arm, outcome in outcomes.items() if arm != "broken"} == {
         "new": (3, None),
         "begun": (3, None),
-        "busy": (1, "another process is running it"),
+        "busy": (1, None),
     }
+    assert [arm for arm, outcome in outcomes.items() if outcome.left] == ["busy"]
     assert f"{state} is damaged" in str(outcomes["broken"].error)
     assert f"{state} is damaged" in log_file(tmp_path / broken.folder).read_text()
     for each in (new, begun):
@@ -167,7 +169,7 @@ def test_the_command_stops_its_runs_and_goes_on_where_it_was(tiny_cache: Path, t
     for path in paths:
         run = load_run(path)
         assert (run.state, run.status["message"]) == ("stopped", "interrupted from the keyboard")
-        assert not is_alive(run.status)
+        assert not is_alive(path, run.status)
         assert 2 <= len(run.records) < 301
 
 

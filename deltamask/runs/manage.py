@@ -1,0 +1,89 @@
+"""What is done to whole run folders: delete, rename, give more rounds. Only to one's own, and to none that runs.
+
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from deltamask.base.locks import LOOK
+from deltamask.base.paths import recorded_dir, sweeps_dir
+from deltamask.config import RunConfig
+from deltamask.config.run_config import UNPRINTABLE
+from deltamask.runs import StoreError
+from deltamask.runs.folder import is_run_id, write_json
+from deltamask.runs.reader import Run
+from deltamask.runs.status import LOCK
+from deltamask.runs.stored import read_config
+
+
+@contextmanager
+def _alone(run: Run, what: str) -> Iterator[None]:
+    """Within the block nobody else runs or changes this folder. StoreError if somebody does, or if it is not ours."""
+    if run.path.absolute().parent == recorded_dir().absolute():
+        raise StoreError(f"{run.id} is a recorded run, which comes with the repository: it cannot be {what}")
+    if run.state == "starting":
+        raise StoreError(f"{run.id} is starting: stop it first")
+    lock = filelock.FileLock(run.path / LOCK, timeout=LOOK)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise StoreError(f"{run.id} is running: stop it first") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def delete(run: Run) -> None:
+    """Remove a run's folder and all that is in it. StoreError for one that runs, and for a recorded one."""
+    with _alone(run, "deleted"):
+        (run.path / "config.json").unlink()  # first: what is left of it is no run
+    if run.path.is_symlink():
+        run.path.unlink()
+    else:
+        shutil.rmtree(run.path)
+
+
+def rename(run: Run, name: str) -> Path:
+    """Give a run's folder another name, where it lies; returns its path. StoreError where that cannot be."""
+    target = run.path.absolute().parent / name
+    if not is_run_id(name) or name.startswith(".") or UNPRINTABLE.search(name):
+        raise StoreError(f"{name!r} is no name for a run: it is that of a folder, without slashes")
+    if run.path.absolute().parent.parent == sweeps_dir().absolute():
+        raise StoreError(f"{run.id} is a sweep's: its name says which run of the experiment it is")
+    if target.exists() or (recorded_dir() / name).exists():
+        raise StoreError(f"there is a run called {name!r} already")
+    with _alone(run, "renamed"):
+        pass
+    run.path.rename(target)
+    return target
+
+
+def extend(run: Run, rounds: int) -> RunConfig:
+    """Let a run have more rounds than it began with; returns its new config. ValueError for fewer.
+
+    StoreError where a schedule runs over the rounds: what has been done is not what a longer run would have done.
+    """
+    now = run.config.rounds
+    if rounds < now:
+        raise ValueError(f"rounds = {rounds}: {run.id} has {now} already; more can be had, not fewer")
+    longer = run.config.replace(rounds=rounds)
+    scheduled = [name for name, value in run.config if name.endswith("_schedule") and value == "cosine"]
+    if rounds > now and run.records and scheduled:
+        raise StoreError(
+            f"{run.id} cannot have more rounds: {' and '.join(scheduled)} = cosine has brought it down to 0 over "
+            f"{now}, and a run of {rounds} would have done otherwise from the first round on. Run it anew: "
+            f"--rounds {rounds}"
+        )
+    if rounds > now:
+        with _alone(run, "changed"):
+            _, origin = read_config(run.path / "config.json")
+            write_json(run.path / "config.json", {"config": longer.model_dump(), **origin})
+    return longer
