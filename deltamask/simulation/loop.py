@@ -15,6 +15,7 @@ from deltamask.masking import noise
 from deltamask.methods import head_round
 from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
 from deltamask.methods.head_round import method_of
+from deltamask.simulation import commit
 from deltamask.simulation.delivery import Delivery, sampled_clients
 from deltamask.simulation.records import RoundRecord
 from deltamask.simulation.round_recorder import RoundRecorder
@@ -195,9 +196,16 @@ def exchange(
                 yield client, upload.payload
 
     with recorder.clock("server"):
-        state = method.server_update(config, state, round, payloads(), recorder.received)
+        try:
+            after = method.server_update(config, state, round, payloads(), recorder.received)
+            fault = commit.refusal(method, task, config, state, after, round)
+        except commit.UNSOLVABLE as error:  # what the clients sent, each of it allowed, has no sum or no solution
+            after, fault = state, str(error)
+        if fault is not None:
+            recorder.refused(fault)
+            after = state
     observer.progress(f"round {round}, clients", len(sampled), len(sampled))
-    return state
+    return after
 
 
 def close_round(method: Method, task: Task, config: RunConfig, state: State, recorder: RoundRecorder) -> RoundRecord:
