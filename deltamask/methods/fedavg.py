@@ -43,8 +43,7 @@ class VectorState:
 
 def start(task: Task, trained: Vector, head: Head) -> VectorState:
     """The state before round 1."""
-    samples = np.array([len(shard) for shard in task.shards])
-    return VectorState(np.concatenate([trained, head]), samples, np.array([len(head)]))
+    return VectorState(np.concatenate([trained, head]), task.samples, np.array([len(head)]))
 
 
 def codec_of(config: RunConfig, fixed: str | None) -> UpdateCodec:

@@ -31,7 +31,7 @@ class HeadState:
 
 
 def init(task: Task, config: RunConfig, head: Head) -> HeadState:
-    return HeadState(head, np.array([len(shard) for shard in task.shards]))
+    return HeadState(head, task.samples)
 
 
 def broadcast(config: RunConfig, state: HeadState, round: int) -> bytes:

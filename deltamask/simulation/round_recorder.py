@@ -64,7 +64,7 @@ class RoundRecorder:
 
     def _line(self, client: int) -> ClientRecord:
         """A client of which nothing has come yet."""
-        return ClientRecord(client, len(self.task.shards[client]), 0.0, None, 0, None, None, None, None)
+        return ClientRecord(client, int(self.task.samples[client]), 0.0, None, 0, None, None, None, None)
 
     def received(self, receipt: Receipt) -> None:
         """The server decoded the payload, or dropped it."""
