@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deltamask import training
+from deltamask.attacks.base import Lies
 from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.masking import noise
@@ -99,13 +100,18 @@ def simulate(
     if len(task.shards) != config.clients:
         raise ValueError(f"clients = {config.clients}, and the task has shards for {len(task.shards)}")
 
+    lies = Lies(config, task)
+    known = lies.registered()
+
     def answers(opened: OpenRound) -> Iterator[Answer]:
         for client in opened.sampled:
             delivered = opened.delivery.deliver(client, opened.round)
-            upload = client_round(opened.method, task, config, opened.round, client, opened.delivery.memory)
-            yield Answer(client, delivered, upload)
+            at = opened.round, client, opened.delivery.memory
+            own = lies.task_of(client)
+            upload = client_round(opened.method, own, config, *at)
+            yield Answer(client, delivered, lies.told(upload, opened.method, own, known, *at))
 
-    server = serve(config, task, start, observer)
+    server = serve(config, known, start, observer)
     event = next(server, None)
     while event is not None:
         if isinstance(event, RoundRecord):
