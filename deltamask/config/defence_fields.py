@@ -1,12 +1,16 @@
-"""Fields of RunConfig: clients that lie."""
+"""Fields of RunConfig: clients that lie, and what the server does about it."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from deltamask.config.setting import AttackName, Described, setting
+
+CheckFlips = Literal["off", "on"]
 
 
 class DefenceFields(Described):
-    """Attacks, which only a simulation plays."""
+    """Attacks, which only a simulation plays, and protection, which is for real runs as well."""
 
     attack: AttackName = setting(
         "none",
@@ -24,4 +28,14 @@ class DefenceFields(Described):
         accuracy="the more, the less protection helps; from half of them on, none does",
         bits="none of their own",
         reader="attack",
+    )  # fmt: skip
+    check_flips: CheckFlips = setting(
+        "off",
+        label="Check flips", group="Method",
+        about="`on`: the server asks of each flip whether a score could have moved that far from θ_g across the public "
+        "u, in the steps that this client takes at this step size. An exact code with a flip that cannot be is "
+        "refused; from a filter such flips are dropped, since only false ones can be among them.",
+        accuracy="none for exact codes; filters lose some of their false flips",
+        bits="none",
+        reader="method",
     )  # fmt: skip

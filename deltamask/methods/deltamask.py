@@ -17,6 +17,7 @@ from deltamask.masking import masks
 from deltamask.masking.masks import Theta
 from deltamask.methods import masked
 from deltamask.methods.base import ClientReport, Receipt, Upload, Variant, decoded, methods
+from deltamask.methods.flip_check import checked_flips
 from deltamask.methods.masked import MaskState
 
 if TYPE_CHECKING:
@@ -82,12 +83,13 @@ def receive_flips(
     """
     codec = codecs[codec_of(config)]
 
-    def decode(client: int, payload: bytes) -> masks.Positions:
-        return codec.decode(payload, context(config, state.theta, state.layers, round, client))
+    def read(client: int, payload: bytes) -> masks.Positions:
+        known = context(config, state.theta, state.layers, round, client)
+        return checked_flips(config, state.samples, known, codec.decode(payload, known), codec.exact)
 
     change = np.zeros(len(state.theta), np.int32)  # Σ (m̂_k − m_g,k)
     received: list[int] = []
-    for client, flips in decoded(payloads, decode, on_receipt, positions=lambda flips: flips):
+    for client, flips in decoded(payloads, read, on_receipt, positions=lambda flips: flips):
         u = downlink.noise(config, round, client).words(0, len(state.theta))
         change[flips] += np.where(masks.sample(state.theta[flips], u[flips]), -1, 1)
         received.append(client)
@@ -125,7 +127,7 @@ methods.register("deltamask")(
         client_update,
         partial(receive_flips, LAW, codec_of),
         sends="flips",
-        reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"),
+        reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec", "check_flips"),
         unread=lambda config: () if config.aggregation == "unbiased" else ("server_lr",),
         flip_codec=codec_of,
         variant=variant,
