@@ -7,6 +7,7 @@ from typing import Literal
 from deltamask.config.setting import AttackName, Described, setting
 
 CheckFlips = Literal["off", "on"]
+Robust = Literal["none", "clip", "trimmed", "median"]
 
 
 class DefenceFields(Described):
@@ -38,4 +39,14 @@ class DefenceFields(Described):
         accuracy="none for exact codes; filters lose some of their false flips",
         bits="none",
         reader="method",
+    )  # fmt: skip
+    robust: Robust = setting(
+        "none",
+        label="Robust aggregation", group="Method",
+        about="How much one client can move the server. `clip`: no client more than 1.5 times the round's median, in "
+        "flips and their KL, bits or norm, nor with more than 3 times the median weight. `trimmed`, `median`: "
+        "of vectors, the mean without the outer fifth or the median of each value; masks are clipped. Statistics far "
+        "from the others' are refused.",
+        accuracy="little for honest runs; holds it when few clients lie",
+        bits="none",
     )  # fmt: skip

@@ -15,7 +15,7 @@ from deltamask.config import RunConfig
 from deltamask.downlink import Change, MaskLaw, ThetaMemory
 from deltamask.masking import masks
 from deltamask.masking.masks import Theta
-from deltamask.methods import masked
+from deltamask.methods import masked, robust
 from deltamask.methods.base import ClientReport, Receipt, Upload, Variant, decoded, methods
 from deltamask.methods.flip_check import checked_flips
 from deltamask.methods.masked import MaskState
@@ -87,9 +87,14 @@ def receive_flips(
         known = context(config, state.theta, state.layers, round, client)
         return checked_flips(config, state.samples, known, codec.decode(payload, known), codec.exact)
 
+    def cost(client: int, flips: masks.Positions) -> np.ndarray:
+        u = downlink.noise(config, round, client).words(0, len(state.theta))
+        return robust.cost_of_flips(state.theta, u, flips)
+
+    payloads, decode = robust.clipped(config, payloads, read, cost)
     change = np.zeros(len(state.theta), np.int32)  # Σ (m̂_k − m_g,k)
     received: list[int] = []
-    for client, flips in decoded(payloads, read, on_receipt, positions=lambda flips: flips):
+    for client, flips in decoded(payloads, decode, on_receipt, positions=lambda flips: flips):
         u = downlink.noise(config, round, client).words(0, len(state.theta))
         change[flips] += np.where(masks.sample(state.theta[flips], u[flips]), -1, 1)
         received.append(client)
