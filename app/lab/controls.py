@@ -157,7 +157,7 @@ def _help(name: str) -> str:
     info, setting = RunConfig.model_fields[name], RunConfig.setting(name)
     low, _ = field_bounds(name)
     parts = [f"{info.description} Range: {field_range(name)}." if low else str(info.description), setting.effect]
-    if setting.registry in ("method", "partition", "head"):
+    if setting.registry in ("method", "partition", "head", "attack"):
         entries = map(find(setting.registry).get, find(setting.registry))
         parts += [f"**{entry.label}:** {entry.about}" for entry in entries]
     if setting.reader:

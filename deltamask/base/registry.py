@@ -29,6 +29,7 @@ HOMES = {
     "dataset": "deltamask.datasets",
     "backbone": "deltamask.backbones",
     "partition": "deltamask.datasets.partitions",
+    "attack": "deltamask.attacks",
 }
 _registries: dict[str, Registry[Any]] = {}
 _loading = threading.RLock()

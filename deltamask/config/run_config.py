@@ -1,7 +1,7 @@
 """RunConfig: the single description of a run.
 
 The command line, the dashboard's form, the stored `config.json` and the run id all derive from its fields, so a field
-is declared, bounded and explained once: here and in the four modules of fields beside this one.
+is declared, bounded and explained once: here and in the five modules of fields beside this one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, model_validator
 
 from deltamask.base.units import ceil
+from deltamask.config.defence_fields import DefenceFields
 from deltamask.config.head_fields import HeadFields
 from deltamask.config.message_fields import MessageFields
 from deltamask.config.setting import setting
@@ -26,7 +27,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 # Pydantic lists the fields of the last one first.
-class RunConfig(MessageFields, HeadFields, TrainingFields, TaskFields):
+class RunConfig(DefenceFields, MessageFields, HeadFields, TrainingFields, TaskFields):
     """A federated fine-tuning run: what is learnt, by whom, how, and what is kept."""
 
     # A value out of range raises pydantic.ValidationError; explain_errors turns it into one line a field.
@@ -72,6 +73,12 @@ class RunConfig(MessageFields, HeadFields, TrainingFields, TaskFields):
                 f"clients × min_client_samples = {self.clients} × {self.min_client_samples} = {need} exceeds "
                 f"train_samples = {self.train_samples}: lower one of the first two or raise train_samples"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _enough_liars(self) -> RunConfig:
+        if self.attack != default("attack") and self.attackers > self.clients:
+            raise ValueError(f"attackers = {self.attackers} exceeds clients = {self.clients}: lower it")
         return self
 
     @property

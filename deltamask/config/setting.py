@@ -69,6 +69,7 @@ MethodName = Annotated[str, _registered("method")]
 CodecName = Annotated[str, _registered("codec")]
 HeadName = Annotated[str, _registered("head")]
 UpdateCodecName = Annotated[str, _registered("update codec")]
+AttackName = Annotated[str, _registered("attack")]
 PartitionName = Annotated[str, _registered("partition")]
 
 

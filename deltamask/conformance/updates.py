@@ -28,8 +28,8 @@ def there_and_back(codec: UpdateCodec, values: Vector, at: UpdateContext = AT) -
     decoded = codec.decode(payload, len(values), at)
     if decoded.dtype != np.float32 or decoded.shape != values.shape:
         raise Broken(f"decode gave {decoded.dtype} of shape {decoded.shape}, not float32 of shape {values.shape}")
-    if not np.isfinite(decoded).all():
-        raise Broken("decode gave values that are not finite")
+    if not np.isfinite(decoded).all() or np.abs(decoded).max(initial=0) > LARGEST:
+        raise Broken("decode gave values that are not finite, or above LARGEST")
     return decoded
 
 

@@ -53,7 +53,7 @@ def decode(payload: bytes, sender: Sender) -> Integers:
     return sums.astype(np.int64)
 
 
-def best(total: npt.NDArray[np.int64]) -> float:
+def best(total: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> float:
     """The temperature with the least loss; the lowest of several."""
     return float(GRID[int(np.argmin(total))])
 

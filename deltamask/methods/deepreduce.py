@@ -43,7 +43,7 @@ methods.register("deepreduce")(
         client_update,
         partial(receive_flips, LAW, codec_of),
         sends="flips",
-        reads=("noise",),
+        reads=("noise", "check_flips"),
         flip_codec=codec_of,
         color="#287a58",
         marker="diamond",

@@ -15,8 +15,9 @@ from deltamask.config import RunConfig
 from deltamask.downlink import Change, MaskLaw, ThetaMemory
 from deltamask.masking import masks
 from deltamask.masking.masks import Theta
-from deltamask.methods import masked
+from deltamask.methods import masked, robust
 from deltamask.methods.base import ClientReport, Receipt, Upload, Variant, decoded, methods
+from deltamask.methods.flip_check import checked_flips
 from deltamask.methods.masked import MaskState
 
 if TYPE_CHECKING:
@@ -82,9 +83,15 @@ def receive_flips(
     """
     codec = codecs[codec_of(config)]
 
-    def decode(client: int, payload: bytes) -> masks.Positions:
-        return codec.decode(payload, context(config, state.theta, state.layers, round, client))
+    def read(client: int, payload: bytes) -> masks.Positions:
+        known = context(config, state.theta, state.layers, round, client)
+        return checked_flips(config, state.samples, known, codec.decode(payload, known), codec.exact)
 
+    def cost(client: int, flips: masks.Positions) -> np.ndarray:
+        u = downlink.noise(config, round, client).words(0, len(state.theta))
+        return robust.cost_of_flips(state.theta, u, flips)
+
+    payloads, decode = robust.clipped(config, payloads, read, cost)
     change = np.zeros(len(state.theta), np.int32)  # Σ (m̂_k − m_g,k)
     received: list[int] = []
     for client, flips in decoded(payloads, decode, on_receipt, positions=lambda flips: flips):
@@ -125,7 +132,7 @@ methods.register("deltamask")(
         client_update,
         partial(receive_flips, LAW, codec_of),
         sends="flips",
-        reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec"),
+        reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec", "check_flips"),
         unread=lambda config: () if config.aggregation == "unbiased" else ("server_lr",),
         flip_codec=codec_of,
         variant=variant,

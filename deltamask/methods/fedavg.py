@@ -1,7 +1,8 @@
 """FedAvg (arXiv 1602.05629) of a flat vector: what `finetune`, its compressed forms and `lora` share.
 
 Clients train the vector and send how it changed, through an update codec; the server adds the average change, weighted
-by samples. The downlink is the whole vector, in as many bits a value as the updates' floats have.
+by samples (`robust` limits how far one client moves it). The downlink is the whole vector, in as many bits a value as
+the updates' floats have.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.updates import UpdateCodec, UpdateContext, updates
 from deltamask.codecs.wire.dense import SERVER, Head, Vector
 from deltamask.config import RunConfig
-from deltamask.methods.base import ClientReport, Method, Receipt, Refit, Upload, decoded
+from deltamask.methods import robust
+from deltamask.methods.base import ClientReport, Method, Receipt, Refit, Upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,8 +45,7 @@ class VectorState:
 
 def start(task: Task, trained: Vector, head: Head) -> VectorState:
     """The state before round 1."""
-    samples = np.array([len(shard) for shard in task.shards])
-    return VectorState(np.concatenate([trained, head]), samples, np.array([len(head)]))
+    return VectorState(np.concatenate([trained, head]), task.samples, np.array([len(head)]))
 
 
 def codec_of(config: RunConfig, fixed: str | None) -> UpdateCodec:
@@ -103,11 +104,7 @@ def server_update(
     def decode(client: int, payload: bytes) -> Vector:
         return codec.decode(payload, len(state.values), UpdateContext(config.seed, round, client))
 
-    total = np.zeros(len(state.values), np.float64)
-    weight = 0.0
-    for client, change in decoded(payloads, decode, on_receipt):
-        total += float(state.samples[client]) * change
-        weight += float(state.samples[client])
+    total, weight = robust.average(config, state.samples, payloads, decode, on_receipt)
     if not weight:
         return state
     return replace(state, values=(state.values + config.server_lr * total / weight).astype(np.float32))

@@ -16,7 +16,7 @@ from deltamask.codecs.wire.message import seal, unseal
 from deltamask.config import RunConfig
 from deltamask.downlink import MaskLaw, ThetaMemory
 from deltamask.masking import masks, noise
-from deltamask.methods import masked
+from deltamask.methods import masked, robust
 from deltamask.methods.base import ClientReport, Receipt, Upload, decoded, methods
 from deltamask.methods.masked import MaskState
 
@@ -59,10 +59,19 @@ def server_update(
     def decode(client: int, payload: bytes) -> masks.Mask:
         return decode_mask(unseal(payload, "mask", round, client, d), d)
 
+    likely = state.theta > masks.ONE // 2
+
+    def unlikely(client: int, payload: bytes) -> masks.Positions:
+        return np.flatnonzero(decode(client, payload) != likely)
+
+    def surprise(client: int, positions: masks.Positions) -> np.ndarray:
+        return robust.surprise(state.theta, positions)
+
     ones = np.zeros(d, np.int32)
     received: list[int] = []
-    for client, mask in decoded(payloads, decode, on_receipt):
-        ones += mask
+    payloads, read = robust.clipped(config, payloads, unlikely, surprise)
+    for client, positions in decoded(payloads, read, on_receipt):
+        ones += masks.apply_flips(likely, positions)
         received.append(client)
     return masked.aggregate_masks(law, config, state, round, ones, sorted(received))
 

@@ -18,9 +18,10 @@ import numpy as np
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.wire import dense, png
 from deltamask.codecs.wire.dense import SERVER, Head
-from deltamask.codecs.wire.message import register_kind, seal, unseal
+from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
 from deltamask.config import RunConfig
 from deltamask.heads import ClosedForm, HeadSettings, Linear, Sender, Statistics, agreed, closed_form, temperature
+from deltamask.heads.screen import far_off
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods, pretrained
 from deltamask.methods.participation import refits_head
 from deltamask.methods.refit import with_refit
@@ -129,10 +130,23 @@ def server_update(
 
     if state.solved:
         losses = decoded(payloads, lambda client, payload: temperature.decode(payload, sender(client)), on_receipt)
+        if config.robust != "none":
+            means = [sums / max(1, sender(client).registered.sum()) for client, sums in losses]
+            return scaled(state, temperature.best(np.median(means, axis=0))) if means else state
         total = sum((sums for _, sums in losses), np.zeros(len(temperature.GRID), np.int64))
         return scaled(state, temperature.best(total)) if total.any() else state
 
-    parts = decoded(payloads, lambda client, payload: formula.decode(payload, sender(client), settings), on_receipt)
+    refused: dict[int, str] = {}
+
+    def decode(client: int, payload: bytes) -> Statistics:
+        if client in refused:
+            raise DecodeError(refused[client])
+        return formula.decode(payload, sender(client), settings)
+
+    if config.robust != "none":
+        payloads = list(payloads)
+        refused = far_off(decoded(payloads, decode, lambda receipt: None), classes)
+    parts = decoded(payloads, decode, on_receipt)
     total_statistics = formula.total((part for _, part in parts), settings)
     if not total_statistics.counts.any():
         return state

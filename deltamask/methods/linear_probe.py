@@ -16,7 +16,8 @@ from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.wire import dense
 from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
-from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods, pretrained
+from deltamask.methods import robust
+from deltamask.methods.base import ClientReport, Method, Receipt, Upload, methods, pretrained
 
 if TYPE_CHECKING:
     from deltamask.task.task import Task
@@ -31,7 +32,7 @@ class HeadState:
 
 
 def init(task: Task, config: RunConfig, head: Head) -> HeadState:
-    return HeadState(head, np.array([len(shard) for shard in task.shards]))
+    return HeadState(head, task.samples)
 
 
 def broadcast(config: RunConfig, state: HeadState, round: int) -> bytes:
@@ -67,11 +68,7 @@ def server_update(
     def decode(client: int, payload: bytes) -> Head:
         return dense.decode_dense32(payload, len(state.head), round, client)
 
-    total = np.zeros(len(state.head), np.float64)
-    weight = 0.0
-    for client, head in decoded(payloads, decode, on_receipt):
-        total += float(state.samples[client]) * head
-        weight += float(state.samples[client])
+    total, weight = robust.average(config, state.samples, payloads, decode, on_receipt, state.head)
     return HeadState((total / weight).astype(np.float32), state.samples) if weight else state
 
 

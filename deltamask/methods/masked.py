@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ class MaskState:
 
     layers: where each layer starts in the flat vector, then d. head: the classifier. change, received: what the last
     round's payloads changed, and whose they were; before_*: as it was before that. The next broadcast says just this.
+    samples: (clients,) that each has registered; none in states of earlier revisions.
     """
 
     theta: Theta
@@ -43,6 +44,7 @@ class MaskState:
     before_theta: Theta
     before_ones: aggregation.Counts
     before_seen: np.ndarray
+    samples: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def now(self) -> ThetaMemory:
@@ -66,6 +68,7 @@ def init(task: Task, config: RunConfig, head: Head) -> MaskState:
         start.theta, start.ones, none, np.array(task.tail.offsets), head,
         change=np.zeros(task.d, np.int32), received=np.zeros(0, np.uint32),
         before_theta=start.theta, before_ones=start.ones, before_seen=none,
+        samples=task.samples,
     )  # fmt: skip
 
 

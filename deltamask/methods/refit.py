@@ -19,9 +19,10 @@ from deltamask.codecs.wire import dense
 from deltamask.codecs.wire.dense import SERVER, Head
 from deltamask.codecs.wire.message import DecodeError
 from deltamask.config import RunConfig
-from deltamask.heads import ClosedForm, HeadSettings, Sender, agreed, closed_form
+from deltamask.heads import ClosedForm, HeadSettings, Sender, Statistics, Total, agreed, closed_form
 from deltamask.heads.base import Integers
-from deltamask.methods.base import ClientReport, Memory, Method, Receipt, State, Upload
+from deltamask.heads.screen import far_off
+from deltamask.methods.base import ClientReport, Memory, Method, Receipt, State, Upload, decoded
 from deltamask.methods.participation import refits_head, trainers
 
 if TYPE_CHECKING:
@@ -127,6 +128,20 @@ def server_update(
     settings = agreed(config, classes, len(state.head) // classes - 1)
     total = formula.total((), settings)
     training = set(trainers(config, round))
+    refused: dict[int, str] = {}
+
+    def parts(client: int, payload: bytes) -> tuple[bytes, Statistics]:
+        if client in refused:
+            raise DecodeError(refused[client])
+        update, statistics = dense.unpack(payload, 2)
+        if bool(update) != (client in training):
+            raise DecodeError("an update of a client that is not to train" if update else "no update")
+        return update, formula.decode(statistics, Sender(client, registered[client], round), settings)
+
+    if config.robust != "none":
+        payloads = list(payloads)
+        first = decoded(payloads, parts, lambda receipt: None)
+        refused = far_off(((client, statistics) for client, (_, statistics) in first), classes)
 
     def updates() -> Iterator[tuple[int, bytes]]:
         nonlocal total
@@ -137,8 +152,7 @@ def server_update(
                 with clock("decode"):
                     if client in seen:
                         raise DecodeError(f"client {client} has sent a payload in this round already")
-                    update, statistics = _parts(payload, client in training)
-                    part = formula.decode(statistics, Sender(client, registered[client], round), settings)
+                    update, part = parts(client, payload)
             except DecodeError as error:
                 on_receipt(Receipt(client, None, str(error), clock.seconds["decode"]))
                 continue
@@ -161,15 +175,8 @@ def _formula(config: RunConfig) -> ClosedForm:
     return formula
 
 
-def _parts(payload: bytes, trains: bool) -> tuple[bytes, bytes]:
-    update, statistics = dense.unpack(payload, 2)
-    if bool(update) != trains:
-        raise DecodeError("no update of a client that is to train" if trains else "an update of one that is not")
-    return update, statistics
-
-
-def _solved(formula: ClosedForm, settings: HeadSettings, total: object, before: Head) -> Head:
+def _solved(formula: ClosedForm, settings: HeadSettings, total: Total, before: Head) -> Head:
     """The new head, scaled to the size of the one before: under the temperature that round 0 found."""
-    head = formula.solve(total, settings).flat()  # type: ignore[arg-type]
+    head = formula.solve(total, settings).flat()
     size, old = float(np.linalg.norm(head)), float(np.linalg.norm(before))
     return (head * (old / size)).astype(np.float32) if size and old else head

@@ -251,7 +251,7 @@ def _describe(folder: RunFolder, task: Task, known: _Known) -> None:
             "layers": [vars(layer) | {"shape": list(layer.shape)} for layer in task.tail.layers],
             "classes": list(task.classes),
             "label_counts": task.label_counts.tolist(),
-            "train_samples": len(task.train_y),
+            "train_samples": len(task.train_y) if task.holdings is None else int(task.samples.sum()),
             "test_samples": len(task.test_y),
             "skipped": list(task.skipped),
             "notes": list(task.notes),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deltamask import training
+from deltamask.attacks.base import Lies
 from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.masking import noise
@@ -16,6 +17,7 @@ from deltamask.methods import head_round
 from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
 from deltamask.methods.head_round import method_of
 from deltamask.methods.participation import sampled_clients
+from deltamask.simulation import commit
 from deltamask.simulation.delivery import Delivery
 from deltamask.simulation.records import RoundRecord
 from deltamask.simulation.round_recorder import RoundRecorder
@@ -99,13 +101,18 @@ def simulate(
     if len(task.shards) != config.clients:
         raise ValueError(f"clients = {config.clients}, and the task has shards for {len(task.shards)}")
 
+    lies = Lies(config, task)
+    known = lies.registered()
+
     def answers(opened: OpenRound) -> Iterator[Answer]:
         for client in opened.sampled:
             delivered = opened.delivery.deliver(client, opened.round)
-            upload = client_round(opened.method, task, config, opened.round, client, opened.delivery.memory)
-            yield Answer(client, delivered, upload)
+            at = opened.round, client, opened.delivery.memory
+            own = lies.task_of(client)
+            upload = client_round(opened.method, own, config, *at)
+            yield Answer(client, delivered, lies.told(upload, opened.method, own, known, *at))
 
-    server = serve(config, task, start, observer)
+    server = serve(config, known, start, observer)
     event = next(server, None)
     while event is not None:
         if isinstance(event, RoundRecord):
@@ -196,9 +203,16 @@ def exchange(
                 yield client, upload.payload
 
     with recorder.clock("server"):
-        state = method.server_update(config, state, round, payloads(), recorder.received)
+        try:
+            after = method.server_update(config, state, round, payloads(), recorder.received)
+            fault = commit.refusal(method, task, config, state, after, round)
+        except commit.UNSOLVABLE as error:  # what the clients sent, each of it allowed, has no sum or no solution
+            after, fault = state, str(error)
+        if fault is not None:
+            recorder.refused(fault)
+            after = state
     observer.progress(f"round {round}, clients", len(sampled), len(sampled))
-    return state
+    return after
 
 
 def close_round(method: Method, task: Task, config: RunConfig, state: State, recorder: RoundRecorder) -> RoundRecord:

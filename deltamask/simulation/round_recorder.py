@@ -26,6 +26,7 @@ class RoundRecorder:
         self.broadcast_bytes = 0
         self._clients: dict[int, ClientRecord] = {}
         self._reached: set[int] = set()
+        self._refused: str | None = None
         self._in_flight: dict[int, Positions | None] = {}
         self._kept_by_layer: np.ndarray | None = None
         self._entropies: list[tuple[float | None, float | None]] = []
@@ -63,7 +64,7 @@ class RoundRecorder:
 
     def _line(self, client: int) -> ClientRecord:
         """A client of which nothing has come yet."""
-        return ClientRecord(client, len(self.task.shards[client]), 0.0, None, 0, None, None, None, None)
+        return ClientRecord(client, int(self.task.samples[client]), 0.0, None, 0, None, None, None, None)
 
     def received(self, receipt: Receipt) -> None:
         """The server decoded the payload, or dropped it."""
@@ -76,6 +77,10 @@ class RoundRecorder:
             false_flips = len(np.setdiff1d(receipt.positions, sent, assume_unique=True))
         line = self._clients[receipt.client]
         self._clients[receipt.client] = replace(line, false_flips=false_flips, dropped=line.dropped or receipt.dropped)
+
+    def refused(self, why: str) -> None:
+        """The state that the payloads lead to cannot be the run's: the one before stands."""
+        self._refused = self._refused or f"{why}: the server model stays as it was"
 
     def close(
         self, evaluations: dict[str, Evaluation], theta: Theta | None, temperature: np.ndarray | None = None
@@ -110,7 +115,7 @@ class RoundRecorder:
             entropy_side=_mean([side for _, side in self._entropies]),
             kept_by_layer=self._by_layer(),
             theta_histogram=None if theta is None else _histogram(theta),
-            skipped=None if used else "no payload could be used: the server model stays as it was",
+            skipped=self._refused or (None if used else "no payload could be used: the server model stays as it was"),
             head_temperature=None if temperature is None or np.isnan(temperature[0]) else float(temperature[0]),
             clients=clients,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},

@@ -33,7 +33,7 @@ class View:
 
     def shows(self, config: RunConfig) -> bool:
         """Is a run with this config one of the view's?"""
-        wanted = RunConfig().model_dump() | self.task
+        wanted = RunConfig().model_dump() | dict(self.task)
         same_task = all(getattr(config, name) == wanted[name] for name in TASK_FIELDS)
         return same_task and (not self.methods or config.method in self.methods)
 

@@ -37,7 +37,8 @@ class Task:
     test_x, test_y: what accuracy is measured on; held-out training images with `evaluate_on = "validation"`. The tail
     is on a device; features and labels stay in main memory, and go there batch by batch. skipped: image files that
     could not be read and were left out. groups: the dataset's own clients, of the training samples. notes: sentences
-    about the data that whoever runs this should read.
+    about the data that whoever runs this should read. holdings: (clients, classes) the samples that clients have
+    registered, where the samples themselves are elsewhere: counts, whatever they say, take no more room than that.
     """
 
     tail: Tail
@@ -51,6 +52,7 @@ class Task:
     skipped: tuple[str, ...] = ()
     groups: Groups | None = None
     notes: tuple[str, ...] = ()
+    holdings: npt.NDArray[np.int64] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -70,7 +72,14 @@ class Task:
     @cached_property
     def label_counts(self) -> npt.NDArray[np.int64]:
         """(clients, classes) training samples."""
+        if self.holdings is not None:
+            return self.holdings
         return label_counts(self.train_y.numpy(), self.shards, len(self.classes))
+
+    @property
+    def samples(self) -> npt.NDArray[np.int64]:
+        """(clients,) training samples."""
+        return self.label_counts.sum(1)
 
     @cached_property
     def pooled_train(self) -> Tensor:

@@ -13,6 +13,7 @@ from flwr.app import ArrayRecord, Context
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
+from deltamask.attacks.base import liars
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError
 from deltamask.runs.folder import RunFolder, new_folder
@@ -36,6 +37,8 @@ def main(grid: Grid, context: Context) -> None:
     """Run the config, or go on with it if `out` holds a run of it. Raises RosterError, and what `execute` does."""
     torch.set_num_threads(1)  # as the nodes do
     config = run_config(context)
+    if liars(config):
+        raise ValueError(f"attack = {config.attack!r}: attacks are played in a simulation only, not over Flower")
     folder = open_folder(config, str(context.run_config["out"]))
     settings = context.run_config
     wait, timeout, registered = float(settings["wait"]), float(settings["timeout"]), bool(settings["registered"])

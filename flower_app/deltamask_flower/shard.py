@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from deltamask import datasets
 from deltamask.config import RunConfig
@@ -91,7 +90,5 @@ def server_task(config: RunConfig, progress: Progress = no_progress) -> Task:
 
 
 def with_holdings(task: Task, label_counts: npt.NDArray[np.int64]) -> Task:
-    """`task` with what the clients say they have: (clients, classes) samples. Labels only; the samples stay there."""
-    labels = np.repeat(np.tile(np.arange(label_counts.shape[1]), len(label_counts)), label_counts.ravel())
-    shards = np.split(np.arange(len(labels)), np.cumsum(label_counts.sum(1))[:-1])
-    return replace(task, train_y=torch.from_numpy(labels), shards=shards)
+    """`task` with what the clients say they have: (clients, classes) samples, as counts; the samples stay there."""
+    return replace(task, holdings=label_counts, shards=[np.zeros(0, np.int64) for _ in label_counts])

@@ -9,7 +9,7 @@ from deltamask.conformance import LAWS, check, kinds_of
 
 EVERYTHING = [
     (kind, name, law)
-    for kind in ("method", "update codec", "head", "partition")
+    for kind in ("method", "update codec", "head", "partition", "attack")
     for name in find(kind).names()
     for law in LAWS[kind]
 ]  # fmt: skip

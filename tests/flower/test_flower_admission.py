@@ -31,6 +31,13 @@ def _refused(config: RunConfig, out: Path, grid: LoopGrid, **settings: Any) -> s
     return str(run.status["message"])
 
 
+def test_a_run_with_an_attack_is_refused(tmp_path: Path) -> None:
+    config = tiny.config(clients=2, attack="zero-mask")
+    with pytest.raises(ValueError, match="attack = 'zero-mask': attacks are played in a simulation only"):
+        run_on(config, tmp_path / "run", LoopGrid(loop_nodes(config, tmp_path)))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_node_whose_process_crashed_is_greeted_again_and_one_without_its_shard_is_not(
     tmp_path: Path,
 ) -> None:

@@ -135,9 +135,18 @@ def test_the_server_learns_label_counts_and_no_sample(task: Task) -> None:
     counts = np.array([part.label_counts for part in shard.split(tiny.config())])
     server = shard.with_holdings(shard.server_task(tiny.config()), counts)
     np.testing.assert_array_equal(server.label_counts, task.label_counts)
-    assert [len(part) for part in server.shards] == [len(part) for part in task.shards]
+    assert server.samples.tolist() == [len(part) for part in task.shards]
     assert len(server.train_x) == 0
     np.testing.assert_array_equal(server.test_x.numpy(), task.test_x.numpy(), strict=True)
+
+
+def test_a_lie_about_counts_costs_the_server_no_memory() -> None:
+    """2³¹ samples of each class: they stay a number, and are never written out as labels."""
+    counts = np.full((4, 10), 2**31, np.int64)
+    server = shard.with_holdings(shard.server_task(tiny.config()), counts)
+    assert server.samples.tolist() == [10 * 2**31] * 4
+    assert len(server.train_y) == 0
+    assert sum(len(part) for part in server.shards) == 0
 
 
 def test_a_node_catches_up_by_messages_or_by_a_snapshot_alike(task: Task, tmp_path: Path) -> None:

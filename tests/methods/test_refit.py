@@ -136,7 +136,7 @@ def test_bad_answers_cost_their_sender_the_round_and_nobody_else(task: Task) -> 
         _, receipts = after([(training[0], payload), *kept])
         assert {r.client: bool(r.dropped) for r in receipts} == {c: c == training[0] for c in honest}, what
     _, receipts = after([(idle, dense.pack(update, dense.unpack(honest[idle], 2)[1]))])
-    assert receipts[0].dropped == "an update of one that is not"
+    assert receipts[0].dropped == "an update of a client that is not to train"
     twice, receipts = after([*honest.items(), (idle, honest[idle])])
     once, _ = after(list(honest.items()))
     assert_same_state(twice, once)

@@ -114,6 +114,11 @@ def test_the_experiments_that_ship_are_valid_and_the_document_shows_them(path: P
     assert ("settings", path.stem) in shown
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "planned").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_experiments_that_are_still_to_run_are_valid(path: Path) -> None:
+    assert read_experiment(path).trials
+
+
 def test_headline_tables_have_three_seeds() -> None:
     for name in ("headline", "noniid"):
         text = (ROOT / "experiments" / f"{name}.toml").read_text(encoding="utf-8")

@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.registry import Registry
-from deltamask.codecs.wire.dense import SERVER, Vector
+from deltamask.codecs.wire.dense import LARGEST, SERVER, Vector, bounded, sendable
 from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
 
 __all__ = ["LARGEST", "SERVER", "DecodeError", "UpdateCodec", "UpdateContext", "Vector", "updates"]
-
-LARGEST = 2.0**100  # no training moves a weight so far; below it, no codec's arithmetic leaves float32
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class UpdateCodec(Protocol):
         ...
 
     def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
-        """n finite values. Raises DecodeError, and nothing else."""
+        """n finite values of at most `LARGEST`. Raises DecodeError, and nothing else."""
         ...
 
 
@@ -83,8 +81,8 @@ class UpdateCode(ABC):
         return seal(self.name, context.round, context.client, len(values), self.body(values, context))
 
     def decode(self, payload: bytes, n: int, context: UpdateContext) -> Vector:
-        """n finite values. Raises DecodeError."""
-        return finite(self.values(unseal(payload, self.name, context.round, context.client, n), n, context))
+        """n finite values of at most `LARGEST`. Raises DecodeError."""
+        return bounded(self.values(unseal(payload, self.name, context.round, context.client, n), n, context))
 
     def register(self, kind: int) -> None:
         """Offer it, under its name and with the number of its kind of message."""
@@ -97,12 +95,7 @@ def checked(values: Vector) -> Vector:
     values = np.ascontiguousarray(values, np.float32)
     if values.ndim != 1:
         raise ValueError(f"an update is a vector, this has shape {values.shape}")
-    broken = int(len(values) - np.isfinite(values).sum())
-    if broken:
-        raise ValueError(f"update holds {broken} NaN or infinite values of {len(values)}")
-    largest = float(np.abs(values).max(initial=0))
-    if largest > LARGEST:
-        raise ValueError(f"update holds a value of magnitude {largest:.3g}, at most {LARGEST:.3g} can be sent")
+    sendable(values, "update")
     return values
 
 
@@ -119,10 +112,3 @@ def scales(body: memoryview) -> npt.NDArray[np.float64]:
     if not (np.isfinite(found) & (found >= 0)).all():
         raise DecodeError("a scale is NaN, infinite or negative")
     return found.astype(np.float64)
-
-
-def finite(values: Vector) -> Vector:
-    """`values`, or DecodeError if one is NaN or infinite."""
-    if not np.isfinite(values).all():
-        raise DecodeError("message holds NaN or infinite values, or scales that lead to them")
-    return values

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.kernels import kernel
-from deltamask.codecs.updates.base import UpdateContext, Vector
+from deltamask.codecs.updates.base import LARGEST, UpdateContext, Vector
 from deltamask.masking.noise import key
 
 MIN_BLOCK = 128
@@ -73,7 +73,10 @@ def unbiased_scales(y: Vector, q: Vector, sigma: npt.NDArray[np.float64], n: int
 
 
 def unrotate(y: Vector, scale: npt.NDArray[np.float64], n: int, context: UpdateContext) -> Vector:
-    """scale·R⁻¹·y in each block, without the padding: shape (n,). Overwrites y. Infinite where float32 overflows."""
+    """scale·R⁻¹·y in each block, without the padding: shape (n,). Overwrites y. Infinite where float32 overflows.
+
+    An estimate of values near LARGEST may be beyond it, which the values are not: it is brought back to LARGEST.
+    """
     signs = _signs(n, context)
     for block, factor in zip(blocks(n), scale, strict=True):
         for bits in reversed(signs):
@@ -81,6 +84,8 @@ def unrotate(y: Vector, scale: npt.NDArray[np.float64], n: int, context: UpdateC
             _change_signs(y[block], bits[block.start // 8 : block.stop // 8])
         with np.errstate(over="ignore"):
             y[block] = y[block] * factor
+        if LARGEST < np.abs(y[block]).max() < np.inf:
+            np.clip(y[block], -LARGEST, LARGEST, out=y[block])
     return y[:n]
 
 
