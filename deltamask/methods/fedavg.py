@@ -113,6 +113,12 @@ def server_update(
     return replace(state, values=(state.values + config.server_lr * total / weight).astype(np.float32))
 
 
+def alone(train: Train, task: Task, config: RunConfig, state: VectorState, round: int, client: int) -> VectorState:
+    """The client's own values, trained on."""
+    values, _ = train(task, state.values, config, round=round, client=client)
+    return replace(state, values=values)
+
+
 def method(
     label: str,
     about: str,
@@ -138,6 +144,7 @@ def method(
         partial(client_update, train, codec),
         partial(server_update, codec),
         effective,
+        alone=partial(alone, train),
         reads=READS + reads + (() if codec else ("update_codec",)),
         **rest,
     )

@@ -52,6 +52,7 @@ methods.register("fedmask")(
         partial(fedpm.server_update, LAW),
         sends="masks",
         effective=effective,
+        alone=partial(masked.alone, threshold=True),
         color="#ab5322",
         marker="triangle-up",
     )
