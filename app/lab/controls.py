@@ -138,6 +138,8 @@ def _draw(name: str) -> None:
     elif name == "dirichlet_alpha":
         options = sorted({*ALPHAS, st.session_state[key(name)]})
         st.select_slider(setting.label, options, format_func=lambda value: f"{value:g}", **common)
+    elif isinstance(info.default, bool):
+        st.checkbox(setting.label, **common)
     elif isinstance(info.default, str):
         st.text_input(setting.label, **common)
     elif name in ("kappa", "rho"):

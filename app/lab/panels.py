@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 from ui import curves, exports, links, processes, rounds, scrubber, style
 
+from deltamask.base.progress import ALONE
 from deltamask.base.units import byte_size
 from deltamask.runs import queue
 from deltamask.runs.folder import RunFolder
@@ -119,6 +120,8 @@ def _progress(run: Run) -> tuple[float, str]:
     what = progress.get("what", "")
     if run.state == "starting" or not what:
         return 0.0, "Starting: loading the libraries"
+    if what == ALONE:
+        return done / total, f"Going alone, client {min(done + 1, total)} of {total} (once for this run)"
     if not what.startswith("round"):
         begun = "Paused. " if run.state == "paused" else ""
         count = f": {done:,} of {total:,}" if total > 1 else ""

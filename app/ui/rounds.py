@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from ui import style
+from ui import fairness, style
 from ui.figures import chart, download
 
 from deltamask.plots import client_charts, palette, pictures, run_charts
@@ -84,6 +84,7 @@ def _draw_clients(run: Run, round: int, record: dict[str, Any]) -> None:
             about = f"Training samples of each class that each client holds, α = {run.config.dirichlet_alpha:g}."
             counts = np.array(run.task["label_counts"])
             chart("Who holds what", client_charts.label_split(counts, run.task["classes"]), "run_split", about=about)
+    fairness.draw(run, round, record)
     st.dataframe(record["clients"], hide_index=True, alt="The clients of this round")
 
 

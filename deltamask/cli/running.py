@@ -96,6 +96,8 @@ def _option(name: str) -> Any:
     limits = f" Range: {field_range(name)}." if low or high else ""
     readers = f" Read by: {', '.join(readers_of(name))}." if setting.reader else ""
     kind: Any = Literal[tuple(choices(name))] if setting.registry and not setting.prefix else info.annotation
+    if kind is bool:  # `--name True`, as every other field has its value behind it
+        kind = tyro.conf.FlagConversionOff[bool]
     return Annotated[kind, tyro.conf.arg(help=f"{info.description}{limits}{readers}")]
 
 

@@ -29,7 +29,9 @@ def field_range(name: str) -> str:
     low, high = field_bounds(name)
     left = f"{low[0]} {'<' if low[1] else '≤'} " if low else ""
     right = f" {'<' if high[1] else '≤'} {high[0]}" if high else ""
-    kind = {"int": "a whole number", "float": "a number", "str": "a text"}[type(field.default).__name__]
+    kind = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "True or False"}[
+        type(field.default).__name__
+    ]
     return f"{left}{name}{right}" if low or high else kind
 
 

@@ -163,3 +163,13 @@ class TaskFields(Described):
         accuracy="keeps very small clients from being noise only",
         bits="none",
     )  # fmt: skip
+    compare_alone: bool = setting(
+        False,
+        label="Compare with going alone", group="Clients",
+        about="Before round 1, train a model for each client on its own samples only, under the same head and by the "
+        "method's own local training, for as many epochs as a client of the run takes part in on average. Its accuracy "
+        "for that client says who gains by joining. As much training as the run itself, and one evaluation a client. "
+        "In simulation only.",
+        accuracy="none: it is a comparison",
+        bits="none: nothing is sent",
+    )  # fmt: skip

@@ -244,6 +244,23 @@ def who_missed_rounds_is_brought_up_to_date(method: Method) -> None:
         raise Broken("a snapshot and the broadcasts before it leave a client with different things")
 
 
+def a_client_that_trains_alone_is_its_own_affair(method: Method) -> None:
+    """It learns from its own samples, the same each time, and the state that it began with stays as it was."""
+    if method.alone is None:
+        return
+    config, task = small_config(name_of(method)), small_task()
+    head = np.random.default_rng(3).normal(0, 0.1, task.head_size).astype(np.float32)
+    start, untouched = (method.init(task, config, head) for _ in range(2))
+    ours, again, theirs = (method.alone(task, config, start, ROUND, client) for client in (1, 1, 2))
+    if not same_state(start, untouched):
+        raise Broken("training alone changed the state that it began with")
+    if not same_state(ours, again):
+        raise Broken("the same client, alone in the same round, ends in two different states")
+    if same_state(ours, theirs) and method.sends != "nothing":
+        raise Broken("two clients with different samples end in the same state")
+    next(method.effective(task, config, ours, ROUND))
+
+
 @functools.lru_cache(maxsize=4)
 def server_of(method: Method) -> Server:
     """A server on the small task; no law changes it."""
@@ -261,5 +278,6 @@ LAWS: dict[str, Callable[[Method], None]] = {
         a_hostile_payload_costs_its_client_the_round,
         without_payloads_nothing_changes,
         who_missed_rounds_is_brought_up_to_date,
+        a_client_that_trains_alone_is_its_own_affair,
     )
 }

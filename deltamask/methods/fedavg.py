@@ -122,6 +122,12 @@ def with_head(state: VectorState, head: Head) -> VectorState:
     return replace(state, values=np.concatenate([state.values[: -len(head)], head]))
 
 
+def alone(train: Train, task: Task, config: RunConfig, state: VectorState, round: int, client: int) -> VectorState:
+    """The client's own values, trained on."""
+    values, _ = train(task, state.values, config, round=round, client=client)
+    return replace(state, values=values)
+
+
 def method(
     label: str,
     about: str,
@@ -148,6 +154,7 @@ def method(
         partial(server_update, codec),
         partial(effective, weights),
         refit=Refit(weights, with_head),
+        alone=partial(alone, train),
         reads=READS + reads + (() if codec else ("update_codec",)),
         **rest,
     )

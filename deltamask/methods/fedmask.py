@@ -58,6 +58,7 @@ methods.register("fedmask")(
         sends="masks",
         effective=effective,
         refit=Refit(held, masked.with_head),
+        alone=partial(masked.alone, threshold=True),
         color="#ab5322",
         marker="triangle-up",
     )

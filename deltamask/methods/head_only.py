@@ -55,6 +55,11 @@ def server_update(
     return state
 
 
+def alone(task: Task, config: RunConfig, state: HeadState, round: int, client: int) -> HeadState:
+    """The head stays as it is."""
+    return state
+
+
 methods.register("head-only")(
     Method(
         "Head only",
@@ -67,6 +72,7 @@ methods.register("head-only")(
         client_update,
         server_update,
         pretrained,
+        alone=alone,
         color="#6850c8",
         marker="triangle-left",
     )

@@ -6,7 +6,7 @@ Also how every mask method gets its head: round 0 of any run is one round of thi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +72,12 @@ def server_update(
     return HeadState((total / weight).astype(np.float32), state.samples) if weight else state
 
 
+def alone(task: Task, config: RunConfig, state: HeadState, round: int, client: int) -> HeadState:
+    """The client's own head, trained on."""
+    head, _ = training.train_head(task, state.head, config, epochs=config.local_epochs, round=round, client=client)
+    return replace(state, head=head)
+
+
 methods.register("linear-probe")(
     Method(
         "Linear probe",
@@ -84,6 +90,7 @@ methods.register("linear-probe")(
         client_update,
         server_update,
         pretrained,
+        alone=alone,
         color="#7d8590",
         marker="hourglass",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltamask import downlink
+from deltamask import downlink, training
 from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, MaskLaw, ThetaMemory
@@ -125,6 +125,16 @@ def with_head(of: Any, head: Head) -> Any:
     return replace(of, head=head)
 
 
+def alone(
+    task: Task, config: RunConfig, state: MaskState, round: int, client: int, *, threshold: bool = False
+) -> MaskState:
+    """The client's own θ, trained on. threshold: by thresholded masks."""
+    trained = training.train_scores(
+        task, state.head, state.theta, config, round=round, client=client, threshold=threshold
+    )
+    return replace(state, theta=trained.theta)
+
+
 def method(
     label: str,
     about: str,
@@ -147,5 +157,6 @@ def method(
         "effective": effective,
         "snapshot": snapshot,
         "refit": Refit(held, with_head),
+        "alone": alone,
     }
     return Method(label, about, sends, reads=READS + reads, masks=law, **(functions | rest))

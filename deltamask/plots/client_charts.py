@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from deltamask.plots import palette
 from deltamask.plots.palette import plain
 from deltamask.plots.template import blank, cursor, see_through
+from deltamask.runs import figures
 from deltamask.runs.reader import Run
 
 FEW, MANY = "#5a7696", "#0f4c8f"  # samples of a class; white figures can be read on both
@@ -53,6 +54,70 @@ def client_accuracies(run: Run, round: int, *, height: int = 300) -> go.Figure:
     if len(frame):
         worst, best = float(frame["accuracy"].min()), float(frame["accuracy"].max())
         figure.update_yaxes(range=[max(0.0, worst - 0.05), min(1.0, best + 0.02)])
+    return figure
+
+
+# What each client's accuracy is drawn against, and the axis's title.
+AGAINST = {
+    "sorted": "clients, worst first",
+    "samples": "training samples of the client",
+    "unlikeness": "unlike the others, total variation distance",
+}
+# (list of the record, name, colour, marker); `alone` stands in round 0.
+FARES = (
+    ("client_accuracy", "joined", palette.JOINED, "circle"),
+    ("client_accuracy_adapted", "joined, own label shares added", palette.ADAPTED, "diamond-open"),
+    ("alone", "alone", palette.ALONE, "x-thin-open"),
+)
+
+
+def joined_or_alone(run: Run, round: int, against: str = "sorted", *, height: int = 360) -> go.Figure:
+    """The accuracy for each of all N clients after a round: of the server model, with and without the client's own
+    label shares, and of the model it trained alone. against: one of AGAINST.
+
+    Empty where the record does not have them, or what they are drawn against is not known.
+    """
+    figure = blank(AGAINST[against], "accuracy for the client", height)
+    record = next((record for record in run.records if record["round"] == round), None)
+    joined = record and record["client_accuracy"]
+    x = positions(run, joined, against) if joined else None
+    if record is None or x is None:
+        return figure
+    for field, name, color, symbol in FARES:
+        values = run.records[0][field] if field == "alone" else record[field]
+        if values:
+            figure.add_scatter(
+                x=x, y=values, name=name, mode="markers", ids=[str(client) for client in range(len(values))],
+                marker={"color": color, "symbol": symbol, "size": 9, "line": {"width": 2, "color": color}},
+                hovertemplate=f"client %{{id}}: %{{y:.4f}}<extra>{name}</extra>",
+            )  # fmt: skip
+    return figure
+
+
+def positions(run: Run, joined: Sequence[float], against: str) -> list[float] | None:
+    """Where each client stands on the axis: its rank from 1, or a figure of its samples; None if those are unknown."""
+    if against == "sorted":
+        ranks: list[float] = (np.argsort(np.argsort(joined, kind="stable")) + 1).tolist()
+        return ranks
+    counts = np.array(run.task.get("label_counts", []))
+    if len(counts) != len(joined):
+        return None
+    found: list[float] = (counts.sum(1) if against == "samples" else figures.unlikeness(counts)).tolist()
+    return found
+
+
+def class_accuracies(run: Run, round: int, *, height: int = 360) -> go.Figure:
+    """The server model's accuracy by class after a round; a class without test images has no bar."""
+    figure = blank("class", "accuracy on the test set", height)
+    record = next((record for record in run.records if record["round"] == round), None)
+    names, values = run.task.get("classes", []), (record or {}).get("class_accuracy") or []
+    if len(names) == len(values):
+        figure.add_bar(
+            x=[plain(name) for name in names], y=values, marker={"color": palette.color(run.config)},
+            hovertemplate="%{x}: %{y:.4f}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 

@@ -28,6 +28,8 @@ STAGES = {
     "broadcast": "#c69214",
 }  # fmt: skip
 SAMPLES = "#2f7fd1"
+# What a client gets from the server model, from that with its own label shares added, and from a model of its own.
+JOINED, ADAPTED, ALONE = "#2f7fd1", "#1f9e77", "#d9641e"
 READABLE = (0.123, 0.297)  # the luminance of what has a contrast of 3 to 1 on both of the dashboard's pages
 
 Look = tuple[str, str]  # (colour, marker)

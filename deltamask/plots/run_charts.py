@@ -219,7 +219,8 @@ def _by_round(
 
 
 def as_table(figure: go.Figure) -> pd.DataFrame:
-    """The numbers behind a chart: a row a point, with its curve's name; a heat map as the matrix it is.
+    """The numbers behind a chart: a row a point, with its curve's name, and its client where points have `ids`; a heat
+    map as the matrix it is.
 
     Names are as they were before `plain` made them fit for a chart.
     """
@@ -228,12 +229,16 @@ def as_table(figure: go.Figure) -> pd.DataFrame:
         return pd.DataFrame(first.z, columns=_texts(first.x), index=_texts(first.y)).rename_axis("").reset_index()
     x, y = (figure.layout[axis].title.text or name for axis, name in (("xaxis", "client"), ("yaxis", "layer")))
     parts = [
-        pd.DataFrame({"curve": unescape(trace.name or ""), x: _texts(trace.x), y: _texts(trace.y)})
+        pd.DataFrame({"curve": unescape(trace.name or ""), **_ids(trace), x: _texts(trace.x), y: _texts(trace.y)})
         for trace in figure.data
         if trace.hoverinfo != "skip"
     ]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["curve", x, y])
     return table if table["curve"].any() else table.drop(columns="curve")
+
+
+def _ids(trace: Any) -> dict[str, list[str]]:
+    return {} if getattr(trace, "ids", None) is None else {"client": list(trace.ids)}
 
 
 def _texts(values: Iterable[Any]) -> list[Any]:

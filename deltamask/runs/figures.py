@@ -10,22 +10,78 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 LAST = 10  # accuracies are means over this many last rounds: one round's figure is noisy
 
 Figure = Callable[[pd.DataFrame], float]
+Accuracies = npt.NDArray[np.float64]  # (N,), one a client
+
+# Of a record, what is not one figure a round.
+LISTS = ("clients", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone")
+
+
+def tenth(accuracies: Accuracies) -> int:
+    """How many clients a tenth of them is: at least one, and never more than a tenth otherwise."""
+    return max(1, len(accuracies) // 10)
+
+
+def jain(accuracies: Accuracies) -> float:
+    """Jain's index, (Σx)²/(n·Σx²): 1 where all fare alike, 1/n where one has everything; NaN where all have nothing."""
+    squares = len(accuracies) * float(np.square(accuracies).sum())
+    return float(accuracies.sum()) ** 2 / squares if squares else float("nan")
+
+
+# How evenly a model serves its clients, from its accuracy for each of them.
+FAIRNESS: dict[str, Callable[[Accuracies], float]] = {
+    "worst": lambda accuracies: float(accuracies.min()),
+    "worst_tenth": lambda accuracies: float(np.sort(accuracies)[: tenth(accuracies)].mean()),
+    "best_tenth": lambda accuracies: float(np.sort(accuracies)[-tenth(accuracies) :].mean()),
+    "spread": lambda accuracies: float(np.std(accuracies)),
+    "jain": jain,
+}
+# What its clients gain by joining, from that and from the accuracy that each reaches alone.
+JOINING: dict[str, Callable[[Accuracies, Accuracies], float]] = {
+    "better_than_alone": lambda joined, alone: float((joined > alone).mean()),
+    "worse_than_alone": lambda joined, alone: float((joined < alone).mean()),
+    "gain_over_alone": lambda joined, alone: float((joined - alone).mean()),
+}
+
+
+def fairness(joined: Sequence[float] | None, alone: Sequence[float] | None = None) -> dict[str, float]:
+    """Every figure of FAIRNESS and JOINING, NaN where there is nothing to compute it from."""
+    found = dict.fromkeys([*FAIRNESS, *JOINING], float("nan"))
+    if joined:
+        values = np.array(joined, np.float64)
+        found |= {name: figure(values) for name, figure in FAIRNESS.items()}
+        if alone and len(alone) == len(joined):
+            found |= {name: figure(values, np.array(alone, np.float64)) for name, figure in JOINING.items()}
+    return found
+
+
+def unlikeness(label_counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """(N,) how unlike the others each client is, from (N, classes) samples: the total variation distance, ½·Σ|p_k − p|,
+    between its label shares and those of all samples together. 0: the same mix; 1: no class in common."""
+    counts = np.asarray(label_counts, np.float64)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    distances: npt.NDArray[np.float64] = np.abs(shares - counts.sum(0) / max(1.0, counts.sum())).sum(1) / 2
+    return distances
 
 
 def rounds_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """One row a round, without the lists of clients.
+    """One row a round, without the lists of clients and classes.
 
     bpp_up, bpp_down, bpp_total (both together): bits per parameter and client of the round. With `_total` behind it:
     summed over the rounds, round 0 included; with `_mean`: their mean over the rounds after 0 (NaN in round 0).
-    accuracy_worst, accuracy_spread: over all clients, or where a record does not say that, over those sampled.
+    accuracy_worst, accuracy_spread: over all clients, or where a record does not say that, over those sampled. The
+    columns of OF_CLIENTS: figures of the accuracies of all clients, NaN where a record does not have them.
     """
-    rows = [{name: value for name, value in record.items() if name != "clients"} for record in records]
+    rows = [{name: value for name, value in record.items() if name not in LISTS} for record in records]
+    alone = records[0].get("alone") if records else None
     for row, record in zip(rows, records, strict=True):
+        found = {field: fairness(record.get(field), alone) for field in ("client_accuracy", "client_accuracy_adapted")}
+        row |= {name: found[field][figure] for name, (field, figure) in OF_CLIENTS.items()}
         if row["accuracy_worst"] is None and record["clients"]:
             present = [client["accuracy"] for client in record["clients"]]
             row |= {"accuracy_worst": min(present), "accuracy_spread": float(np.std(present))}
@@ -72,6 +128,17 @@ def megabytes_a_client(*fields: str) -> Figure:
     return lambda rounds: float((sum(rounds[field] for field in fields) / rounds["clients"]).sum() / 1e6)
 
 
+# Columns of a run's table that are figures of a record's list: (the list, the figure).
+OF_CLIENTS = {
+    "accuracy_worst_tenth": ("client_accuracy", "worst_tenth"),
+    "accuracy_best_tenth": ("client_accuracy", "best_tenth"),
+    "accuracy_jain": ("client_accuracy", "jain"),
+    "better_than_alone": ("client_accuracy", "better_than_alone"),
+    "gain_over_alone": ("client_accuracy", "gain_over_alone"),
+    "better_than_alone_adapted": ("client_accuracy_adapted", "better_than_alone"),
+    "gain_over_alone_adapted": ("client_accuracy_adapted", "gain_over_alone"),
+}
+
 # What a study measures of a run. Its tables have these columns, besides those of a record: clients, N; dropped, how
 # many clients' payloads were lost or could not be used.
 MEASURES: dict[str, Figure] = {
@@ -79,6 +146,7 @@ MEASURES: dict[str, Figure] = {
     "accuracy_threshold": last_ten("accuracy_threshold"),
     "accuracy_worst": last_ten("accuracy_worst"),
     "accuracy_spread": last_ten("accuracy_spread"),
+    **{name: last_ten(name) for name in OF_CLIENTS},
     "bpp_up": a_round("bpp_up"),
     "bpp_down": a_round("bpp_down"),
     "bpp_total": a_round("bpp_total"),

@@ -167,6 +167,12 @@ def read_folder(path: Path) -> Run:
             raise StoreError(f"{path / 'rounds.jsonl'}: more than {config.rounds} rounds, as many as the config has")
         if any(client["client"] >= config.clients for client in record["clients"]):
             raise StoreError(f"{path / 'rounds.jsonl'}: round {record['round']}: a client that is not in the config")
+        for name in ("client_accuracy", "client_accuracy_adapted", "alone"):
+            if record[name] is not None and len(record[name]) != config.clients:
+                raise StoreError(
+                    f"{path / 'rounds.jsonl'}: round {record['round']}: {name} is not of the config's {config.clients} "
+                    "clients"
+                )
     return run
 
 

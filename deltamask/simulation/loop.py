@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
 from deltamask.methods.head_round import method_of
 from deltamask.methods.participation import sampled_clients
 from deltamask.simulation import commit
+from deltamask.simulation.alone import check_alone, compare_alone
 from deltamask.simulation.delivery import Delivery
 from deltamask.simulation.records import RoundRecord
 from deltamask.simulation.round_recorder import RoundRecorder
@@ -94,8 +96,10 @@ def simulate(
     """Run `config` round by round. `start` goes on from a checkpoint, with the same results as an uninterrupted run.
 
     task: by default what the config describes; `make_task` makes one from your own network and tensors. observer: is
-    shown payloads, reports and records as they happen. ValueError if the task is for another number of clients.
+    shown payloads, reports and records as they happen. ValueError if the task is for another number of clients, or the
+    method cannot do what `compare_alone` asks for.
     """
+    check_alone(config)
     observer = observer or Observer()
     task = task or load_task(config, observer.progress)
     if len(task.shards) != config.clients:
@@ -112,7 +116,8 @@ def simulate(
             upload = client_round(opened.method, own, config, *at)
             yield Answer(client, delivered, lies.told(upload, opened.method, own, known, *at))
 
-    server = serve(config, known, start, observer)
+    compare = partial(compare_alone, task, config, observer.progress) if config.compare_alone else None
+    server = serve(config, known, start, observer, compare)
     event = next(server, None)
     while event is not None:
         if isinstance(event, RoundRecord):
@@ -134,13 +139,22 @@ def client_round(
         return str(error)
 
 
-def serve(config: RunConfig, task: Task, start: Checkpoint | None, observer: Observer) -> Server:
+def serve(
+    config: RunConfig,
+    task: Task,
+    start: Checkpoint | None,
+    observer: Observer,
+    compare: Callable[[RoundRecord, Head], RoundRecord] | None = None,
+) -> Server:
     """The server's part of a run, wherever its clients are: yields each round as it opens, is sent the answers (an
-    iterator that is read as the payloads are decoded), and yields the round's record."""
+    iterator that is read as the payloads are decoded), and yields the round's record. compare: adds to round 0's record
+    what only somebody knows who has all clients' data."""
     method = method_of(config, 1, task.label_counts)
 
     if start is None:
         record, head = yield from play_head_round(task, config, observer)
+        if compare is not None:
+            record = compare(record, head)
         start = Checkpoint(0, method.init(task, config, head))
         observer.finished(record, start)
         yield record
@@ -218,8 +232,7 @@ def exchange(
 def close_round(method: Method, task: Task, config: RunConfig, state: State, recorder: RoundRecorder) -> RoundRecord:
     """Evaluate, and make the record."""
     with recorder.clock("evaluate"):
-        evaluations = {
-            name: training.evaluate(task, weights, state.head)
-            for name, weights in method.effective(task, config, state, recorder.round)
-        }
+        evaluations: dict[str, training.Evaluation] = {}
+        for name, weights in method.effective(task, config, state, recorder.round):
+            evaluations[name] = training.evaluate(task, weights, state.head, adapted=not evaluations)
     return recorder.close(evaluations, getattr(state, "theta", None), getattr(state, "temperature", None))

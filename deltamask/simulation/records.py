@@ -16,6 +16,7 @@ MAX_TEXT = 2000  # characters of a reason
 
 Count = Annotated[int, Field(ge=0, le=10**14)]  # so that the sums over a run's rounds stay whole numbers of 64 bits
 Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]  # sums of shares are rounded
+Shares = Annotated[list[Share], Field(max_length=100_000)]  # one a client
 Amount = Annotated[float, Field(ge=-1e-6, le=1e15)]
 Loss = Annotated[float, Field(ge=-1e30, le=1e30)]
 Reason = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -54,6 +55,12 @@ class RoundRecord:
     probabilities lie in each twentieth of [0, 1]. seconds: by stage. head_temperature: of round 0, the factor in the
     logits of a head that was made from statistics.
 
+    class_accuracy: of the server model by class, None for one without test images. client_accuracy: for each of the N
+    clients, in their order, sampled or not; client_accuracy_adapted: the same when a client adds the logarithm of its
+    own label shares to the logits, None for more than 1,000 clients (`training/evaluation.py` defines both). alone: of
+    round 0, and only with RunConfig's `compare_alone`: the accuracy for each client of a model that it trains alone
+    (`simulation/alone.py`). All four are rounded to four digits.
+
     A field with a default may be missing in records of earlier revisions. In a file, a loss that is not finite is null.
     """
 
@@ -81,6 +88,10 @@ class RoundRecord:
     clients: Annotated[list[ClientRecord], Field(max_length=100_000)]
     seconds: Annotated[dict[Name, Amount], Field(max_length=100)]
     head_temperature: Amount | None = None
+    class_accuracy: Annotated[list[Share | None], Field(max_length=10_000)] | None = None
+    client_accuracy: Shares | None = None
+    client_accuracy_adapted: Shares | None = None
+    alone: Shares | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for one line of `rounds.jsonl`. What is not finite (a diverged loss) becomes null, and a reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +118,9 @@ class RoundRecorder:
             theta_histogram=None if theta is None else _histogram(theta),
             skipped=self._refused or (None if used else "no payload could be used: the server model stays as it was"),
             head_temperature=None if temperature is None or np.isnan(temperature[0]) else float(temperature[0]),
+            class_accuracy=[None if np.isnan(share) else round(float(share), 4) for share in headline.class_accuracy],
+            client_accuracy=rounded(everyone),
+            client_accuracy_adapted=None if headline.adapted is None else rounded(headline.adapted),
             clients=clients,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         )
@@ -126,6 +130,11 @@ class RoundRecorder:
             return None
         names = [layer.name for layer in self.task.tail.layers]
         return dict(zip(names, self._kept_by_layer.tolist(), strict=True))
+
+
+def rounded(accuracies: Iterable[float]) -> list[float]:
+    """One a client, as a record holds them: four digits, as there may be many."""
+    return [round(float(value), 4) for value in accuracies]
 
 
 def _accuracy(evaluation: Evaluation | None) -> float | None:

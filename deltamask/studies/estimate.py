@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deltamask.base.units import ceil
 from deltamask.config import RunConfig
 from deltamask.methods import methods
 from deltamask.methods.participation import is_everybodys
@@ -79,7 +80,11 @@ def _seconds(config: RunConfig, run: Run) -> float | None:
     share = config.train_samples * config.clients_per_round / config.clients  # images seen in a round
     a_round = per_image * share * config.local_epochs + per_test * config.test_samples
     head = per_probed * config.train_samples * _head_clients(config) / config.clients
-    return config.rounds * a_round + head * _head_epochs(config)
+    alone = 0.0
+    if config.compare_alone:
+        epochs = ceil(config.rho * config.rounds) * config.local_epochs
+        alone = per_image * config.train_samples * epochs + per_test * config.test_samples * config.clients
+    return config.rounds * a_round + head * _head_epochs(config) + alone
 
 
 def estimate_bytes(config: RunConfig, runs: Sequence[Run]) -> Bytes | None:

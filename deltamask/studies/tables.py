@@ -25,7 +25,7 @@ from scipy.special import stdtrit
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError
-from deltamask.runs.figures import MEASURES
+from deltamask.runs.figures import MEASURES, OF_CLIENTS
 from deltamask.runs.reader import Run, load_run
 from deltamask.studies.experiments import Experiment, Trial
 from deltamask.studies.sweep import Standing, standing
@@ -38,6 +38,7 @@ RECORDED = [
     "round", "accuracy", "accuracy_threshold", "accuracy_sampled", "accuracy_worst", "accuracy_spread", "loss",
     "bpp_up", "bpp_down", "uplink_bytes", "downlink_bytes", "flips", "kept", "false_flips", "bpp_total",
 ]  # fmt: skip
+COLUMNS = [*RECORDED, *OF_CLIENTS]  # and figures of a record's lists
 
 WHY: dict[Standing, str] = {"new": "not run yet", "begun": "cut short", "running": "still running"}
 
@@ -114,7 +115,7 @@ def tidy_rounds(trial: Trial, run: Run) -> pd.DataFrame:
     uplink_bytes, downlink_bytes: sums over the `sampled` clients; `clients` is N. dropped: clients whose payload was
     lost or could not be used. What a run does not record (a mask's threshold, flips of a dense update) is NaN.
     """
-    frame = run.rounds[RECORDED].apply(pd.to_numeric)
+    frame = run.rounds[COLUMNS].apply(pd.to_numeric)
     frame["sampled"] = [len(record["clients"]) for record in run.records]
     frame["clients"] = run.config.clients
     frame["dropped"] = [sum(c["dropped"] is not None for c in record["clients"]) for record in run.records]
@@ -124,7 +125,11 @@ def tidy_rounds(trial: Trial, run: Run) -> pd.DataFrame:
 
 
 def measure(rounds: pd.DataFrame) -> pd.DataFrame:
-    """One row a run with all MEASURES: accuracies over the last ten rounds, bits a round, megabytes a client in all."""
+    """One row a run with all MEASURES: accuracies over the last ten rounds, bits a round, megabytes a client in all.
+
+    Tables of an earlier revision have no figures of all clients: those measures are NaN.
+    """
+    rounds = rounds.reindex(columns=rounds.columns.union(list(OF_CLIENTS), sort=False))
     rows = []
     for key, run in rounds.groupby(KEY, sort=False):
         run = run.sort_values("round")
@@ -210,7 +215,7 @@ def _from_csv(text: str) -> pd.DataFrame:
 def _read(data: Path) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """The stored runs and rounds; none where there are no tables yet. StoreError if they are damaged."""
     if not (data / "runs.jsonl").exists():
-        return [], pd.DataFrame(columns=[*KEY, *RECORDED, "sampled", "clients", "dropped"])
+        return [], pd.DataFrame(columns=[*KEY, *COLUMNS, "sampled", "clients", "dropped"])
     try:
         runs = [json.loads(line) for line in (data / "runs.jsonl").read_text().splitlines()]
         return runs, _from_csv((data / "rounds.csv").read_text())

@@ -16,6 +16,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # (logits (n, classes), labels (n,)) 
 SMALLEST_SHARE = 1e-6  # of a class that a client does not hold: it hardly counts among what the softmax compares
 
 
+def log_shares(counts: Tensor) -> Tensor:
+    """Logarithm of a client's label shares, (…, classes) in float64, from its samples of each class."""
+    counts = counts.double()
+    return (counts / counts.sum(-1, keepdim=True).clamp(min=1)).clamp(min=SMALLEST_SHARE).log()
+
+
 def local_loss(task: Task, config: RunConfig, client: int) -> Loss:
     """Cross-entropy; with `balanced`, of logits + τ·log(label share) (balanced softmax, arXiv 2007.10740).
 
@@ -24,8 +30,7 @@ def local_loss(task: Task, config: RunConfig, client: int) -> Loss:
     """
     if config.local_loss == "cross_entropy":
         return functional.cross_entropy
-    counts = torch.from_numpy(task.label_counts[client]).double()
-    offsets = config.balance_tau * (counts / counts.sum().clamp(min=1)).clamp(min=SMALLEST_SHARE).log().float()
+    offsets = config.balance_tau * log_shares(torch.from_numpy(task.label_counts[client])).float()
 
     def balanced(logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits + offsets.to(logits.device), labels)

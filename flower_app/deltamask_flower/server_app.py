@@ -75,7 +75,10 @@ class Rounds:
 
     def load(self, config: RunConfig, progress: Callable[[str, int, int], None], check: Check) -> Task:
         """Wait until every client has a node that fits. The Task knows how many samples each holds. Nothing is checked:
-        the training data are the nodes', and nobody sees them all."""
+        the training data are the nodes', and nobody sees them all. ValueError for what only a process with all samples
+        can do."""
+        if config.compare_alone:
+            raise ValueError("compare_alone needs all clients' samples in one process: run it in simulation")
         task = shard.server_task(config, progress)
         self.identity = Identity.of(config, task)
         # Nodes keep what they know of θ_g under this name: another run of the same config is another run.

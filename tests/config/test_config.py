@@ -16,7 +16,12 @@ from deltamask.config import RunConfig, choices, clamp_fields, explain_errors, f
 from deltamask.config.presets import PRESETS, preset
 from deltamask.config.setting import GROUPS
 
-NUMERIC = [name for name, field in RunConfig.model_fields.items() if isinstance(field.default, int | float)]
+SWITCHES = [name for name, field in RunConfig.model_fields.items() if isinstance(field.default, bool)]
+NUMERIC = [
+    name
+    for name, field in RunConfig.model_fields.items()
+    if isinstance(field.default, int | float) and name not in SWITCHES
+]
 FLOATS = [name for name in NUMERIC if isinstance(RunConfig.model_fields[name].default, float)]
 CHOICES = [name for name in RunConfig.model_fields if RunConfig.setting(name).prefix is None and choices(name)]
 
@@ -150,6 +155,12 @@ def test_clamping_leaves_good_text_alone_and_drops_nonsense(name: str) -> None:
         assert note == f"{name} = 'bogus' is out of range ({field_range(name)}): using {default}"
 
 
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_in_a_url(name: str) -> None:
+    assert clamp_fields({name: "True"}) == ({name: True}, [])
+    assert clamp_fields({name: "7"}) == ({}, [f"{name} = '7' is out of range (True or False): using False"])
+
+
 def test_clamping_judges_each_field_by_itself() -> None:
     text = {"clients": "1000", "train_samples": "9000", "batch_size": "64.5", "kapa": "1"}
     usable, notes = clamp_fields(text)
@@ -195,6 +206,7 @@ def test_run_id_differs_whenever_any_field_does() -> None:
     for name in NUMERIC:
         default = RunConfig.model_fields[name].default
         changed[name] = (default / 2 or 0.5) if isinstance(default, float) else default + 1
+    changed |= {name: not RunConfig.model_fields[name].default for name in SWITCHES}
     for name in CHOICES:
         default = RunConfig.model_fields[name].default
         changed[name] = next(choice for choice in choices(name) if choice != default)

@@ -45,7 +45,14 @@ def test_nodes_give_what_one_process_gives_in_payloads_and_in_accounts(changes: 
     for record, reference in zip(run.records, expected.records, strict=True):
         for name in ("accuracy", "loss", "uplink_bytes", "downlink_bytes", "broadcast_bytes", "flips", "kept"):
             assert record[name] == getattr(reference, name), name
+        assert record["client_accuracy_adapted"] == reference.client_accuracy_adapted
         assert [client["dropped"] for client in record["clients"]] == [c.dropped for c in reference.clients]
+
+
+def test_what_needs_all_samples_in_one_process_is_refused(tmp_path: Path) -> None:
+    config = tiny.config(compare_alone=True)
+    with pytest.raises(ValueError, match="compare_alone needs all clients' samples in one process"):
+        run_on(config, tmp_path / "run", LoopGrid(loop_nodes(config, tmp_path)))
 
 
 def test_nodes_that_miss_rounds_are_brought_up_to_date(tmp_path: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from deltamask.base.paths import recorded_dir
+from deltamask.config import RunConfig
 from deltamask.plots import client_charts, run_charts, template
+from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, load_run
 from deltamask.studies.comparison import group_by_seed
+from tests.support.records import TASK, record
 
 ROUND = 12
 
@@ -24,6 +29,42 @@ def test_clients_from_worst_to_best(run: Run) -> None:
     clients = sorted(run.records[ROUND]["clients"], key=lambda client: client["accuracy"])
     assert table["client"].tolist() == [str(client["client"]) for client in clients]
     assert table["accuracy for the client"].tolist() == [client["accuracy"] for client in clients]
+
+
+def compared(tmp_path: Path) -> Run:
+    """Three clients by hand, whose lone models are in round 0's record."""
+    folder = RunFolder.create(tmp_path / "run", RunConfig(rounds=1, clients=3, compare_alone=True))
+    fares = {"client_accuracy": [0.5, 0.25, 0.75], "client_accuracy_adapted": None, "alone": [0.6, 0.1, 0.7]}
+    folder.append(record(0, class_accuracy=[0.5, None], **fares))
+    write_json(folder.path / "task.json", {**TASK, "label_counts": [[5, 5], [2, 8], [20, 0]]})
+    return load_run(folder.path)
+
+
+def test_joined_or_alone_has_every_client_and_its_table_names_it(tmp_path: Path) -> None:
+    run = compared(tmp_path)
+    table = run_charts.as_table(client_charts.joined_or_alone(run, 0))
+    assert table.columns.tolist() == ["curve", "client", "clients, worst first", "accuracy for the client"]
+    assert table.to_numpy().tolist() == [
+        ["joined", "0", 2, 0.5], ["joined", "1", 1, 0.25], ["joined", "2", 3, 0.75],
+        ["alone", "0", 2, 0.6], ["alone", "1", 1, 0.1], ["alone", "2", 3, 0.7],
+    ]  # fmt: skip
+    by_size = client_charts.joined_or_alone(run, 0, "samples").data[0]
+    assert list(by_size.x) == [10, 10, 20]
+    unlike = client_charts.joined_or_alone(run, 0, "unlikeness").data[0]
+    assert list(unlike.x) == pytest.approx([27 / 40 - 0.5, 27 / 40 - 0.2, 1 - 27 / 40])
+    looks = {(trace.marker.color, trace.marker.symbol) for trace in client_charts.joined_or_alone(run, 0).data}
+    assert len(looks) == 2
+    (bars,) = client_charts.class_accuracies(run, 0).data
+    assert (list(bars.x), list(bars.y)) == (["left", "right"], [0.5, None])
+
+
+def test_what_a_record_lacks_is_not_drawn(run: Run, tmp_path: Path) -> None:
+    assert not client_charts.joined_or_alone(run, ROUND).data  # of an earlier revision
+    assert not client_charts.class_accuracies(run, ROUND).data
+    other = compared(tmp_path)
+    write_json(other.path / "task.json", TASK)  # two clients
+    assert not client_charts.joined_or_alone(load_run(other.path), 0, "samples").data
+    assert len(client_charts.joined_or_alone(load_run(other.path), 0).data) == 2
 
 
 def test_spread_has_the_best_and_the_worst_of_each_round(run: Run) -> None:

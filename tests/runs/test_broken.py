@@ -65,6 +65,8 @@ BAD: list[tuple[str, bytes, str]] = [
     ("rounds.jsonl", lines(record(0), {**record(1), "round": "x"}), "line 2: round"),
     ("rounds.jsonl", lines(record(0), without(record(1), "bpp_up")), "line 2: bpp_up"),
     ("rounds.jsonl", lines(record(0, clients=[client(7)])), "a client that is not in the config"),
+    ("rounds.jsonl", lines(record(0, alone=[0.5] * 4)), "round 0: alone is not of the config's 5 clients"),
+    ("rounds.jsonl", lines(record(0, client_accuracy=[])), "round 0: client_accuracy is not of the config's 5"),
     ("rounds.jsonl", lines(*(record(round) for round in range(9))), "more than 3 rounds"),
     ("rounds.jsonl", lines(*(record(round) for round in range(3))) + b"[]\n", "line 4"),
 ]  # fmt: skip

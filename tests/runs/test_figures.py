@@ -15,7 +15,7 @@ from deltamask.base.paths import recorded_dir
 from deltamask.cli import main
 from deltamask.plots import report
 from deltamask.runs import export
-from deltamask.runs.figures import SUMMARY, covers_all_clients, rounds_table
+from deltamask.runs.figures import SUMMARY, covers_all_clients, fairness, rounds_table, unlikeness
 from deltamask.runs.folder import RunFolder
 from deltamask.runs.reader import Run, load_run
 from deltamask.runs.runner import execute
@@ -116,3 +116,51 @@ def test_a_run_that_has_only_probed_has_no_bits_a_round() -> None:
     assert (figures["accuracy"], figures["bpp_up_total"]) == (0.4, 0.25)
     assert np.isnan(figures["bpp_up"])
     assert isinstance(rounds_table([]), pd.DataFrame)
+
+
+def test_fairness_by_hand() -> None:
+    joined = [0.5] * 10 + [0.2, 0.4] + [0.9] * 8  # 20 clients: a tenth are two
+    alone = [0.6] * 5 + [0.5] * 5 + [0.1, 0.1] + [0.8] * 8
+    found = fairness(joined, alone)
+    mean, squares = (5 + 0.6 + 7.2) / 20, (2.5 + 0.2 + 6.48) / 20
+    by_hand = {
+        "worst": 0.2, "worst_tenth": 0.3, "best_tenth": 0.9, "spread": (squares - mean**2) ** 0.5,
+        "jain": mean**2 / squares, "better_than_alone": 10 / 20, "worse_than_alone": 5 / 20,
+        "gain_over_alone": (-0.5 + 0.4 + 0.8) / 20,
+    }  # fmt: skip
+    assert found == pytest.approx(by_hand)
+    assert fairness([0.4, 0.2, 0.9])["worst_tenth"] == 0.2  # at least one
+    assert fairness([0.5] * 7)["jain"] == pytest.approx(1)
+    assert fairness([0.0, 0.0, 1.0, 0.0])["jain"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("joined", "alone", "known"), [(None, [0.5], 0), ([], [], 0), ([0.5], None, 5), ([0.5], [], 5)]
+)
+def test_fairness_of_what_is_not_recorded_is_nan(
+    joined: list[float] | None, alone: list[float] | None, known: int
+) -> None:
+    assert sum(not np.isnan(value) for value in fairness(joined, alone).values()) == known
+    assert np.isnan(fairness([0.0, 0.0])["jain"])
+
+
+def test_unlikeness_by_hand() -> None:
+    pooled = (0.5, 0.25, 0.25)  # of 20
+    counts = [[10, 0, 0], [0, 5, 5], [0, 0, 0]]
+    assert unlikeness(counts).tolist() == pytest.approx([0.5, 0.5, sum(pooled) / 2])
+    assert unlikeness([[3, 1], [6, 2]]).tolist() == [0, 0]
+
+
+def test_the_figures_of_all_clients_are_columns_of_a_run_s_table() -> None:
+    """`alone` stands in round 0 and is what every round is compared with."""
+    first = record(0, client_accuracy=[0.5, 0.7], client_accuracy_adapted=None, alone=[0.6, 0.6])
+    second = record(1, client_accuracy=[0.7, 0.8], client_accuracy_adapted=[0.5, 0.9])
+    old = {name: value for name, value in record(2).items() if not name.startswith("client_accuracy")}
+    rounds = rounds_table([first, second, {**old, "client_accuracy": None, "client_accuracy_adapted": None}])
+    assert rounds["better_than_alone"].tolist()[:2] == [0.5, 1.0]
+    assert rounds["gain_over_alone"].tolist()[:2] == pytest.approx([0.0, 0.15])
+    assert rounds["better_than_alone_adapted"].tolist()[1] == 0.5
+    assert rounds["accuracy_worst_tenth"].tolist()[:2] == [0.5, 0.7]
+    assert np.isnan(rounds["better_than_alone_adapted"][0])
+    assert rounds.loc[2, ["accuracy_jain", "better_than_alone", "gain_over_alone_adapted"]].isna().all()
+    assert not {"clients", "client_accuracy", "class_accuracy", "alone"} & set(rounds)

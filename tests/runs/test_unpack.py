@@ -172,6 +172,8 @@ def lines(files: Files, change: Callable[[list[dict[str, Any]]], None]) -> None:
         (lambda records: records[1].update(clients=records[1]["clients"][:1] * 100_001), "clients"),
         (lambda records: records[1]["clients"][0].update(client=5), "a client that is not in the config"),
         (lambda records: records[1]["clients"][0].update(uplink_bytes=10**12), "less than its clients sent"),
+        (lambda records: records[0].update(alone=[0.5]), "alone is not of the config's"),
+        (lambda records: records[0].update(alone=[2.0]), "alone.0"),
         (lambda records: records[1].update(bpp_up=1e300), "bpp_up"),
         (lambda records: records[1].update(skipped="x" * 3000), "skipped"),
         (lambda records: records.append({**records[2], "round": 3}), "more than 2 rounds"),

@@ -18,7 +18,7 @@ from tests.support.records import client, record
 LATER = (
     "accuracy_threshold", "accuracy_sampled", "accuracy_worst", "accuracy_spread", "bpp_total", "broadcast_bytes",
     "flips", "kept", "false_flips", "entropy_iid", "entropy_side", "kept_by_layer", "theta_histogram", "skipped",
-    "head_temperature",
+    "head_temperature", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone",
 )  # fmt: skip
 
 
@@ -77,6 +77,15 @@ def test_what_is_not_finite_or_too_long_is_written_so_that_it_can_be_read() -> N
         (lambda r: r.update(kept_by_layer={"a": -1}), "kept_by_layer.a"),
         (lambda r: r.update(kept_by_layer={str(n): 1 for n in range(10_001)}), "kept_by_layer"),
         (lambda r: r.update(theta_histogram=[0] * 1001), "theta_histogram"),
+        (lambda r: r.update(client_accuracy=[0.5, 1.5]), "client_accuracy.1"),
+        (lambda r: r.update(client_accuracy=[0.5, None]), "client_accuracy.1"),
+        (lambda r: r.update(client_accuracy=[0.5] * 100_001), "client_accuracy"),
+        (lambda r: r.update(client_accuracy_adapted=[float("nan")]), "client_accuracy_adapted.0"),
+        (lambda r: r.update(client_accuracy_adapted=0.5), "client_accuracy_adapted"),
+        (lambda r: r.update(class_accuracy=["0.5"]), "class_accuracy.0"),
+        (lambda r: r.update(class_accuracy=[0.5] * 10_001), "class_accuracy"),
+        (lambda r: r.update(alone=[-0.5]), "alone.0"),
+        (lambda r: r.update(alone={"0": 0.5}), "alone"),
         (lambda r: r.update(clients={}), "clients"),
         (lambda r: r["clients"].append(client(0, samples=-1)), "clients.2.samples"),
         (lambda r: r["clients"].append(client(100_000)), "clients.2.client"),

@@ -133,6 +133,9 @@ def test_time_is_estimated_from_seconds_per_image(tmp_path: Path) -> None:
     assert time is not None
     assert time.seconds == pytest.approx(10 * (100 * 2 * 4 / 20 + 1) + 3 / (20 * 40) * 100 * 20)
     assert time.local
+    compared = estimate_time(config.replace(compare_alone=True), [run], local=tmp_path)
+    assert compared is not None
+    assert compared.seconds - time.seconds == pytest.approx(10 * 100 * 2 * 4 / 20 + 5 * 1)  # 5 clients are tested once
     elsewhere = estimate_time(config, [run], local=tmp_path)
     assert elsewhere is not None
     assert not elsewhere.local

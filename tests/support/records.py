@@ -32,7 +32,8 @@ def record(round: int, **changes: Any) -> dict[str, Any]:
         "bpp_up": 0.25, "bpp_down": 1.0, "bpp_total": 1.25, "broadcast_bytes": 200, "flips": None, "kept": None,
         "false_flips": None, "entropy_iid": None, "entropy_side": None, "kept_by_layer": {"a": 1},
         "theta_histogram": [1, 2], "skipped": None, "clients": [client(0), client(1)], "seconds": {"train": 1.5},
-        "head_temperature": None,
+        "head_temperature": None, "class_accuracy": [0.5, None], "client_accuracy": None,
+        "client_accuracy_adapted": None, "alone": None,
     }  # fmt: skip
     plain |= changes
     return plain | {"bpp_total": plain["bpp_up"] + plain["bpp_down"]}
