@@ -82,7 +82,7 @@ def tradeoff(results: Results, experiment: Experiment) -> go.Figure:
     looks = styles(experiment)
     for row in results.rows(experiment):
         color, _, symbol = looks[row["arm"]]
-        for col, bits in ((1, "bpp_up"), (2, "bpp_total")):
+        for col, bits in ((1, "bpp_up_all"), (2, "bpp_total_all")):
             figure.add_scatter(
                 x=[row[bits]], y=[row["accuracy"]], name=row["label"], mode="markers",
                 error_y={"type": "data", "array": [row["accuracy_ci95"]], "thickness": 1},
@@ -90,8 +90,8 @@ def tradeoff(results: Results, experiment: Experiment) -> go.Figure:
             )  # fmt: skip
     _frame(figure, 420)
     log_axis(figure)
-    figure.update_xaxes(title="bits per parameter up, a round", col=1)
-    figure.update_xaxes(title="bits per parameter up and down, a round", col=2)
+    figure.update_xaxes(title="bits per parameter up, the head included", col=1)
+    figure.update_xaxes(title="bits per parameter up and down, the head included", col=2)
     figure.update_yaxes(title="accuracy", col=1)
     return figure
 
@@ -106,7 +106,7 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
     for row in results.rows(experiment):
         color, _, symbol = looks[row["arm"]]
         figure.add_scatter(
-            x=[row["bpp_up"]], y=[row["accuracy"]], name=row["label"], mode="markers",
+            x=[row["bpp_up_all"]], y=[row["accuracy"]], name=row["label"], mode="markers",
             marker=_marker(color, symbol), row=1, col=1,
         )  # fmt: skip
     effects = option_effects(results, experiment)
@@ -127,7 +127,7 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
     )  # fmt: skip
     log_axis(figure, col=1)
     log_axis(figure, before="×", col=3)
-    figure.update_xaxes(title="bits per parameter up, a round", col=1)
+    figure.update_xaxes(title="bits per parameter up, the head included", col=1)
     figure.update_xaxes(title="accuracy gained, points", zeroline=True, zerolinecolor="#888", zerolinewidth=1, col=2)
     figure.update_xaxes(title="uplink, times what it was", col=3)
     figure.add_vline(x=1, line_color="#888", line_width=1, col=3)

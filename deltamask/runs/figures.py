@@ -123,6 +123,23 @@ def in_all(field: str) -> Figure:
     return lambda rounds: float(rounds[field].cumsum().iloc[-1])
 
 
+def with_head(*ways: str) -> Figure:
+    """bpp of everything, the head's round first, spread over the messages of the rounds after it.
+
+    ways: `up`, `down`, summed. 8 · bytes / bpp of a round is d times the clients that its messages were from or to.
+    """
+
+    def figure(rounds: pd.DataFrame) -> float:
+        total = 0.0
+        for way in ways:
+            sent = rounds[f"{way}link_bytes"].astype(float)
+            messages = (8 * sent / rounds[f"bpp_{way}"].astype(float))[rounds["round"] > 0].sum()
+            total += 8 * sent.sum() / messages if messages else np.nan
+        return float(total)
+
+    return figure
+
+
 def megabytes_a_client(*fields: str) -> Figure:
     """Megabytes in all, spread over the N `clients` of the run, sampled or not."""
     return lambda rounds: float((sum(rounds[field] for field in fields) / rounds["clients"]).sum() / 1e6)
@@ -150,6 +167,8 @@ MEASURES: dict[str, Figure] = {
     "bpp_up": a_round("bpp_up"),
     "bpp_down": a_round("bpp_down"),
     "bpp_total": a_round("bpp_total"),
+    "bpp_up_all": with_head("up"),
+    "bpp_total_all": with_head("up", "down"),
     "megabytes_up": megabytes_a_client("uplink_bytes"),
     "megabytes_down": megabytes_a_client("downlink_bytes"),
     "megabytes": megabytes_a_client("uplink_bytes", "downlink_bytes"),
@@ -165,6 +184,8 @@ SUMMARY: dict[str, Figure] = {
     "bpp_up": MEASURES["bpp_up"],
     "bpp_down": MEASURES["bpp_down"],
     "bpp_total": MEASURES["bpp_total"],
+    "bpp_up_all": MEASURES["bpp_up_all"],
+    "bpp_total_all": MEASURES["bpp_total_all"],
     "bpp_up_total": in_all("bpp_up"),
     "bpp_down_total": in_all("bpp_down"),
     "bpp_total_total": in_all("bpp_total"),

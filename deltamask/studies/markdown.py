@@ -12,15 +12,15 @@ from deltamask.runs.figures import MEASURES
 from deltamask.studies.experiments import Arm, Experiment
 from deltamask.studies.tables import Results, Row, option_effects, paired_difference
 
-UP_BUDGETS = (0.03, 0.1, 1.0)  # bpp uplink, for which the best arm is named
+UP_BUDGETS = (0.03, 0.1, 1.0)  # bpp uplink, the head included, for which the best arm is named
 TOTAL_BUDGETS = (0.15, 1.0)  # bpp up + down
 COLUMNS = {
     "accuracy": "accuracy",
     "accuracy_worst": "worst client",
     "accuracy_spread": "spread",
-    "bpp_up": "up, bpp",
-    "bpp_down": "down, bpp",
-    "bpp_total": "up + down, bpp",
+    "bpp_up": "up a round",
+    "bpp_up_all": "up, all",
+    "bpp_total_all": "up + down, all",
     "megabytes": "MB a client",
 }
 COUNTS = {"kept": "flips sent", "false_flips": "false flips"}
@@ -104,7 +104,7 @@ def statements(results: Results, experiment: Experiment) -> str:
         return _none(experiment)
     best = max(rows, key=lambda row: row["accuracy"])
     lines = [f"Most accurate: {_named(best)}."]
-    for name, budgets, words in (("bpp_up", UP_BUDGETS, "up"), ("bpp_total", TOTAL_BUDGETS, "up + down")):
+    for name, budgets, words in (("bpp_up_all", UP_BUDGETS, "up"), ("bpp_total_all", TOTAL_BUDGETS, "up + down")):
         for budget in budgets:
             lines += _within(results, rows, best, name, budget, words)
     with_clients = [row for row in rows if math.isfinite(row["accuracy_worst"])]
@@ -131,7 +131,7 @@ def _within(results: Results, rows: list[Row], best: Row, name: str, budget: flo
 
 
 def _named(row: Row) -> str:
-    up, total = (number(row[name], math.nan, name) for name in ("bpp_up", "bpp_total"))
+    up, total = (number(row[name], math.nan, name) for name in ("bpp_up_all", "bpp_total_all"))
     return f"**{row['label']}**, {_cell(row, 'accuracy')} at {up} bpp up, {total} up + down"
 
 

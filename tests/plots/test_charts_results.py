@@ -66,7 +66,7 @@ def test_tradeoff_draws_the_summary_with_its_intervals(made: tuple[Experiment, R
     for row in rows:
         point = points[row["label"]]
         assert (point.x[0], point.y[0], point.error_y.array[0]) == (
-            row["bpp_total"], row["accuracy"], row["accuracy_ci95"],
+            row["bpp_total_all"], row["accuracy"], row["accuracy_ci95"],
         )  # fmt: skip
 
 

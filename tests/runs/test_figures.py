@@ -33,6 +33,11 @@ MEASURED = {
 }
 
 
+def spread(records: list[dict[str, Any]], sent: str, bits: str) -> float:
+    """8 · all bytes / (d · messages after round 0). d · messages of a round: what its bytes are divided by."""
+    return sum(8 * r[sent] for r in records) / sum(8 * r[sent] / r[bits] for r in records[1:])
+
+
 def by_hand(path: Path) -> dict[str, float]:
     """The figures, from the file itself."""
     records = [json.loads(line) for line in (path / "rounds.jsonl").read_text().splitlines()]
@@ -42,6 +47,8 @@ def by_hand(path: Path) -> dict[str, float]:
         "accuracy": fmean(r["accuracy"] for r in after[-10:]),
         "worst_client": fmean(r["accuracy_worst"] for r in after[-10:]),
         **{name: fmean(r[name] for r in after) for name in ("bpp_up", "bpp_down", "bpp_total")},
+        "bpp_up_all": spread(records, "uplink_bytes", "bpp_up"),
+        "bpp_total_all": spread(records, "uplink_bytes", "bpp_up") + spread(records, "downlink_bytes", "bpp_down"),
         **{f"{name}_total": sum(r[name] for r in records) for name in ("bpp_up", "bpp_down", "bpp_total")},
         **{name: sum(r[name] for r in records) for name in ("uplink_bytes", "downlink_bytes")},
     }

@@ -169,6 +169,8 @@ def test_frames_and_summary_by_hand(run: Run) -> None:
         "bpp_up": 0.25,
         "bpp_down": 1.0,
         "bpp_total": 1.25,
+        "bpp_up_all": pytest.approx(8 * (1000 + 12 * 100) / 38_400),
+        "bpp_total_all": pytest.approx(8 * (1000 + 12 * 100 + 13 * 400) / 38_400),
         "bpp_up_total": pytest.approx(2.5 + 12 * 0.25),
         "bpp_down_total": 13.0,
         "bpp_total_total": 18.5,
@@ -189,6 +191,7 @@ def test_summary_of_a_run_that_has_hardly_begun(folder: RunFolder) -> None:
     folder.append(record(0, accuracy=0.4))
     assert load_run(folder.path).summary() == {
         "rounds": 0, "accuracy": 0.4, "worst_client": 0.375, "bpp_up": None, "bpp_down": None, "bpp_total": None,
+        "bpp_up_all": None, "bpp_total_all": None,
         "bpp_up_total": 0.25, "bpp_down_total": 1.0, "bpp_total_total": 1.25, "uplink_bytes": 100,
         "downlink_bytes": 400,
     }  # fmt: skip

@@ -111,6 +111,8 @@ HANDS: dict[str, Callable[[list[dict[str, Any]]], float]] = {
     "bpp_up": lambda run: fmean(8 * r["uplink_bytes"] / (2 * tiny.D) for r in run[1:]),  # two clients a round
     "bpp_down": lambda run: fmean(r["bpp_down"] for r in run[1:]),
     "bpp_total": lambda run: fmean(r["bpp_up"] + r["bpp_down"] for r in run[1:]),
+    "bpp_up_all": lambda run: sum(8 * r["uplink_bytes"] for r in run) / (12 * 2 * tiny.D),
+    "bpp_total_all": lambda run: sum(8 * (r["uplink_bytes"] + r["downlink_bytes"]) for r in run) / (12 * 2 * tiny.D),
     "megabytes_up": lambda run: sum(r["uplink_bytes"] for r in run) / 4 / 1e6,  # four clients in all
     "megabytes_down": lambda run: sum(r["downlink_bytes"] for r in run) / 4 / 1e6,
     "megabytes": lambda run: sum(r["uplink_bytes"] + r["downlink_bytes"] for r in run) / 4 / 1e6,
@@ -168,7 +170,9 @@ def test_the_document_says_what_the_summary_holds_and_keeps_its_prose(copied: Pa
 
     for row in rows.values():
         cells = [row["label"], "3", *(said(row, name, 4) for name in ("accuracy", "accuracy_worst", "accuracy_spread"))]
-        bits = [said(row, name, 2 if float(row[name]) >= 10 else 4) for name in ("bpp_up", "bpp_down", "bpp_total")]
+        bits = [
+            said(row, name, 2 if float(row[name]) >= 10 else 4) for name in ("bpp_up", "bpp_up_all", "bpp_total_all")
+        ]
         counts = [said(row, name, 0) if row[name] else "–" for name in ("kept", "false_flips")]
         assert "| " + " | ".join([*cells, *bits, said(row, "megabytes", 2), *counts]) + " |" in text
     assert f"Before <!-- made: value small fedpm bpp_up -->{said(rows['fedpm'], 'bpp_up', 4)}<!-- /made -->" in text
