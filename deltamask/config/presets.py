@@ -8,6 +8,7 @@ from deltamask.config import RunConfig, paper
 
 # How the recorded runs train, whatever they send: chosen on held-out images (docs/results.md).
 TUNED: dict[str, Any] = {"rounds": 40, "lr": 0.3, "lr_schedule": "cosine"}
+RECIPE: dict[str, Any] = {"aggregation": "unbiased", "codec": "gap", "kappa": 0.5, "server_lr": 2.0, "adam_eps": 1e-5}
 
 PRESETS: dict[str, RunConfig] = {
     # The default task: DeltaMask with per-client noise and the paper's Beta aggregation and filter.
@@ -19,7 +20,7 @@ PRESETS: dict[str, RunConfig] = {
     # The same as `fashion`, sent exactly and in a fraction of the bits.
     "fashion-gap": RunConfig(**TUNED, codec="gap"),
     # Our three options together, and what else a search on held-out images found.
-    "fashion-recipe": RunConfig(**TUNED, aggregation="unbiased", codec="gap", kappa=0.5, server_lr=2.0, adam_eps=1e-5),
+    "fashion-recipe": RunConfig(**TUNED, **RECIPE),
     "fashion-fedpm": RunConfig(**TUNED, method="fedpm"),
     "fashion-deepreduce": RunConfig(**TUNED, method="deepreduce"),
     "fashion-finetune": RunConfig(**TUNED, method="finetune", keep_payloads="none"),
@@ -37,6 +38,17 @@ PRESETS: dict[str, RunConfig] = {
         rounds=15,
         batch_size=32,
         probe_lr=0.01,
+    ),
+    # A vision transformer: the last two blocks of a ViT-S/14 derived from DINOv2, some minutes on two cores.
+    "vit": RunConfig(
+        **{**TUNED, "rounds": 15},
+        **RECIPE,
+        backbone="dinov2-small-focus",
+        masked_blocks=2,
+        image_size=98,
+        train_samples=3000,
+        test_samples=1000,
+        feature_precision="float16",
     ),
     # Some seconds of real training: to see something move.
     "quick": RunConfig(train_samples=1000, test_samples=500, rounds=8, keep_payloads="all", probe_epochs=20),

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.registry import Registry
+from deltamask.base.remote import Remote
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -89,25 +89,6 @@ class ImageDataset:
             else:
                 digest.update(part.fingerprint.encode())
         return digest.hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file on the network. size: bytes."""
-
-    url: str
-    size: int
-    md5: str
-
-    @property
-    def name(self) -> str:
-        """Its file name."""
-        return self.url.rsplit("/", 1)[-1]
-
-    @property
-    def host(self) -> str:
-        """Who sends it."""
-        return urlsplit(self.url).netloc
 
 
 @dataclass(frozen=True)

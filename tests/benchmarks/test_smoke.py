@@ -17,10 +17,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., str]
-# What no test here runs: helpers of the scripts beside them, and scripts that other tests call.
+# What no test here runs: helpers of the scripts beside them, scripts that other tests call, and one that needs ONNX
+# Runtime and the real weights.
 ELSEWHERE = {
-    "benchmarks/flip_files.py", "benchmarks/flower_rounds.py", "benchmarks/round_timing.py",
-    "benchmarks/round_variants.py", "benchmarks/scale_tables.py", "benchmarks/timing.py", "benchmarks/visitor.py",
+    "benchmarks/flip_files.py", "benchmarks/flower_rounds.py", "benchmarks/focus_features.py",
+    "benchmarks/round_timing.py", "benchmarks/round_variants.py", "benchmarks/scale_tables.py",
+    "benchmarks/timing.py", "benchmarks/visitor.py",
     "scripts/house.py", "scripts/save_notebooks.py", "scripts/ship_runs.py",
 }  # fmt: skip
 

@@ -12,7 +12,6 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -26,50 +25,13 @@ from deltamask.datasets.catalogue import fashion_mnist
 from deltamask.datasets.download import download
 from deltamask.datasets.spec import Download, Remote
 from tests.support import real_formats
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `files`. It breaks off after `stop_after` bytes, and may not know how to go on in the middle."""
-
-    files: dict[str, bytes]
-    stop_after: int | None = None
-    ranges = True
-    gate: threading.Event | None = None  # nothing is sent before it is set
-    asked: list[tuple[str, str]]
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Server)
-        wanted = self.headers.get("Range", "")
-        server.asked.append((self.path, wanted))
-        if server.gate is not None:
-            server.gate.wait(60)
-        content = server.files.get(self.path)
-        if content is None:
-            self.send_error(404)
-            return
-        start = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if server.ranges else 0
-        self.send_response(206 if server.ranges else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        end = None if server.stop_after is None else max(start, server.stop_after)
-        self.wfile.write(content[start:end])
-
-    def log_message(self, *told: object) -> None:
-        pass
+from tests.support.serving import Server, serving
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Handler) as running:
-        running.files, running.asked = {}, []
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -85,7 +47,7 @@ def remote(server: Server, name: str, content: bytes) -> Remote:
     """The file, offered by the server."""
     server.files[f"/{name}"] = content
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return Remote(f"http://127.0.0.1:{server.server_port}/{name}", len(content), digest)
+    return Remote(f"{server.url}/{name}", len(content), digest)
 
 
 def tar_of(folder: Path) -> bytes:
@@ -224,7 +186,7 @@ def test_each_kind_of_download_lands_where_it_is_looked_for(server: Server, root
     """The real entries' folders and unpacking, with tiny files in place of the real ones."""
     origin = tmp_path / "origin"
     for make in (real_formats.cifar10_binary, real_formats.cifar100_binary, real_formats.svhn, real_formats.fashion,
-                 real_formats.emnist_zip, real_formats.eurosat, real_formats.food):  # fmt: skip
+                 real_formats.emnist_zip, real_formats.eurosat, real_formats.food, real_formats.vader):  # fmt: skip
         make(origin)
     fashion = [file.name.removesuffix(".gz") for file in downloads("fashion-mnist").files]
     contents = {
@@ -235,6 +197,7 @@ def test_each_kind_of_download_lands_where_it_is_looked_for(server: Server, root
         "emnist": [zip_of(origin / "EMNIST" / "raw" / "gzip")],
         "eurosat": [zip_of(origin / "eurosat" / "2750")],
         "food-101": [tar_of(origin / "food-101")],
+        "vader": [(origin / "vader" / "vaderSentiment-3.3.2.tar.gz").read_bytes()],
     }
     assert contents.keys() == {name for name in datasets.names() if datasets.get(name).download}
     for name, parts in contents.items():

@@ -6,8 +6,10 @@ Content is seeded noise, except that an image's mean brightness tells its class,
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import pickle
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,6 +182,39 @@ def cars(root: Path) -> None:
             rows[0, at] = (9, 9, 40, 40, np.uint8(label + 1), name)
             jpeg(folder / f"cars_{split}" / name, images(np.array([label]), 3, 48, 72, 3)[0])
         savemat(place, {"annotations": rows})
+
+
+# Texts: a source distribution with an archive in it, as PyPI has it; one source a file, a row a sentence
+
+VADER_FILES = {"movie": 24, "nytEditorial": 20, "amazon": 30, "tweets": 40}  # the beginning of a name, its sentences
+
+
+def vader(root: Path, rows: dict[str, bytes] | None = None) -> None:
+    """Ratings go 2, −2, 0.2, 2 … rows: what a source's file holds in place of that."""
+    (root / "vader").mkdir(parents=True)
+    inner = {}
+    for source, count in VADER_FILES.items():
+        ratings = ((2.0, "a fine"), (-2.0, "a dreadful"), (0.2, "an ordinary"))
+        lines = [f"{at}\t{ratings[at % 3][0]}\t{source} {ratings[at % 3][1]} thing, no. {at}" for at in range(count)]
+        name = f"{source}{'' if source == 'tweets' else 'Snippets' if source == 'nytEditorial' else 'ReviewSnippets'}"
+        content = (rows or {}).get(source, "\r\n".join(lines).encode())
+        inner[f"hutto_ICWSM_2014/{name}_GroundTruth.txt"] = content
+    top = "vaderSentiment-3.3.2"
+    outer = {
+        f"{top}/setup.py": b"raise SystemExit('code of a package was run')",
+        f"{top}/additional_resources/hutto_ICWSM_2014.tar.gz": tar_gz(inner),
+    }
+    (root / "vader" / f"{top}.tar.gz").write_bytes(tar_gz(outer))
+
+
+def tar_gz(members: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
 
 
 MAKERS: dict[str, tuple[str, Callable[[Path], None]]] = {
