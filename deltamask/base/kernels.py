@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, overload
+
+from deltamask.base.paths import cache_dir
 
 _compiling = threading.RLock()
 
 
 class Kernel:
-    """A function of numbers and arrays, compiled at its first call and from then on kept on disk by Numba."""
+    """A function of numbers and arrays, compiled at its first call and kept on disk where `cache_place` says."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         functools.update_wrapper(self, function)
@@ -31,8 +37,34 @@ class Kernel:
                 for name in self._function.__code__.co_names:
                     if isinstance(called := names.get(name), Kernel):
                         names[name] = called.compiled()
-                self._compiled = numba.njit(cache=True, **self._options)(self._function)
+                place = cache_place()
+                if place not in (None, BESIDE):
+                    numba.config.CACHE_DIR = str(place)  # type: ignore[attr-defined]
+                self._compiled = numba.njit(cache=place is not None, **self._options)(self._function)
         return self._compiled
+
+
+BESIDE = Path(__file__).resolve().parent / "__pycache__"  # where Numba keeps what it compiles, if it can
+
+
+@functools.cache
+def cache_place() -> Path | None:
+    """Where compiled kernels are kept: $NUMBA_CACHE_DIR, else beside the code, else in our cache. None where none of
+    them can be written: then every process compiles its own."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    places = [Path(given)] if given else [BESIDE]
+    with contextlib.suppress(RuntimeError):  # no home
+        places.append(cache_dir() / "kernels")
+    return next(filter(_can_be_written, places), None)
+
+
+def _can_be_written(place: Path) -> bool:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError:
+        return False
+    return True
 
 
 @overload

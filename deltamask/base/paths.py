@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 from pathlib import Path
@@ -28,12 +29,34 @@ def cache_dir() -> Path:
     """What can be computed again: $DELTAMASK_CACHE, else `deltamask` in the user's cache folder."""
     if chosen := _variable("DELTAMASK_CACHE"):
         return chosen
-    return (_variable("XDG_CACHE_HOME") or Path.home() / ".cache") / "deltamask"
+    if chosen := _variable("XDG_CACHE_HOME"):
+        return chosen / "deltamask"
+    try:
+        return Path.home() / ".cache" / "deltamask"
+    except RuntimeError:
+        raise RuntimeError("there is no home folder here: set DELTAMASK_CACHE to a folder for the cache") from None
 
 
 def download_dir() -> Path:
     """Where downloaded datasets go: $DELTAMASK_DATA, else `data/` in the cache folder."""
     return data_dir() if os.environ.get("DELTAMASK_DATA") else cache_dir() / "data"
+
+
+def remedy(error: OSError) -> str:
+    """What to do about an error of the file system, in words; empty where only the user can know."""
+    if error.filename is None:
+        return ""
+    try:
+        path, cache = Path(str(error.filename)).absolute(), cache_dir().absolute()
+        cached = path.is_relative_to(cache) or cache.is_relative_to(path)  # in it, or a folder above that is missing
+    except RuntimeError:
+        cached = False
+    choice = "DELTAMASK_CACHE" if cached else "--out, or DELTAMASK_RUNS for all runs,"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"make room on its disk, or let {choice} name a folder on another"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return f"see to it that it can be written, or let {choice} name a folder that can"
+    return ""
 
 
 def runs_dir() -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import tyro
 from pydantic import ValidationError
 
+from deltamask.base.paths import remedy
 from deltamask.cli.app import app
 from deltamask.cli.console import lasting_streams
 from deltamask.cli.interrupt import STATUS
@@ -73,5 +74,7 @@ def _run(arguments: list[str]) -> int:
         return complain(2, str(error.args[0]))
     except ValueError as error:
         return complain(2, str(error))
-    except (StoreError, OSError, RuntimeError) as error:
+    except OSError as error:
+        return complain(1, "; ".join(filter(None, (str(error), remedy(error)))))
+    except (StoreError, RuntimeError) as error:
         return complain(1, str(error))

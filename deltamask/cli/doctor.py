@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deltamask.backbones import BackboneSpec, backbones
+from deltamask.base.kernels import cache_place
 from deltamask.base.paths import cache_dir
 from deltamask.base.units import byte_size
 from deltamask.datasets import DatasetSpec, datasets, roots
@@ -72,6 +73,7 @@ def examine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": {package: _installed(package) for package in PACKAGES},
         "cache": cache,
+        "kernels": None if (kernels := cache_place()) is None else str(kernels),
         "data_folders": [str(root) for root in roots()],
         "datasets": data,
         "backbones": models,
@@ -92,6 +94,8 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         f"feature cache {cache['path']}: {byte_size(cache['bytes'])} in {cache['files']} files, at most "
         f"{byte_size(cache_limit())} (DELTAMASK_CACHE_LIMIT){writable}",
     )
+    nowhere = "nowhere, and every process compiles its own: set NUMBA_CACHE_DIR to a folder that can be written"
+    console.print(f"compiled kernels are kept {'in ' + report['kernels'] if report['kernels'] else nowhere}")
     console.print(
         f"datasets are looked for in {', '.join(report['data_folders'])}, in folders named as torchvision names them; "
         "folder:PATH and clients:PATH read your own images",

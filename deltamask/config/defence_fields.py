@@ -43,8 +43,8 @@ class DefenceFields(Described):
     robust: Robust = setting(
         "none",
         label="Robust aggregation", group="Method",
-        about="How much one client can move the server. `clip`: no client more than 1.5 times the round's median, in "
-        "flips and their KL, bits or norm, nor with more than 3 times the median weight. `trimmed`, `median`: "
+        about="How much one client can move the server. `clip`: no further than the round's median one; in flips, "
+        "their KL and bits of a mask 1.5 times as far. `trimmed`, `median`: "
         "of vectors, the mean without the outer fifth or the median of each value; masks are clipped. Statistics far "
         "from the others' are refused.",
         accuracy="little for honest runs; holds it when few clients lie",

@@ -91,7 +91,7 @@ def receive_flips(
         u = downlink.noise(config, round, client).words(0, len(state.theta))
         return robust.cost_of_flips(state.theta, u, flips)
 
-    payloads, decode = robust.clipped(config, payloads, read, cost)
+    payloads, decode = robust.clipped(config, round, payloads, read, cost)
     change = np.zeros(len(state.theta), np.int32)  # Σ (m̂_k − m_g,k)
     received: list[int] = []
     for client, flips in decoded(payloads, decode, on_receipt, positions=lambda flips: flips):

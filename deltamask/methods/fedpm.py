@@ -69,7 +69,7 @@ def server_update(
 
     ones = np.zeros(d, np.int32)
     received: list[int] = []
-    payloads, read = robust.clipped(config, payloads, unlikely, surprise)
+    payloads, read = robust.clipped(config, round, payloads, unlikely, surprise)
     for client, positions in decoded(payloads, read, on_receipt):
         ones += masks.apply_flips(likely, positions)
         received.append(client)

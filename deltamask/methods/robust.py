@@ -1,9 +1,9 @@
 """`robust`: how far one client can move the server. Half of a round's clients, at least, must be honest.
 
-What a client may do is measured by the round's median: CLIP times that, in the norm of its vector, or in the number of
-its flips and what they cost in KL. It takes a first pass over the payloads, which are kept as the bytes they came in;
-decoded vectors are not. Only `trimmed` and `median` need all vectors of a round at once: at most HELD of them. Where
-there are more clients, means of ⌈K/HELD⌉ clients stand for one each (bucketing, Karimireddy et al., arXiv 2006.09365).
+What a client may do is measured by the round's median: that norm of a vector times its weight, or CLIP times that
+number of flips and what they cost in KL. It takes a first pass over the payloads, which are kept as the bytes they
+came in; decoded vectors are not. Only `trimmed` and `median` need all vectors of a round at once: at most HELD of them.
+Of more clients, means of ⌈K/HELD⌉ stand for one each (bucketing, Karimireddy et al., arXiv 2006.09365).
 Trimmed mean and median by coordinate: Yin et al., arXiv 1803.01498.
 """
 
@@ -19,13 +19,14 @@ import numpy.typing as npt
 from deltamask.base.units import ceil
 from deltamask.codecs.wire.dense import Vector
 from deltamask.config import RunConfig
+from deltamask.masking import noise
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN, Positions, Theta, bernoulli_kl
 from deltamask.masking.noise import Words
 from deltamask.methods.base import Receipt, decoded
 
-CLIP = 1.5  # times the round's median
+CLIP = 1.5  # times the median number and cost of flips
 SPREAD = 4.0  # standard deviations of a count, beyond that: few flips vary more
-HEAVIEST = 3.0  # times the median of the clients' samples
+HEAVIEST = 2.0  # times the median of the clients' samples
 TRIM = 0.2  # of the values on either side
 HELD = 64  # vectors
 COLUMNS = 1 << 16  # coordinates that are sorted at a time
@@ -66,15 +67,15 @@ def average(
     """
     if config.robust in ("trimmed", "median"):
         return _by_coordinate(config, payloads, decode, on_receipt)
+    weight_of, total, weight = weights(config, samples), np.zeros(1, np.float64), 0.0
     limit = np.inf
     if config.robust == "clip":
         payloads = list(payloads)
-        norms = [_norm(vector - before) for _, vector in decoded(payloads, decode, _nobody)]
-        limit = CLIP * float(np.median(norms)) if len(norms) >= FEWEST else np.inf
-    weight_of, total, weight = weights(config, samples), np.zeros(1, np.float64), 0.0
+        pulls = [weight_of[client] * _norm(vector - before) for client, vector in decoded(payloads, decode, _nobody)]
+        limit = float(np.median(pulls)) if len(pulls) >= FEWEST else np.inf
     for client, vector in decoded(payloads, decode, on_receipt):
-        if limit < np.inf and (norm := _norm(vector - before)) > limit:
-            vector = before + (vector - before) * np.float32(limit / norm)
+        if limit < np.inf and (pull := weight_of[client] * _norm(vector - before)) > limit:
+            vector = before + (vector - before) * np.float32(limit / pull)
         if not weight:
             total = np.zeros(len(vector), np.float64)
         total += float(weight_of[client]) * vector
@@ -109,14 +110,15 @@ def _by_coordinate(
 
 def clipped(
     config: RunConfig,
+    round: int,
     payloads: Payloads,
     decode: Callable[[int, bytes], Positions],
     cost: Callable[[int, Positions], npt.NDArray[np.float64]],
 ) -> tuple[Payloads, Callable[[int, bytes], Positions]]:
     """(payloads, decode) of sets of positions, no client's far above the others' in number or in cost.
 
-    cost(client, positions): what each costs. Of a set that is too large the cheapest positions stay: those that an
-    honest client is likeliest to have sent.
+    cost(client, positions): what each costs. Of a set that is too large a random part stays: what is left is spread as
+    the set was, and a liar cannot choose where.
     """
     if config.robust == "none":
         return payloads, decode
@@ -133,7 +135,8 @@ def clipped(
         costs = cost(client, positions)
         if len(positions) <= most and costs.sum() <= dearest:
             return positions
-        order = np.argsort(costs, kind="stable")[: int(most)]
+        rng = noise.generator(config.seed, "clip", round=round, client=client)
+        order = rng.permutation(len(positions))[: int(most)]
         return np.sort(positions[order[np.cumsum(costs[order]) <= dearest]])
 
     return payloads, within

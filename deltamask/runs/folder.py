@@ -29,7 +29,7 @@ from typing import Any, TypeGuard
 
 import psutil
 
-from deltamask.base.files import TEMPORARY, is_being_written, read_regular, write_atomic
+from deltamask.base.files import TEMPORARY, is_being_written, naming, read_regular, write_atomic
 from deltamask.base.paths import recorded_dir, runs_dir
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError, checkpoint, jsonl
@@ -97,7 +97,8 @@ class RunFolder:
         """Add a record. On failure (a full disk) the file is cut back, so that what was there stays whole."""
         line = _json(record) + b"\n"
         # Unbuffered: a buffer would write the rest of the line again when the file is closed, behind the cut.
-        with open(self.path / "rounds.jsonl", "ab", buffering=0) as file:
+        path = self.path / "rounds.jsonl"
+        with naming(path), open(path, "ab", buffering=0) as file:
             end = file.tell()
             try:
                 if (written := file.write(line)) != len(line):

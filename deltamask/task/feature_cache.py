@@ -24,7 +24,7 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 
-from deltamask.base.files import write_atomic
+from deltamask.base.files import naming, write_atomic
 from deltamask.base.paths import cache_dir
 from deltamask.base.units import byte_size
 
@@ -124,7 +124,7 @@ class FeatureFile:
             if len(before) != at:
                 return
             self.data.touch()
-            with self.data.open("r+b") as file:
+            with naming(self.data), self.data.open("r+b") as file:
                 file.truncate(sum(chunk.rows for chunk in before) * self.row_bytes)
                 file.seek(0, os.SEEK_END)
                 file.write(np.ascontiguousarray(rows, self.dtype).data)

@@ -53,15 +53,27 @@ def test_a_boosted_vector_moves_the_average_by_little(how: str, factor: float) -
     lying[4] *= np.float32(factor)
     honest = HONEST.mean(0)
     moved = np.abs(averaged(RunConfig(robust=how, clients=10), lying) - honest).max()
-    assert moved < (0.4 if how == "clip" else 0.15)
+    assert moved < (0.35 if how == "clip" else 0.15)
     assert np.abs(averaged(RunConfig(clients=10), lying) - honest).max() > 1
 
 
-def test_without_protection_and_for_equal_norms_clipping_is_the_weighted_mean() -> None:
+def test_without_protection_it_is_the_weighted_mean_and_clipping_cuts_pulls_to_the_median() -> None:
     samples = np.arange(10) + 5
-    expected = np.average(HONEST.astype(np.float64), axis=0, weights=samples[:9])
-    for how in ("none", "clip"):
-        np.testing.assert_allclose(averaged(RunConfig(robust=how, clients=10), HONEST, samples), expected, rtol=1e-6)
+    exact = HONEST.astype(np.float64)
+    expected = np.average(exact, axis=0, weights=samples[:9])
+    np.testing.assert_allclose(averaged(RunConfig(clients=10), HONEST, samples), expected, rtol=1e-6)
+    weight = np.minimum(samples, 2 * np.median(samples))[:9]
+    pulls = weight * np.linalg.norm(exact, axis=1)
+    scale = np.minimum(1, np.median(pulls) / pulls)
+    expected = np.average(exact * scale[:, None], axis=0, weights=weight)
+    np.testing.assert_allclose(averaged(RunConfig(robust="clip", clients=10), HONEST, samples), expected, rtol=1e-5)
+
+
+def test_a_liar_of_five_with_a_large_claim_does_not_turn_the_average_round() -> None:
+    vectors, samples = HONEST[:5].copy(), np.array([100, 100, 100, 100, 10**5])
+    vectors[4] *= -10
+    found = averaged(RunConfig(robust="clip", clients=5), vectors, np.append(samples, [0] * 5))
+    assert found @ HONEST.mean(0) / np.linalg.norm(HONEST.mean(0)) ** 2 > 0.4
 
 
 def test_trimmed_and_median_are_numpys() -> None:
@@ -80,13 +92,13 @@ def test_of_many_clients_few_vectors_are_held(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_allclose(averaged(config, HONEST), expected, rtol=1e-5)
 
 
-def test_a_claim_of_many_samples_counts_three_times_the_median() -> None:
+def test_a_claim_of_many_samples_counts_twice_the_median() -> None:
     samples = np.array([100, 110, 90, 100, 10**6, 0])
-    assert robust.weights(RunConfig(robust="clip"), samples).tolist() == [100, 110, 90, 100, 300, 0]
+    assert robust.weights(RunConfig(robust="clip"), samples).tolist() == [100, 110, 90, 100, 200, 0]
     assert robust.weights(RunConfig(), samples).tolist() == samples.tolist()
 
 
-def test_a_set_that_is_too_large_keeps_its_cheapest_positions() -> None:
+def test_of_a_set_that_is_too_large_a_random_part_stays() -> None:
     sizes = {0: 100, 1: 110, 2: 90, 3: 5000}
     position_costs = np.random.default_rng(1).permutation(5000) / 5000
 
@@ -96,12 +108,13 @@ def test_a_set_that_is_too_large_keeps_its_cheapest_positions() -> None:
     def cost(client: int, positions: np.ndarray) -> np.ndarray:
         return position_costs[positions]
 
-    arrived, within = robust.clipped(RunConfig(robust="clip"), payloads(4), decode, cost)
+    arrived, within = robust.clipped(RunConfig(robust="clip"), 3, payloads(4), decode, cost)
     kept = {client: within(client, payload) for client, payload in arrived}
     assert [len(kept[client]) for client in (0, 1, 2)] == [100, 110, 90]
     assert 100 < len(kept[3]) < 250
     assert (np.diff(kept[3]) > 0).all()
-    assert position_costs[kept[3]].max() < np.delete(position_costs, kept[3]).min()
+    assert position_costs[kept[3]].sum() < 3 * position_costs[:100].sum()
+    assert kept[3].min() < 1500 < 3500 < kept[3].max()
 
 
 def test_costs_are_those_of_the_least_move_and_of_the_unlikely_bit() -> None:
