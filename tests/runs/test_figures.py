@@ -74,7 +74,7 @@ def assert_all_say_the_same(run: Run, tmp_path: Path, capsys: pytest.CaptureFixt
     assert {name: grouped[name] for name in summary} == summary
     assert main(["show", str(run.path)]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"accuracy {summary['accuracy']:.4f} (mean of the last ten)" in said
+    assert f"accuracy {summary['accuracy']:.4f} (mean of the last {min(summary['rounds'], 10)})" in said
     assert f"for its worst client {summary['worst_client']:.4f}" in said
 
 
