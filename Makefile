@@ -58,7 +58,7 @@ save-notebooks: .venv/installed  ## Execute the notebooks whose code has changed
 	PYTHONPATH=. $(BIN)/python scripts/save_notebooks.py
 
 record: .venv/installed  ## Make the recorded runs again, into data/runs (an hour)
-	$(BIN)/deltamask sweep experiments/headline.toml experiments/options.toml
+	$(BIN)/deltamask sweep experiments/headline.toml experiments/options.toml experiments/noniid-exact.toml
 	$(BIN)/python scripts/ship_runs.py
 
 clean:  ## Remove what was installed and built; runs and caches stay

@@ -31,7 +31,8 @@ from deltamask.runs.reader import Run, load_run
 from deltamask.studies.experiments import read_experiment
 
 FILES = ("config.json", "task.json", "rounds.jsonl", "status.json")
-# Arms of `headline` are shipped under their own names, these of `options` beside them.
+# Arms of these experiments are shipped under their own names with the prefix, these of `options` beside them.
+PREFIXES = {"headline": "fashion", "noniid-exact": "noniid"}
 OPTIONS = {
     "deltamask-per_client-beta-bfuse8": "fashion",
     "deltamask-per_client-beta-gap": "fashion-gap",
@@ -56,6 +57,7 @@ KEPT = {
     "fashion-recipe-all": Kept(),
     "fashion-deepreduce": Kept(clients=1),
     "fashion-fedpm": Kept(clients=1, one_round_in=8, broadcasts=False),  # 76 kB a message
+    "noniid-recipe": Kept(),
     "fashion-unbiased": Kept(clients=1, one_round_in=8, broadcasts=False),  # 40 kB a message, 70 kB a broadcast
 }
 
@@ -89,11 +91,10 @@ def shipped(run: Run, kept: Kept) -> Iterator[tuple[str, bytes]]:
             message = payloads.broadcast(run.path, round)
             assert message is not None
             yield f"r{round:04d}-down.bin", message
-        for payload in run.payloads(round) if round in rounds else ():
-            if payload.client < kept.clients:
-                yield payload.name, payload.read()
-                if carries_flips(run.config, round):
-                    yield Path(payload.name).with_suffix(SIDE_SUFFIX).name, side_file(run, payload, theta)
+        for payload in run.payloads(round)[: kept.clients] if round in rounds else ():
+            yield payload.name, payload.read()
+            if carries_flips(run.config, round):
+                yield Path(payload.name).with_suffix(SIDE_SUFFIX).name, side_file(run, payload, theta)
 
 
 def side_file(run: Run, payload: Payload, theta: Theta) -> bytes:
@@ -130,8 +131,9 @@ def chosen(runs: Path) -> Iterator[tuple[Path, str]]:
     """(folder, name as a recorded run) of the sweeps' runs that are shipped."""
     for arm, name in OPTIONS.items():
         yield runs / f"options/{arm}-s0", name
-    for trial in read_experiment(Path("experiments/headline.toml")).trials:
-        yield runs / trial.folder, f"fashion-{trial.arm}" + (f"-s{trial.seed}" if trial.seed else "")
+    for experiment, prefix in PREFIXES.items():
+        for trial in read_experiment(Path(f"experiments/{experiment}.toml")).trials:
+            yield runs / trial.folder, f"{prefix}-{trial.arm}" + (f"-s{trial.seed}" if trial.seed else "")
 
 
 if __name__ == "__main__":
@@ -145,5 +147,8 @@ if __name__ == "__main__":
         raise SystemExit
     recorded = [(path.parent, path.parent.name) for path in sorted(recorded_dir().glob("*/config.json"))]
     for folder, name in recorded if options.again else chosen(options.runs):
+        if not options.again and not folder.is_dir():
+            print(f"{name}: not run here, left as it is")
+            continue
         ship(folder, recorded_dir() / name)
         print(name)

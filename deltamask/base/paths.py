@@ -10,8 +10,8 @@ from pathlib import Path
 
 def expanded(text: str | Path) -> Path:
     """A path as a person writes it. `~` and environment variables are what a shell makes of them, wherever a path is
-    given: on the command line, in a form, in a file or in a variable."""
-    return Path(os.path.expandvars(os.path.expanduser(text)))
+    given: on the command line, in a form, in a file or in a variable. What is there by that very name is itself."""
+    return Path(text if os.path.lexists(text) else os.path.expandvars(os.path.expanduser(text)))
 
 
 def _variable(name: str) -> Path | None:

@@ -10,6 +10,21 @@ from deltamask.config import RunConfig, paper
 TUNED: dict[str, Any] = {"rounds": 40, "lr": 0.3, "lr_schedule": "cosine"}
 RECIPE: dict[str, Any] = {"aggregation": "unbiased", "codec": "gap", "kappa": 0.5, "server_lr": 2.0, "adam_eps": 1e-5}
 
+# Clients that differ: few classes each, a fifth of them a round, under the head that follows from everybody's sums
+# (experiments/noniid-exact.toml).
+DIFFERING: dict[str, Any] = {
+    **TUNED, "clients": 30, "rho": 0.2, "dirichlet_alpha": 0.1, "head_init": "gram", "local_loss": "balanced",
+    "keep_payloads": "none",
+}  # fmt: skip
+MASKS: dict[str, Any] = {"aggregation": "unbiased", "codec": "gap", "adam_eps": 1e-5}
+FROM_MEANS: dict[str, Any] = {"head_init": "cof", "head_means": 16, "head_fraction_bits": 0}
+
+
+def differing(**changes: Any) -> RunConfig:
+    """A run with clients that differ."""
+    return RunConfig(**(DIFFERING | changes))
+
+
 PRESETS: dict[str, RunConfig] = {
     # The default task: DeltaMask with per-client noise and the paper's Beta aggregation and filter.
     "fashion": RunConfig(**TUNED),
@@ -29,6 +44,17 @@ PRESETS: dict[str, RunConfig] = {
         **TUNED, method="lora", weight_lr=0.003, update_codec="eden4", keep_payloads="none"
     ),
     "fashion-probe": RunConfig(**TUNED, method="linear-probe", keep_payloads="none"),
+    # Clients that differ. `refit` finds the head again, `cof` makes it from class means.
+    "noniid-head": differing(method="head-only", local_loss="cross_entropy"),
+    "noniid-recipe": differing(**MASKS, lr=0.03, keep_payloads="few"),
+    "noniid-recipe-refit": differing(**MASKS, lr=0.1, head_refit=30),
+    "noniid-finetune": differing(method="finetune", local_loss="cross_entropy", weight_lr=0.0001),
+    "noniid-finetune-refit": differing(method="finetune", weight_lr=0.0003, head_refit=30),
+    "noniid-fedpm": differing(method="fedpm", local_loss="cross_entropy", lr=0.1),
+    "noniid-lora": differing(method="lora", update_codec="eden4", weight_lr=0.0003),
+    "noniid-probe": differing(method="linear-probe", probe_lr=0.0001),
+    "noniid-cof": differing(method="head-only", local_loss="cross_entropy", **FROM_MEANS),
+    "noniid-recipe-cof": differing(**MASKS, lr=0.03, **FROM_MEANS),
     # Text: the last of MiniLM's layers on news articles. Small batches, since a client holds some 340 articles.
     "bbc-news": RunConfig(
         backbone="minilm-l6",

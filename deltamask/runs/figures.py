@@ -124,17 +124,18 @@ def in_all(field: str) -> Figure:
 
 
 def with_head(*ways: str) -> Figure:
-    """bpp of everything, the head's round first, spread over the messages of the rounds after it.
+    """bpp of everything, the head's round first, spread over the rounds after it and the clients of a usual one.
 
-    ways: `up`, `down`, summed. 8 · bytes / bpp of a round is d times the clients that its messages were from or to.
+    ways: `up`, `down`, summed. 8 · bytes / bpp of a round is d times the clients that its messages were from or to; a
+    round in which all clients answer, for the head, is no usual one.
     """
 
     def figure(rounds: pd.DataFrame) -> float:
         total = 0.0
         for way in ways:
             sent = rounds[f"{way}link_bytes"].astype(float)
-            messages = (8 * sent / rounds[f"bpp_{way}"].astype(float))[rounds["round"] > 0].sum()
-            total += 8 * sent.sum() / messages if messages else np.nan
+            messages = (8 * sent / rounds[f"bpp_{way}"].astype(float))[rounds["round"] > 0]
+            total += 8 * sent.sum() / (messages.median() * len(messages)) if len(messages) else np.nan
         return float(total)
 
     return figure

@@ -4,6 +4,7 @@ A block stands between `<!-- made: KIND EXPERIMENT … -->` and `<!-- /made -->`
 is between such marks and nothing else.
 
     settings table statements     what was run; every measure of every arm; what follows from the figures
+    clients                       how evenly each arm serves its clients; who is better off than alone
     choices                       for arms that list values: the accuracy of each value, and the best one
     curves tradeoff worth         figures: accuracy against megabytes, against bits; what each option is worth
     value EXPERIMENT ARM MEASURE, difference EXPERIMENT ARM OTHER       one figure, within a sentence
@@ -23,6 +24,7 @@ KINDS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "settings": (blocks.settings, ("EXPERIMENT",)),
     "table": (blocks.table, ("EXPERIMENT",)),
     "statements": (blocks.statements, ("EXPERIMENT",)),
+    "clients": (blocks.clients, ("EXPERIMENT",)),
     "choices": (blocks.choices, ("EXPERIMENT",)),
     "curves": (blocks.curves, ("EXPERIMENT",)),
     "tradeoff": (blocks.tradeoff, ("EXPERIMENT",)),

@@ -23,6 +23,17 @@ COLUMNS = {
     "bpp_total_all": "up + down, all",
     "megabytes": "MB a client",
 }
+OF_CLIENTS = {
+    "accuracy_worst": "worst client",
+    "accuracy_worst_tenth": "worst tenth",
+    "accuracy_best_tenth": "best tenth",
+    "accuracy_spread": "spread",
+    "accuracy_jain": "Jain's index",
+    "better_than_alone": "better off than alone",
+    "gain_over_alone": "gain over alone",
+    "better_than_alone_adapted": "better off, with label shares",
+    "gain_over_alone_adapted": "gain, with label shares",
+}
 COUNTS = {"kept": "flips sent", "false_flips": "false flips"}
 ALWAYS_SAID = ("clients", "rho", "dirichlet_alpha", "rounds")
 
@@ -70,6 +81,16 @@ def table(results: Results, experiment: Experiment) -> str:
         if row["dropped"] > 0
     ]
     return "\n\n".join(parts)
+
+
+def clients(results: Results, experiment: Experiment) -> str:
+    """How evenly each arm serves its clients, and who is better off than alone, where that was measured."""
+    rows = [row for row in results.rows(experiment) if math.isfinite(row["accuracy_worst_tenth"])]
+    if not rows:
+        return _none(experiment)
+    columns = {name: words for name, words in OF_CLIENTS.items() if any(math.isfinite(row[name]) for row in rows)}
+    cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
+    return markdown_table(["", "seeds", *columns.values()], cells)
 
 
 def settings(results: Results, experiment: Experiment) -> str:

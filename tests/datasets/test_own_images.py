@@ -279,7 +279,7 @@ def test_the_readme_s_lines_train_on_photographs(tmp_path: Path, monkeypatch: py
             subprocess.run(["sh", "-c", line], check=True)
     (folder,) = (tmp_path / "runs").iterdir()
     run = load_run(str(folder))
-    assert run.config.dataset == "folder:photos"
+    assert run.config.dataset == f"folder:{tmp_path / 'photos'}"
     assert run.records[-1]["round"] == run.config.rounds
     assert run.task["classes"] == ["cups", "spoons"]
     assert run.records[-1]["accuracy"] > 0.8  # two kinds of pictures that differ in brightness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ MEASURED = {
 
 
 def spread(records: list[dict[str, Any]], sent: str, bits: str) -> float:
-    """8 · all bytes / (d · messages after round 0). d · messages of a round: what its bytes are divided by."""
-    return sum(8 * r[sent] for r in records) / sum(8 * r[sent] / r[bits] for r in records[1:])
+    """8 · all bytes / (d · clients of a usual round · rounds); a round's bytes are divided by d · its clients."""
+    return sum(8 * r[sent] for r in records) / (median(8 * r[sent] / r[bits] for r in records[1:]) * len(records[1:]))
 
 
 def by_hand(path: Path) -> dict[str, float]:

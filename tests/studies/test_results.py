@@ -57,6 +57,7 @@ Before <!-- made: value small fedpm bpp_up -->0.1234<!-- /made -->, between.
 <!-- made: settings small --><!-- /made -->
 <!-- made: table small -->old<!-- /made -->
 <!-- made: statements small --><!-- /made -->
+<!-- made: clients small --><!-- /made -->
 <!-- made: choices small --><!-- /made -->
 Gap: <!-- made: difference small filter-gap fedpm --><!-- /made -->. After.
 """
@@ -108,6 +109,8 @@ HANDS: dict[str, Callable[[list[dict[str, Any]]], float]] = {
     "accuracy": lambda run: fmean(r["accuracy"] for r in run[3:]),  # rounds 3 … 12 are the last ten
     "accuracy_worst": lambda run: fmean(r["accuracy_worst"] for r in run[-10:]),
     "accuracy_spread": lambda run: fmean(r["accuracy_spread"] for r in run[-10:]),
+    "accuracy_worst_tenth": lambda run: fmean(min(r["client_accuracy"]) for r in run[-10:]),  # of four, one
+    "accuracy_best_tenth": lambda run: fmean(max(r["client_accuracy"]) for r in run[-10:]),
     "bpp_up": lambda run: fmean(8 * r["uplink_bytes"] / (2 * tiny.D) for r in run[1:]),  # two clients a round
     "bpp_down": lambda run: fmean(r["bpp_down"] for r in run[1:]),
     "bpp_total": lambda run: fmean(r["bpp_up"] + r["bpp_down"] for r in run[1:]),
@@ -170,11 +173,12 @@ def test_the_document_says_what_the_summary_holds_and_keeps_its_prose(copied: Pa
 
     for row in rows.values():
         cells = [row["label"], "3", *(said(row, name, 4) for name in ("accuracy", "accuracy_worst", "accuracy_spread"))]
-        bits = [
-            said(row, name, 2 if float(row[name]) >= 10 else 4) for name in ("bpp_up", "bpp_up_all", "bpp_total_all")
-        ]
+        names = ("bpp_up", "bpp_up_all", "bpp_total_all")
+        bits = [said(row, name, 2 if float(row[name]) >= 10 else 4) for name in names]
         counts = [said(row, name, 0) if row[name] else "–" for name in ("kept", "false_flips")]
         assert "| " + " | ".join([*cells, *bits, said(row, "megabytes", 2), *counts]) + " |" in text
+        even = [f"accuracy_{name}" for name in ("worst", "worst_tenth", "best_tenth", "spread", "jain")]
+        assert "| " + " | ".join([row["label"], "3", *(said(row, name, 4) for name in even)]) + " |\n" in text
     assert f"Before <!-- made: value small fedpm bpp_up -->{said(rows['fedpm'], 'bpp_up', 4)}<!-- /made -->" in text
     assert text.startswith("# Small\nBefore ")
     assert text.endswith(" points<!-- /made -->. After.\n")
@@ -255,7 +259,8 @@ def made_up(tmp_path: Path, arms: str, accuracy: dict[str, float], up: dict[str,
     experiment = read_experiment(file)
     rows = [
         {"experiment": "made", "arm": arm.name, "seed": 0, "round": 1, "accuracy": accuracy[arm.name],
-         "bpp_up": up[arm.name], "bpp_down": 1.0, "bpp_total": 1 + up[arm.name], "clients": 5, "dropped": 0}
+         "bpp_up": up[arm.name], "bpp_down": 1.0, "bpp_total": 1 + up[arm.name], "clients": 5, "dropped": 0,
+         "uplink_bytes": up[arm.name] * 5e6 / 8, "downlink_bytes": 5e6 / 8}
         for arm in experiment.arms
     ]  # fmt: skip
     rounds = pd.DataFrame(rows, columns=[*tables.KEY, *tables.RECORDED, "clients", "dropped"])
