@@ -143,25 +143,16 @@ def server_update(
         first = decoded(payloads, parts, lambda receipt: None)
         refused = far_off(((client, statistics) for client, (_, statistics) in first), classes)
 
+    def note(receipt: Receipt) -> None:
+        if receipt.dropped is not None or receipt.client not in training:  # of an update the method itself says
+            on_receipt(receipt)
+
     def updates() -> Iterator[tuple[int, bytes]]:
         nonlocal total
-        seen: set[int] = set()
-        for client, payload in payloads:
-            clock = Stopwatch()
-            try:
-                with clock("decode"):
-                    if client in seen:
-                        raise DecodeError(f"client {client} has sent a payload in this round already")
-                    update, part = parts(client, payload)
-            except DecodeError as error:
-                on_receipt(Receipt(client, None, str(error), clock.seconds["decode"]))
-                continue
-            seen.add(client)
+        for client, (update, part) in decoded(payloads, parts, note):
             total = total + formula.total((part,), settings)
             if update:
                 yield client, update
-            else:
-                on_receipt(Receipt(client, None, None, clock.seconds["decode"]))
 
     after = method.server_update(config, state, round, updates(), on_receipt)
     if not total.counts.any():
