@@ -103,7 +103,7 @@ def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, 
     st.selectbox(
         "Start from", [OWN, *PRESETS, STUDY], key="preset", on_change=_chosen_preset,
         help="`quick` trains eight rounds in some ten seconds; the `fashion` and `noniid` presets are those of the "
-        "recorded runs; the paper's study is for a machine with a GPU; each control's help says which values are its own.",
+        "recorded runs; the paper's study needs a GPU; each control's help says which values are its own.",
     )  # fmt: skip
     for group in GROUPS:
         with st.expander(group, expanded=group in OPEN):
