@@ -33,6 +33,7 @@ pytestmark = pytest.mark.federation
         {"dropout": 0.4, "rounds": 3},
         {"evaluate_on": "validation"},
         {"head_init": "gram", "rho": 0.5, "rounds": 3, "local_loss": "balanced"},
+        {"head_init": "gram", "head_refit": 2, "rho": 0.5, "rounds": 5},
         {"head_init": "cof", "head_temperature": 0.5, "method": "head-only"},
     ],
     ids=str,
