@@ -135,17 +135,19 @@ def prepared(view: str, runs: Sequence[Run]) -> list[Run]:
 def finding(groups: Sequence[Group]) -> str | None:
     """What a comparison comes to, in a sentence; None before there is something to compare.
 
-    The most accurate group, and the most accurate of those that send at most FEW_BITS up a round.
+    The most accurate group, and the most accurate of those that send at most FEW_BITS up, the head's bits included.
     """
-    measured = [(group, summary) for group in groups if (summary := group.summary())["accuracy"] is not None]
+    measured = [(group, summary) for group in groups if (summary := group.summary())["bpp_up_all"] is not None]
     if len(measured) < 2:
         return None
 
     def best(among: Sequence[tuple[Group, dict[str, Any]]]) -> str:
         group, summary = max(among, key=lambda pair: float(pair[1]["accuracy"]))
-        return f"{group.name}, {summary['accuracy']:.4f} at {summary['bpp_up']:.4g} bpp up a round"
+        alike = [other for other in groups if other.name == group.name]
+        name = group.name if len(alike) == 1 else f"{group.name} · {group.runs[0].id}"
+        return f"{name}, {summary['accuracy']:.4f} at {summary['bpp_up_all']:.4g} bpp up with the head"
 
-    cheap = [(group, summary) for group, summary in measured if summary["bpp_up"] <= FEW_BITS]
+    cheap = [(group, summary) for group, summary in measured if summary["bpp_up_all"] <= FEW_BITS]
     limited = (
         f" With at most {FEW_BITS:g} bpp up: {best(cheap)}." if cheap else f" None sends at most {FEW_BITS:g} bpp up."
     )

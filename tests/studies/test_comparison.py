@@ -104,11 +104,14 @@ def test_a_comparison_comes_to_the_best_and_the_best_of_few_bits() -> None:
     said = finding(groups)
     few = recipe.summary()
     assert said == (
-        f"Most accurate: {best.name}, {best.summary()['accuracy']:.4f} at 32.41 bpp up a round. "
-        f"With at most 0.1 bpp up: {recipe.name}, {few['accuracy']:.4f} at {few['bpp_up']:.4g} bpp up a round."
+        f"Most accurate: {best.name}, {best.summary()['accuracy']:.4f} at 32.42 bpp up with the head. "
+        f"With at most 0.1 bpp up: {recipe.name}, {few['accuracy']:.4f} at {few['bpp_up_all']:.4g} bpp up "
+        "with the head."
     )
     assert finding(groups[::2]) == said.split(" With")[0] + " None sends at most 0.1 bpp up."
     assert finding(groups[:1]) is None
+    differing = group_by_seed(prepared("Clients that differ", list_runs(recorded_dir())))
+    assert "noniid-recipe-cof, 0.8546 at 0.01778 bpp" in str(finding(differing))  # several have its label
 
 
 def test_pareto_chart_draws_summaries_and_the_front() -> None:
