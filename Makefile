@@ -57,7 +57,7 @@ notebooks: .venv/installed  ## Open JupyterLab on the notebooks' index
 save-notebooks: .venv/installed  ## Execute the notebooks whose code has changed and save their outputs (needs Chromium)
 	PYTHONPATH=. $(BIN)/python scripts/save_notebooks.py
 
-record: .venv/installed  ## Make the recorded runs again, into data/runs (an hour)
+record: .venv/installed  ## Make the recorded runs again, into data/runs (two hours)
 	$(BIN)/deltamask sweep experiments/headline.toml experiments/options.toml experiments/noniid-exact.toml
 	$(BIN)/python scripts/ship_runs.py
 
