@@ -15,11 +15,10 @@ from deltamask.codecs.updates import UpdateContext, updates
 from deltamask.codecs.wire import dense, png
 from deltamask.codecs.wire.dense import Vector
 from deltamask.codecs.wire.message import HEADER, KINDS, seal, unseal
-from deltamask.heads import Sender, Statistics, closed_form
+from deltamask.heads import Sender, Statistics, agreed, closed_form
 from deltamask.masking.masks import Mask, Positions, sample
 from deltamask.methods.base import Upload
 from deltamask.methods.deltamask import context
-from deltamask.methods.head_round import agreed
 
 
 def with_flips(upload: Upload, liar: Liar, choose: Callable[[Mask, Liar], Positions]) -> Upload:

@@ -8,10 +8,9 @@ import numpy as np
 
 from deltamask.attacks.base import Attack, Counts, Liar, attacks, kind_of
 from deltamask.attacks.forge import with_statistics, with_values
-from deltamask.heads import Statistics
+from deltamask.heads import Sender, Statistics, agreed
 from deltamask.heads.statistics import expected_rows
 from deltamask.methods.base import Upload
-from deltamask.methods.head_round import Sender, agreed
 
 BOOST = -10.0
 TIMES = 1000  # the samples that a liar claims for each that it has

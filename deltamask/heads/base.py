@@ -137,12 +137,8 @@ class ClosedForm(HeadKind):
     solve: Callable[[Total, HeadSettings], Linear]
 
 
-ALL_STATISTICS = (
-    "head_min_samples",
-    "head_fraction_bits",
-    "head_temperature",
-    "head_refit",
-)  # read wherever statistics are sent
+# Fields that are read wherever statistics are sent.
+ALL_STATISTICS = ("head_min_samples", "head_fraction_bits", "head_temperature", "head_refit")
 heads: Registry[HeadKind] = Registry("head")
 
 

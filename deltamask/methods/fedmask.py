@@ -40,7 +40,7 @@ def client_update(task: Task, config: RunConfig, round: int, client: int, memory
 
 def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
     """w ⊙ [θ_g > ½]: the method's only mask."""
-    yield "threshold", task.tail.times(state.theta > ONE // 2)
+    yield "threshold", held(task, config, state.now)
 
 
 def held(task: Task, config: RunConfig, memory: ThetaMemory) -> Tensor:

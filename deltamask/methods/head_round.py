@@ -18,10 +18,10 @@ import numpy as np
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs.wire import dense, png
 from deltamask.codecs.wire.dense import SERVER, Head
-from deltamask.codecs.wire.message import DecodeError, register_kind, seal, unseal
+from deltamask.codecs.wire.message import register_kind, seal, unseal
 from deltamask.config import RunConfig
 from deltamask.heads import ClosedForm, HeadSettings, Linear, Sender, Statistics, agreed, closed_form, temperature
-from deltamask.heads.screen import far_off
+from deltamask.methods import robust
 from deltamask.methods.base import ClientReport, Method, Receipt, Upload, decoded, methods, pretrained
 from deltamask.methods.participation import refits_head
 from deltamask.methods.refit import with_refit
@@ -136,16 +136,10 @@ def server_update(
         total = sum((sums for _, sums in losses), np.zeros(len(temperature.GRID), np.int64))
         return scaled(state, temperature.best(total)) if total.any() else state
 
-    refused: dict[int, str] = {}
-
-    def decode(client: int, payload: bytes) -> Statistics:
-        if client in refused:
-            raise DecodeError(refused[client])
+    def read(client: int, payload: bytes) -> Statistics:
         return formula.decode(payload, sender(client), settings)
 
-    if config.robust != "none":
-        payloads = list(payloads)
-        refused = far_off(decoded(payloads, decode, lambda receipt: None), classes)
+    payloads, decode = robust.screened(config, payloads, read, lambda found: found, classes)
     parts = decoded(payloads, decode, on_receipt)
     total_statistics = formula.total((part for _, part in parts), settings)
     if not total_statistics.counts.any():

@@ -109,7 +109,7 @@ def aggregate_masks(
 
 def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
     """w ⊙ θ_g (mean, the headline: no draw in it, so it has the least variance), w ⊙ [θ_g > ½], and w ⊙ one sample."""
-    yield "mean", task.tail.times(to_float(state.theta))
+    yield "mean", held(task, config, state.now)
     yield "threshold", task.tail.times(state.theta > ONE // 2)
     u = noise.generator(config.seed, "evaluation", round=round).integers(0, ONE, task.d, np.uint16)
     yield "sampled", task.tail.times(sample(state.theta, u))

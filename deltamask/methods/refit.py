@@ -21,7 +21,7 @@ from deltamask.codecs.wire.message import DecodeError
 from deltamask.config import RunConfig
 from deltamask.heads import ClosedForm, HeadSettings, Sender, Statistics, Total, agreed, closed_form
 from deltamask.heads.base import Integers
-from deltamask.heads.screen import far_off
+from deltamask.methods import robust
 from deltamask.methods.base import ClientReport, Memory, Method, Receipt, State, Upload, decoded
 from deltamask.methods.participation import refits_head, trainers
 
@@ -128,20 +128,14 @@ def server_update(
     settings = agreed(config, classes, len(state.head) // classes - 1)
     total = formula.total((), settings)
     training = set(trainers(config, round))
-    refused: dict[int, str] = {}
 
-    def parts(client: int, payload: bytes) -> tuple[bytes, Statistics]:
-        if client in refused:
-            raise DecodeError(refused[client])
+    def read(client: int, payload: bytes) -> tuple[bytes, Statistics]:
         update, statistics = dense.unpack(payload, 2)
         if bool(update) != (client in training):
             raise DecodeError("an update of a client that is not to train" if update else "no update")
         return update, formula.decode(statistics, Sender(client, registered[client], round), settings)
 
-    if config.robust != "none":
-        payloads = list(payloads)
-        first = decoded(payloads, parts, lambda receipt: None)
-        refused = far_off(((client, statistics) for client, (_, statistics) in first), classes)
+    payloads, parts = robust.screened(config, payloads, read, lambda found: found[1], classes)
 
     def note(receipt: Receipt) -> None:
         if receipt.dropped is not None or receipt.client not in training:  # of an update the method itself says

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from deltamask.base.units import ceil
 from deltamask.codecs.wire.dense import Vector
+from deltamask.codecs.wire.message import DecodeError
 from deltamask.config import RunConfig
+from deltamask.heads import Statistics
+from deltamask.heads.screen import far_off
 from deltamask.masking import noise
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN, Positions, Theta, bernoulli_kl
 from deltamask.masking.noise import Words
@@ -33,7 +36,7 @@ COLUMNS = 1 << 16  # coordinates that are sorted at a time
 FEWEST = 3  # clients that a median is taken of: of two, one cannot say which one lies
 
 Payloads = Iterable[tuple[int, bytes]]
-Decode = Callable[[int, bytes], Any]
+T = TypeVar("T")
 
 
 def _nobody(receipt: Receipt) -> None:
@@ -138,6 +141,30 @@ def clipped(
         rng = noise.generator(config.seed, "clip", round=round, client=client)
         order = rng.permutation(len(positions))[: int(most)]
         return np.sort(positions[order[np.cumsum(costs[order]) <= dearest]])
+
+    return payloads, within
+
+
+def screened(
+    config: RunConfig,
+    payloads: Payloads,
+    decode: Callable[[int, bytes], T],
+    statistics: Callable[[T], Statistics],
+    classes: int,
+) -> tuple[Payloads, Callable[[int, bytes], T]]:
+    """(payloads, decode) of which decode refuses clients whose statistics are far off the others' (`heads/screen.py`).
+
+    statistics: those in a decoded payload.
+    """
+    if config.robust == "none":
+        return payloads, decode
+    payloads = list(payloads)
+    refused = far_off(((client, statistics(found)) for client, found in decoded(payloads, decode, _nobody)), classes)
+
+    def within(client: int, payload: bytes) -> T:
+        if client in refused:
+            raise DecodeError(refused[client])
+        return decode(client, payload)
 
     return payloads, within
 

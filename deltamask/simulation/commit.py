@@ -8,7 +8,7 @@ from deltamask.codecs.wire.dense import sendable
 from deltamask.config import RunConfig
 from deltamask.masking.masks import THETA_MAX, THETA_MIN
 from deltamask.methods.base import Method, State, state_arrays
-from deltamask.simulation.delivery import is_complete
+from deltamask.methods.refit import is_complete
 from deltamask.task.task import Task
 
 FAULTS = (ValueError, ArithmeticError)  # of a message that does not decode, and of arithmetic that leaves its numbers
