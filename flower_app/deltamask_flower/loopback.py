@@ -124,7 +124,8 @@ class Federation:
     def start_node(self, client: int, **environment: str) -> None:
         """Start a node that is registered, also again after it was killed."""
         folder = self.node_folder(client)
-        command = ["flower-supernode", "--root-certificates", self._certificate("ca.crt")]
+        command = [sys.executable, "-m", "deltamask_flower.warm"] if hasattr(os, "fork") else []
+        command += ["flower-supernode", "--root-certificates", self._certificate("ca.crt")]
         command += ["--superlink", f"{HOST}:{self.relay or self.port}", "--port", str(free_port())]
         command += ["--auth-supernode-private-key", str(folder / "node.key")]
         command += ["--node-config", f'folder="{folder}"']
@@ -182,14 +183,14 @@ class Federation:
         """What the command prints. FederationError if it fails."""
         self.show(shlex.join(["flwr", *arguments]))
         done = subprocess.run(
-            [_command("flwr"), *arguments], env=self._environment(), capture_output=True, text=True, timeout=180
+            ["flwr", *arguments], env=self._environment(), capture_output=True, text=True, timeout=180
         )
         if done.returncode:
             raise FederationError(f"flwr {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def _environment(self, **more: str) -> dict[str, str]:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # the programs beside this one
         home = {"FLWR_HOME": str(self.home / "flwr")}
         return {**os.environ, **QUIET, "PATH": path, **home, **self.environment, **more}
 
@@ -198,7 +199,7 @@ class Federation:
         everything = self._environment(**environment, **{MARK: self._mark(name)})
         with open(self.home / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
-                [_command(command[0]), *command[1:]],
+                command,
                 env=everything, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home,
                 start_new_session=True,
             )  # fmt: skip
@@ -272,8 +273,3 @@ def start_nodes(federation: Federation, config: RunConfig) -> None:
 
 def _node(client: int) -> str:
     return f"node-{client}"
-
-
-def _command(name: str) -> str:
-    """The program beside this interpreter, whatever PATH says."""
-    return str(Path(sys.executable).parent / name)

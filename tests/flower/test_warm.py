@@ -1,0 +1,66 @@
+"""A SuperNode's program for each message is answered by a fork that has imported everything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("flwr", reason="`make test-federation` installs it")
+
+pytestmark = pytest.mark.federation
+ROOT = Path(__file__).resolve().parents[2]
+FLOWERS_OWN = Path(sys.executable).with_name("flwr-clientapp")
+
+
+def warm(tmp_path: Path, node: str) -> subprocess.Popen[str]:
+    """The process, with a shell script in the SuperNode's place."""
+    path = os.pathsep.join([str(FLOWERS_OWN.parent), os.environ["PATH"]])
+    places = os.pathsep.join([str(ROOT), str(ROOT / "flower_app")])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": places, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "deltamask_flower.warm", "sh", "-c", node]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_forks_say_what_flowers_own_program_says_and_the_nodes_status_is_passed_on(tmp_path: Path) -> None:
+    node = """
+    flwr-clientapp --help
+    flwr-clientapp --nonsense
+    cp -r "$(dirname "$(command -v flwr-clientapp)")" "$TMPDIR/copy"
+    exit 7
+    """
+    process = warm(tmp_path, node)
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 7
+    own = subprocess.run([FLOWERS_OWN, "--help"], capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"})
+    assert said.startswith(own.stdout)
+    assert "error: one of the arguments --token --token-file is required" in said
+    assert not list(tmp_path.glob("deltamask-*")), "its own folder is gone"
+    left = subprocess.run([tmp_path / "copy" / "flwr-clientapp", "--help"], capture_output=True, text=True)
+    assert left.stdout == own.stdout, "with nobody to ask, it is Flower's own program"
+
+
+def test_a_service_managers_signal_reaches_the_node(tmp_path: Path) -> None:
+    process = warm(tmp_path, "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=240) == 3
+    assert not list(tmp_path.glob("deltamask-*"))
+
+
+def test_without_flower_it_says_what_to_install(tmp_path: Path) -> None:
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    shutil.copy(shutil.which("true") or "/bin/true", bare / "true")
+    done = subprocess.run(
+        [sys.executable, "-m", "deltamask_flower.warm", "true"], capture_output=True, text=True,
+        env={"PATH": str(bare), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "flower_app")])},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "pip install -e '.[flower]'" in done.stdout
