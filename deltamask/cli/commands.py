@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tyro
 from pydantic import ValidationError
 
 from deltamask.base.paths import remedy
-from deltamask.cli.app import app
 from deltamask.cli.console import lasting_streams
 from deltamask.cli.interrupt import STATUS
-from deltamask.cli.machine import bench, cache, check, doctor, download
 from deltamask.cli.output import complain, people
-from deltamask.cli.reading import delete, export, rename, runs, show, what_if
-from deltamask.cli.running import chosen_preset, resume, run_command
-from deltamask.cli.study import results, sweep
 from deltamask.config import explain_errors
 from deltamask.runs import StoreError
+
+COMMANDS = {  # where each is defined, so that one does not wait for what only another imports
+    "app": "app",
+    "run": "running",
+    "resume": "running",
+    "sweep": "study",
+    "results": "study",
+    "runs": "reading",
+    "show": "reading",
+    "export": "reading",
+    "delete": "reading",
+    "rename": "reading",
+    "bench": "machine",
+    "download": "machine",
+    "cache": "machine",
+    "what-if": "reading",
+    "check": "machine",
+    "doctor": "machine",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,26 +54,11 @@ def _run(arguments: list[str]) -> int:
         print(" ".join(["deltamask", *(str(part) for part in provenance().values() if part)]))
         return 0
     try:
-        commands: dict[str, Callable[..., Any]] = {
-            "app": app,
-            "run": run_command(chosen_preset(arguments)),
-            "resume": resume,
-            "sweep": sweep,
-            "results": results,
-            "runs": runs,
-            "show": show,
-            "export": export,
-            "delete": delete,
-            "rename": rename,
-            "bench": bench,
-            "download": download,
-            "cache": cache,
-            "what-if": what_if,
-            "check": check,
-            "doctor": doctor,
-        }
+        if arguments and arguments[0] in COMMANDS:
+            name = arguments[0]
+            return tyro.cli(_command(name, arguments), prog=f"deltamask {name}", args=arguments[1:])
         status: int = tyro.extras.subcommand_cli_from_dict(
-            commands,
+            {name: _command(name, arguments) for name in COMMANDS},
             prog="deltamask",
             args=arguments,
             description="See what federated fine-tuning sends, costs and buys. `--version` says which one this is.",
@@ -78,3 +77,12 @@ def _run(arguments: list[str]) -> int:
         return complain(1, "; ".join(filter(None, (str(error), remedy(error)))))
     except (StoreError, RuntimeError) as error:
         return complain(1, str(error))
+
+
+def _command(name: str, arguments: list[str]) -> Callable[..., int]:
+    module = importlib.import_module(f"deltamask.cli.{COMMANDS[name]}")
+    if name == "run":
+        command: Callable[..., int] = module.run_command(module.chosen_preset(arguments))
+        return command
+    command = getattr(module, name.replace("-", "_"))
+    return command

@@ -8,9 +8,7 @@ import shlex
 import stat
 import zipfile
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from deltamask.base.files import TEMPORARY, write_atomic
 from deltamask.config import RunConfig
@@ -19,6 +17,9 @@ from deltamask.runs import StoreError, payloads
 from deltamask.runs.figures import covers_all_clients
 from deltamask.runs.payloads import Message
 from deltamask.runs.reader import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOT_EXPORTED = {payloads.PACK, "run.lock", "run.log", "control", "state.safetensors"}
 FORMULA = ("=", "+", "-", "@")

@@ -7,15 +7,17 @@ there is nothing to compute it from.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LAST = 10  # accuracies are means over this many last rounds: one round's figure is noisy
 
-Figure = Callable[[pd.DataFrame], float]
+Figure = Callable[["pd.DataFrame"], float]
 Accuracies = npt.NDArray[np.float64]  # (N,), one a client
 
 # Of a record, what is not one figure a round.
@@ -85,6 +87,8 @@ def rounds_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
         if row["accuracy_worst"] is None and record["clients"]:
             present = [client["accuracy"] for client in record["clients"]]
             row |= {"accuracy_worst": min(present), "accuracy_spread": float(np.std(present))}
+    import pandas as pd  # half a second, which not every command has a use for
+
     frame = pd.DataFrame(rows)
     if len(frame):
         for name in ("bpp_up", "bpp_down", "bpp_total"):

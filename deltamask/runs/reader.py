@@ -13,9 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from deltamask.base.paths import recorded_dir, runs_dir, sweeps_dir
 from deltamask.config import RunConfig
@@ -24,6 +22,9 @@ from deltamask.runs import StoreError, figures, jsonl, payloads
 from deltamask.runs.payloads import Payload
 from deltamask.runs.status import ACTIVE, is_alive
 from deltamask.runs.stored import read_config, read_status, read_task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Run:
     @cached_property
     def clients(self) -> pd.DataFrame:
         """One row for each client and round."""
+        import pandas as pd
+
         return pd.DataFrame([{"round": r["round"], **client} for r in self.records for client in r["clients"]])
 
     def payloads(self, round: int | None = None) -> list[Payload]:
