@@ -8,15 +8,16 @@ from contextlib import suppress
 
 import pandas as pd
 import streamlit as st
-from ui import curves, exports, links, processes, rounds, scrubber, style
+from ui import attacks, curves, exports, links, processes, rounds, scrubber, style
 from ui.figures import chart
 
-from deltamask.base.paths import recorded_dir, runs_dir
+from deltamask.base.paths import recorded_dir, results_dir, runs_dir
 from deltamask.methods import methods as registered
 from deltamask.plots import palette, pictures, report, run_charts
 from deltamask.runs import StoreError
 from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
+from deltamask.studies.attacks import TITLE as LIARS
 from deltamask.studies.comparison import VIEWS, Group, finding, group_by_seed, prepared
 
 MOST = 60  # runs on one page: every recorded method with its seeds, which are drawn as bands
@@ -33,10 +34,12 @@ def choose(runs: dict[str, Run]) -> list[str]:
         first = [run.id for run in prepared(next(iter(VIEWS)), recorded)]
         st.session_state.compared = (asked or first)[:MOST]
         st.session_state.view = None if asked else next(iter(VIEWS))
+        if st.query_params.get("view") == LIARS:
+            st.session_state.view, st.session_state.compared = LIARS, []
 
     def take_view() -> None:
         if st.session_state.view:
-            chosen = prepared(st.session_state.view, recorded)
+            chosen = prepared(st.session_state.view, recorded) if st.session_state.view in VIEWS else []
             st.session_state.compared = [run.id for run in chosen][:MOST]
 
     def own_choice() -> None:
@@ -44,8 +47,8 @@ def choose(runs: dict[str, Run]) -> list[str]:
 
     st.session_state.compared = [name for name in st.session_state.compared if name in runs]
     st.segmented_control(
-        "Prepared views of the recorded runs", list(VIEWS), key="view", on_change=take_view,
-        help="Recorded runs that ship with the repository, each view on one task.",
+        "Prepared views of the recorded runs", [*VIEWS, LIARS], key="view", on_change=take_view,
+        help="Recorded runs that ship with the repository, each view on one task; the last one is a study's tables.",
     )  # fmt: skip
     return list(
         st.multiselect(
@@ -182,6 +185,12 @@ st.html(
 )
 stored = {run.id: run for run in list_runs(runs_dir(), recorded_dir())}
 names = choose(stored)
+lying = st.session_state.view == LIARS
+links.write(view=LIARS if lying else None)
+if lying:
+    links.write(runs=None)
+    attacks.draw(results_dir())
+    st.stop()
 links.write(runs=",".join(names))
 active = any(stored[name].state in ACTIVE for name in names)
 beat = scrubber.TICK if scrubber.is_playing() else 1.0 if active else None

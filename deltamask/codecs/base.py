@@ -90,4 +90,10 @@ def scan(members: Callable[[int, int], npt.NDArray[np.bool_]], d: int, chunk: in
     """All positions in [0, d) where `members(start, stop)` is true, asked in chunks."""
     starts = range(0, d, chunk)
     parts = [np.flatnonzero(members(start, min(d, start + chunk))) + start for start in starts]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    found = np.empty(sum(map(len, parts)), np.int64)
+    end = len(found)
+    while parts:  # each part goes as soon as it is copied: where all are members, they are as large as the answer
+        part = parts.pop()
+        found[end - len(part) : end] = part
+        end -= len(part)
+    return found

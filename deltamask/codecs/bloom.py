@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,9 @@ MAX_HASHES = 32
 SALT = 0x9E3779B97F4A7C15  # so that hash 0 of position 0 is not 0
 MIN_BITS = 128  # a handful of keys in fewer bits would miss the rate
 FPR = 2.0**-8  # that of `bfuse8`, so that both can be compared
+P0_RATE = 2.08  # policy P0's rate, in multiples of the density of flips
+FULLEST = 0.75  # of the bits of a large filter are set: built, it is 0.59 at most, and a full one answers slowly
+LARGE = 1 << 16  # bits, of which the share that is set varies by less than 0.002
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,21 @@ class BloomCodec:
 
     def _rate(self, count: int, d: int) -> float:
         """P0 pays 1.44·log2(1 / fpr) bits a flip and fpr bits a position, least in total at 2.08·density."""
-        return min(0.5, max(2.0**-MAX_HASHES, 2.08 * count / d)) if self.exact else FPR
+        return min(0.5, max(2.0**-MAX_HASHES, P0_RATE * count / d)) if self.exact else FPR
+
+    def most_bits(self, hashes: int, d: int) -> int:
+        """No valid filter has more: bits for the largest set that is sent with so many hashes, from 1."""
+        if self.exact:
+            rate = min(0.5, 2.0 ** (0.5 - hashes))  # the highest that is rounded to `hashes`
+            keys = rate * d / P0_RATE if hashes > 1 else d
+        else:
+            rate, keys, hashes = FPR, d, self.most_hashes
+        return max(MIN_BITS, math.ceil(-hashes * keys / math.log1p(-(rate ** (1 / hashes)))) + 1)
+
+    @property
+    def most_hashes(self) -> int:
+        """No valid filter has more."""
+        return MAX_HASHES if self.exact else round(-math.log2(FPR))
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
         filter, count, judged = self.parse(payload, context)
@@ -132,22 +150,27 @@ class BloomCodec:
     def parse(self, payload: bytes, context: CodecContext) -> tuple[BloomFilter, int, memoryview]:
         """(filter, positives that P0 judges, its verdicts as bytes), every field checked. Raises DecodeError."""
         d = context.d
-        most = HEADER_BYTES + FIELDS.size + 6 * d + d // 8 + 64  # MAX_HASHES / ln 2 = 46.2 bits a flip at the worst
-        message = png.read_fields(payload, FIELDS, most, self._body_bytes)
+        most = HEADER_BYTES + FIELDS.size + self.most_bits(1 if self.exact else self.most_hashes, d) // 8 + d // 8 + 64
+        message = png.read_fields(payload, FIELDS, most, partial(self._body_bytes, d))
         body = unseal(message, self.name, context.round, context.client, d)
         m, hashes, count = FIELDS.unpack_from(body)
         split = FIELDS.size + -(-m // 8)
-        return BloomFilter(m, hashes, np.frombuffer(body[FIELDS.size : split], np.uint8)), count, body[split:]
+        bits = np.frombuffer(body[FIELDS.size : split], np.uint8)
+        if m > LARGE and (full := int(np.bitwise_count(bits).sum(dtype=np.int64)) / m) > FULLEST:
+            raise DecodeError(f"Bloom filter of {m} bits, of which {full:.0%} are set: at most {FULLEST:.0%} can be")
+        return BloomFilter(m, hashes, bits), count, body[split:]
 
     def filter_of(self, payload: bytes, context: CodecContext) -> BloomFilter:
         """The filter inside a payload, every field checked. Raises DecodeError."""
         return self.parse(payload, context)[0]
 
-    def _body_bytes(self, m: int, hashes: int, count: int) -> int:
-        if hashes > MAX_HASHES or (hashes == 0) != (m == 0):
-            raise DecodeError(f"Bloom filter of {m} bits with {hashes} hashes, at most {MAX_HASHES} are possible")
+    def _body_bytes(self, d: int, m: int, hashes: int, count: int) -> int:
+        if hashes > self.most_hashes or (hashes == 0) != (m == 0):
+            raise DecodeError(f"Bloom filter of {m} bits with {hashes} hashes, at most {self.most_hashes} are possible")
         if count and not self.exact:
             raise DecodeError(f"{count} verdicts in a message without policy P0")
+        if m and m > (most := self.most_bits(hashes, d)):
+            raise DecodeError(f"Bloom filter of {m} bits with {hashes} hashes, at most {most} are possible for d = {d}")
         return -(-m // 8) + -(-count // 8)
 
 

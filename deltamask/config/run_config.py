@@ -21,7 +21,7 @@ from deltamask.config.setting import setting
 from deltamask.config.task_fields import TaskFields
 from deltamask.config.training_fields import TrainingFields
 
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in no argument of a process, and on no page
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # in no argument of a process, and on no page
 KeepPayloads = Literal["none", "few", "all"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 

@@ -5,6 +5,7 @@ is between such marks and nothing else.
 
     settings table statements     what was run; every measure of every arm; what follows from the figures
     clients                       how evenly each arm serves its clients; who is better off than alone
+    attacks                       what a liar costs, without protection and with it
     choices                       for arms that list values: the accuracy of each value, and the best one
     curves tradeoff worth         figures: accuracy against megabytes, against bits; what each option is worth
     value EXPERIMENT ARM MEASURE, difference EXPERIMENT ARM OTHER       one figure, within a sentence
@@ -15,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from deltamask.studies import attacks as lies
 from deltamask.studies import markdown as blocks
 from deltamask.studies.experiments import Experiment
 from deltamask.studies.tables import Results
@@ -25,6 +27,7 @@ KINDS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "table": (blocks.table, ("EXPERIMENT",)),
     "statements": (blocks.statements, ("EXPERIMENT",)),
     "clients": (blocks.clients, ("EXPERIMENT",)),
+    "attacks": (blocks.attacks, ("EXPERIMENT",)),
     "choices": (blocks.choices, ("EXPERIMENT",)),
     "curves": (blocks.curves, ("EXPERIMENT",)),
     "tradeoff": (blocks.tradeoff, ("EXPERIMENT",)),
@@ -48,6 +51,8 @@ def draft(experiments: Sequence[Experiment]) -> str:
         kinds = ["settings", "table", "statements", "curves", "tradeoff"]
         if any(arm.chosen for arm in experiment.arms):
             kinds.insert(3, "choices")
+        if lies.played({(experiment.name, arm.name): arm.config for arm in experiment.arms}):
+            kinds.insert(2, "attacks")
         marks = [f"<!-- made: {kind} {experiment.name} --><!-- /made -->" for kind in kinds]
         parts.append("\n\n".join([f"## {experiment.title}", *marks]) + "\n")
     return "\n".join(parts)

@@ -9,6 +9,7 @@ from statistics import geometric_mean
 
 from deltamask.config import RunConfig
 from deltamask.runs.figures import MEASURES
+from deltamask.studies import attacks as lies
 from deltamask.studies.experiments import Arm, Experiment
 from deltamask.studies.tables import Results, Row, option_effects, paired_difference
 
@@ -91,6 +92,39 @@ def clients(results: Results, experiment: Experiment) -> str:
     columns = {name: words for name, words in OF_CLIENTS.items() if any(math.isfinite(row[name]) for row in rows)}
     cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
     return markdown_table(["", "seeds", *columns.values()], cells)
+
+
+def attacks(results: Results, experiment: Experiment) -> str:
+    """Accuracy under each attack, without protection and with it; what a liar costs at most, beside the aim."""
+    found = lies.lines({(experiment.name, arm.name): arm.config for arm in experiment.arms}, results.rounds)
+    if not found:
+        return _none(experiment)
+    head = ["", "liars", "attack", "accuracy", "lost, points", "protection", "accuracy with it", "lost, points"]
+    cells = [
+        [named.setting, named.liars, named.lie, *_under_attack(without), with_it.protection if with_it else "–",
+         *_under_attack(with_it)]
+        for without, with_it in lies.beside(found)
+        if (named := without or with_it)
+    ]  # fmt: skip
+    parts = [markdown_table(head, cells)]
+    for liars, ends in lies.worst(found).items():
+        said = [
+            f"{words} {end.lost.mean:+.2f} ({end.setting}, {end.lie.lower()})"
+            for words, end in zip(("without protection", "with it"), ends, strict=True)
+            if end
+        ]
+        aim = f" The aim: with it, at least {-lies.AIMS[liars]:+g}." if liars in lies.AIMS else ""
+        parts += [f"Liars: {liars}. The worst of these, in points: {', '.join(said)}.{aim}"] if said else []
+    return "\n\n".join(parts)
+
+
+def _under_attack(line: lies.Line | None) -> list[str]:
+    """Accuracy, and what was lost, each with its interval."""
+    if line is None:
+        return ["–", "–"]
+    lost = line.lost
+    said = points(lost.mean / 100, lost.width / 100, lost.seeds).removesuffix(" points") if lost.seeds else "–"
+    return [number(line.accuracy.mean, line.accuracy.width, "accuracy"), said]
 
 
 def settings(results: Results, experiment: Experiment) -> str:

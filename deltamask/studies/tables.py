@@ -65,7 +65,7 @@ def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Resul
     Rows in `data` of a trial that the experiments no longer have, or have with another config, are left out. StoreError
     if a run folder holds another config than its experiment says.
     """
-    stored_runs, stored_rounds = _read(data)
+    stored_runs, stored_rounds = read_tables(data)
     stored = {(run["experiment"], run["arm"], run["seed"]): run for run in stored_runs}
     runs, parts, missing = list[dict[str, Any]](), list[pd.DataFrame](), dict[Trial, str]()
     for trial in (trial for experiment in experiments for trial in _by_arm(experiment)):
@@ -76,7 +76,7 @@ def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Resul
         elif state == "finished":
             runs.append(describe(trial, run))
             parts.append(tidy_rounds(trial, run))
-        elif key in stored and _config(stored[key]) == trial.config:
+        elif key in stored and config_of(stored[key]) == trial.config:
             runs.append(stored[key])
             rows = (stored_rounds[KEY] == list(key)).all(axis=1)
             parts.append(stored_rounds[rows])
@@ -196,7 +196,8 @@ def _key(trial: Trial) -> dict[str, Any]:
     return {"experiment": trial.experiment, "arm": trial.arm, "seed": trial.seed}
 
 
-def _config(run: dict[str, Any]) -> RunConfig | None:
+def config_of(run: dict[str, Any]) -> RunConfig | None:
+    """The config in a line of runs.jsonl; None for one that is not valid any more."""
     try:
         return RunConfig(**run["config"])
     except ValidationError:
@@ -212,7 +213,7 @@ def _from_csv(text: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(text), dtype=names, keep_default_na=False, na_values=[""])
 
 
-def _read(data: Path) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+def read_tables(data: Path) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """The stored runs and rounds; none where there are no tables yet. StoreError if they are damaged."""
     if not (data / "runs.jsonl").exists():
         return [], pd.DataFrame(columns=[*KEY, *COLUMNS, "sampled", "clients", "dropped"])

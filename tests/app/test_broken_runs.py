@@ -27,10 +27,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def draw(page: str) -> AppTest:
+def draw(page: str, **address: str) -> AppTest:
+    """A page as somebody sees it who opens this address."""
     # Not from_file: it would put pages/ before the folders of the same names that the pages import.
     code = f"import runpy; runpy.run_path({str(PAGES / page)!r})"
-    return AppTest.from_string(code, default_timeout=300).run()
+    test = AppTest.from_string(code, default_timeout=300)
+    test.query_params.update(address)
+    return test.run()
 
 
 @pytest.mark.parametrize("page", ["lab.py", "compare.py", "wire.py"])
