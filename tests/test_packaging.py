@@ -37,7 +37,7 @@ def test_environment_takes_a_python_that_the_project_supports() -> None:
 
 def test_environment_asks_for_extras_that_exist() -> None:
     extras = environment_requirement().extras
-    assert extras == {"app", "notebooks", "test", "text"}
+    assert extras == {"app", "notebooks", "test", "text", "weights"}
     assert extras <= PROJECT["optional-dependencies"].keys()
 
 
