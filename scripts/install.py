@@ -10,6 +10,7 @@ nothing but Python and pip, and runs in the environment that it installs into.
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -75,7 +76,8 @@ def install(name: str) -> None:
         )
         install_ranges(name)
     if name == "main" and other is None:
-        subprocess.run([*PIP, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], check=True)
+        quiet = os.environ | {"PYTHONWARNINGS": "ignore"}  # setuptools' about editable packages
+        subprocess.run([*PIP, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], check=True, env=quiet)
 
 
 def main() -> int:
