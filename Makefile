@@ -1,4 +1,4 @@
-# Each target sets up .venv by itself: once, and again only when pyproject.toml changes.
+# Each target sets up .venv by itself: once, and again only when pyproject.toml or a lock changes.
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8501
@@ -6,21 +6,20 @@ PORT ?= 8501
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-browser test-federation test-notebooks federation lint format notebooks save-notebooks record clean
+.PHONY: help app test test-browser test-federation test-notebooks federation lint format notebooks save-notebooks record lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml scripts/install.py $(wildcard locks/*.txt)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv: torch is large, so the first time takes a minute or two"
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[app,notebooks,test,text]'
+	$(BIN)/python scripts/install.py
 	touch $@
 
 .venv/installed-flower: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[flower]'
+	$(BIN)/python scripts/install.py flower
 	touch $@
 
 app: .venv/installed  ## Open the dashboard on localhost (PORT=8501)
@@ -60,6 +59,9 @@ save-notebooks: .venv/installed  ## Execute the notebooks whose code has changed
 record: .venv/installed  ## Make the recorded runs again, into data/runs (two hours)
 	$(BIN)/deltamask sweep experiments/headline.toml experiments/options.toml experiments/noniid-exact.toml
 	$(BIN)/python scripts/ship_runs.py
+
+lock: .venv/installed  ## Resolve pyproject.toml's ranges anew into locks/*.txt (installs nothing)
+	PYTHONPATH=. $(BIN)/python scripts/lock.py
 
 clean:  ## Remove what was installed and built; runs and caches stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

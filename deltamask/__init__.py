@@ -1,10 +1,10 @@
 """DeltaMask Explorer: federated fine-tuning by probabilistic masking, its bytes and its accuracy.
 
-    from deltamask import RunConfig, simulate, Observer, make_task, load_run, list_runs, decode_flips
-    from deltamask import backbones, codecs, datasets, methods
+    from deltamask import RunConfig, run, simulate, Observer, make_task, load_run, list_runs, decode_flips
+    from deltamask import backbones, codecs, datasets, methods, metrics
 
-The latter are modules; each has `names()` and `get(name)` for what is registered. Names are loaded when first used,
-so that reading runs needs no torch.
+The latter have `names()` and `get(name)` for what is registered. Names are loaded when first used, so that reading runs
+needs no torch.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from deltamask import backbones, codecs, datasets, methods
     from deltamask.config import RunConfig
     from deltamask.inspection.decode import decode_flips
+    from deltamask.runs.begin import run
     from deltamask.runs.reader import list_runs, load_run
     from deltamask.simulation.loop import Observer, simulate
     from deltamask.task.custom import make_task
+    from deltamask.training.metrics import metrics
 
 __all__ = [
     "Observer", "RunConfig", "backbones", "codecs", "datasets", "decode_flips", "list_runs", "load_run", "make_task",
-    "methods", "simulate",
+    "methods", "metrics", "run", "simulate",
 ]  # fmt: skip
 
 _MODULES = {"backbones", "codecs", "datasets", "methods"}
@@ -33,6 +35,8 @@ _HOMES = {
     "list_runs": "runs.reader",
     "load_run": "runs.reader",
     "make_task": "task.custom",
+    "metrics": "training.metrics",
+    "run": "runs.begin",
     "simulate": "simulation.loop",
 }
 

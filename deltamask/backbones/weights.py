@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -89,8 +90,28 @@ def fit(model: nn.Module, tensors: Tensors, path: Path) -> None:
 
 def fingerprint(path: Path) -> str:
     """What the weights are, for the feature cache: the file's content."""
+    return digest(path)[:16]
+
+
+def digest(path: Path) -> str:
+    """A file's SHA-256, computed once in a process for as long as the file stays as it is."""
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def expect(path: Path, sha256: str, remedy: str) -> None:
+    """BackboneError unless a file that a package brings is the one that we know. remedy: how to get it again."""
+    if (found := digest(path)) != sha256:
+        raise BackboneError(
+            f"{path} is another file than expected (SHA-256 {found}, expected {sha256}): {remedy}. If it comes out the "
+            "same, what is offered there has changed and must not be trusted; --weights FILE takes a file of your own"
+        )
 
 
 RANDOM_ID = f"random, seed {RANDOM_SEED}, torch {torch.__version__}"

@@ -30,6 +30,7 @@ HOMES = {
     "backbone": "deltamask.backbones",
     "partition": "deltamask.datasets.partitions",
     "attack": "deltamask.attacks",
+    "metric": "deltamask.training.metrics",
 }
 _registries: dict[str, Registry[Any]] = {}
 _loading = threading.RLock()

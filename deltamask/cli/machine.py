@@ -73,12 +73,13 @@ def download(
     name: Annotated[str, tyro.conf.Positional],
     *,
     yes: Annotated[bool, tyro.conf.arg(help="Do not ask.")] = False,
+    json: Json = False,
 ) -> int:
     """Fetch a dataset or a backbone's weights, after saying size and licence and asking."""
     spec = backbones.get(name) if name in backbones.backbones else datasets.get(name)
     if (place := spec.where()) is not None:
         people.print(f"{name} is here already: {place}")
-        return 0
+        return print_json({"name": name, "path": str(place), "fetched": False}) if json else 0
     if (source := _source(name, spec)) is None:
         return complain(1, f"{name} cannot be downloaded: {spec.how_to_get}")
     people.print(
@@ -96,7 +97,7 @@ def download(
             people.print(f"interrupted; `deltamask download {name}` goes on from there")
             return 130
     people.print(f"{name} is in {spec.where()}")
-    return 0
+    return print_json({"name": name, "path": str(spec.where()), "fetched": True}) if json else 0
 
 
 def cache(

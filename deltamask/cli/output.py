@@ -17,7 +17,7 @@ from deltamask.base.paths import expanded
 from deltamask.base.progress import NOTE
 from deltamask.cli.console import console
 from deltamask.config.run_config import UNPRINTABLE
-from deltamask.runs.figures import LAST, covers_all_clients
+from deltamask.runs.figures import LAST, OWN, covers_all_clients, last_ten, own_metrics
 from deltamask.runs.reader import Run
 
 RunName = Annotated[str, tyro.conf.Positional]
@@ -78,6 +78,9 @@ def print_summary(stored: Run, console: Console) -> None:
         f"uplink {figure_text(summary['bpp_up'])} bpp a round, {figure_text(summary['bpp_up_total'])} in all with the "
         f"head, {summary['uplink_bytes']:,} bytes"
     )
+    for name in own_metrics(stored.rounds):
+        value = last_ten(f"{OWN}{name}")(stored.rounds)
+        console.print(f"{plain_text(name)}: {figure_text(value)} ({_averaged(rounds)})")
     if skipped := stored.task.get("skipped"):
         console.print(
             f"{len(skipped)} images could not be read and were left out, {plain_text(skipped[0])} first; task.json "

@@ -9,15 +9,13 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from deltamask import backbones, datasets
 from deltamask.base.progress import NOTE
 from deltamask.cli.interrupt import STATUS, ending_at_once
 from deltamask.cli.output import Json, Place, RunName, people, print_summary, progress
 from deltamask.config import RunConfig, choices, field_bounds, field_range, is_unread, located, readers_of
-from deltamask.config.located import NO_FILE
 from deltamask.config.presets import PRESETS, preset
-from deltamask.datasets import partitions
 from deltamask.runs import manage
+from deltamask.runs.begin import new_run, refuse_early
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import load_run
 
@@ -45,22 +43,16 @@ def run_command(default: RunConfig) -> Callable[..., int]:
     ) -> int:
         """Run a federated fine-tuning, round by round, into a run folder."""
         valid = located(RunConfig(**vars(config)))
-        _check(valid)
+        refuse_early(valid)
         for name in RunConfig.model_fields:
             if getattr(valid, name) != getattr(default, name) and is_unread(name, valid):
                 people.print(f"{NOTE}{name} = {getattr(valid, name)} has no effect here: {_unread_by(name, valid)}")
         path = out or new_folder(valid)
-        fresh = not path.exists()
         with ending_at_once():
             import deltamask.runs.runner  # noqa: F401  # torch, which takes seconds: before there is a folder
 
-        folder = RunFolder.create(path, valid)
-        try:
+        with new_run(path, valid) as folder:
             return execute_run(folder, valid, json)
-        except Exception:
-            if fresh and not folder.has_begun():
-                folder.remove()
-            raise
 
     run.__annotations__["config"] = Annotated[fields, tyro.conf.OmitArgPrefixes]
     return run
@@ -71,22 +63,6 @@ def _unread_by(name: str, config: RunConfig) -> str:
     kind = RunConfig.setting(name).reader
     chooser = next(field for field in RunConfig.model_fields if RunConfig.setting(field).registry == kind)
     return f"{chooser} {getattr(config, chooser)} does not read it as it is set"
-
-
-def _check(config: RunConfig) -> None:
-    """Refuse what cannot be run as far as that can be told without torch and features. Raises as `load_task` does."""
-    dataset, _ = datasets.get(config.dataset), backbones.get(config.backbone)
-    if config.weights not in NO_FILE:
-        backbones.given_file(config.weights)
-    if dataset.where() is None or dataset.labels is None:
-        data = datasets.load(config.dataset)
-        labels, groups = data.train_y, data.groups
-    else:
-        (labels, _), groups = dataset.labels(), None
-        if dataset.groups is not None and partitions.get(config.partition).natural:
-            return  # who holds what is only told by reading all
-    count = config.train_samples
-    partitions.split(config, labels[:count], groups.pick(slice(count)) if groups else None)
 
 
 def _option(name: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import ConfigDict, model_validator
@@ -96,6 +97,10 @@ class RunConfig(DefenceFields, MessageFields, HeadFields, TrainingFields, TaskFi
         digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
         random = "-random_weights" if self.weights == "random" else ""
         return f"{self.method}-{re.sub(r'[^A-Za-z0-9.-]+', '_', self.dataset)[-40:]}{random}-{digest}"
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What differs from the defaults: short, and it makes the same config again."""
+        return [(name, value) for name, value in self if value != default(name)]
 
     def replace(self, **changes: Any) -> RunConfig:
         """A validated copy with `changes`."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from deltamask.base.registry import find
 from deltamask.codecs import conformance as codecs
 from deltamask.codecs.conformance import Broken
-from deltamask.conformance import attacks, backbones, datasets, heads, methods, partitions, updates
+from deltamask.conformance import attacks, backbones, datasets, heads, methods, metrics, partitions, updates
 
 Law = Callable[[Any], None]
 LAWS: dict[str, dict[str, Law]] = {
@@ -24,6 +24,7 @@ LAWS: dict[str, dict[str, Law]] = {
     "backbone": backbones.LAWS,
     "partition": partitions.LAWS,
     "attack": attacks.LAWS,
+    "metric": metrics.LAWS,
 }
 
 __all__ = ["LAWS", "Broken", "Outcome", "check", "kinds_of"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from html import unescape
 from typing import Any
@@ -16,10 +17,12 @@ import plotly.graph_objects as go
 from deltamask.plots import palette
 from deltamask.plots.palette import plain
 from deltamask.plots.template import CURSOR, band, blank, cursor, log_axis
+from deltamask.runs import figures
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import WAYS, Group, group_by_seed, pareto_front
 
 PER = {"so far": "_total", "a round": "_mean"}
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 WAY_WORDS = {"up": "uplink", "down": "downlink", "total": "up and down"}
 
 
@@ -183,6 +186,22 @@ def flips_by_layer(run: Run, round: int, *, height: int = 300) -> go.Figure:
     figure.update_xaxes(tickformat=".1%", rangemode="tozero")
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     return figure
+
+
+def own_metrics(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:
+    """The own metrics that a run recorded (`training/metrics.py`), by round, the head's round 0 included."""
+    names = figures.own_metrics(run.rounds)
+    figure = blank("round", plain(names[0]) if len(names) == 1 else "", height)
+    for name, dash in zip(names, itertools.cycle(DASHES)):
+        frame = run.rounds[run.rounds[figures.OWN + name].notna()]
+        figure.add_scatter(
+            x=frame["round"],
+            y=frame[figures.OWN + name].astype(float),
+            name=plain(name),
+            line={"color": palette.color(run.config), "dash": dash, "width": 2},
+            hovertemplate=f"round %{{x}}: %{{y:.4g}}<extra>{plain(name)}</extra>",
+        )
+    return cursor(figure, at_round)
 
 
 def seconds_by_stage(run: Run, *, height: int = 300, at_round: int | None = None) -> go.Figure:

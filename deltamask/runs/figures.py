@@ -21,7 +21,8 @@ Figure = Callable[["pd.DataFrame"], float]
 Accuracies = npt.NDArray[np.float64]  # (N,), one a client
 
 # Of a record, what is not one figure a round.
-LISTS = ("clients", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone")
+LISTS = ("clients", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone", "metrics")
+OWN = "metric_"  # begins the column of an own metric, so that none takes the place of another
 
 
 def tenth(accuracies: Accuracies) -> int:
@@ -77,13 +78,15 @@ def rounds_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     bpp_up, bpp_down, bpp_total (both together): bits per parameter and client of the round. With `_total` behind it:
     summed over the rounds, round 0 included; with `_mean`: their mean over the rounds after 0 (NaN in round 0).
     accuracy_worst, accuracy_spread: over all clients, or where a record does not say that, over those sampled. The
-    columns of OF_CLIENTS: figures of the accuracies of all clients, NaN where a record does not have them.
+    columns of OF_CLIENTS: figures of the accuracies of all clients, NaN where a record does not have them. Own metrics
+    have columns of their own, `metric_NAME`.
     """
     rows = [{name: value for name, value in record.items() if name not in LISTS} for record in records]
     alone = records[0].get("alone") if records else None
     for row, record in zip(rows, records, strict=True):
         found = {field: fairness(record.get(field), alone) for field in ("client_accuracy", "client_accuracy_adapted")}
         row |= {name: found[field][figure] for name, (field, figure) in OF_CLIENTS.items()}
+        row |= {f"{OWN}{name}": value for name, value in (record.get("metrics") or {}).items()}
         if row["accuracy_worst"] is None and record["clients"]:
             present = [client["accuracy"] for client in record["clients"]]
             row |= {"accuracy_worst": min(present), "accuracy_spread": float(np.std(present))}
@@ -95,6 +98,11 @@ def rounds_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
             frame[f"{name}_total"] = frame[name].cumsum()
             frame[f"{name}_mean"] = frame[name].where(frame["round"] > 0).expanding().mean()
     return frame
+
+
+def own_metrics(rounds: pd.DataFrame) -> list[str]:
+    """The names of a run's own metrics."""
+    return [str(column).removeprefix(OWN) for column in rounds if str(column).startswith(OWN)]
 
 
 def covers_all_clients(records: Sequence[dict[str, Any]]) -> bool:

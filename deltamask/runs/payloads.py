@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deltamask.base.files import write_atomic
+from deltamask.masking.masks import Positions
 from deltamask.runs import StoreError
 
 FOLDER = "payloads"
@@ -51,6 +52,9 @@ class Message:
     place: Path
     changed: int
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.size:,} bytes>"
+
     @property
     def suffix(self) -> str:
         return Path(self.name).suffix
@@ -65,12 +69,24 @@ class Message:
             raise StoreError(f"{self.name} cannot be read: {error.strerror}") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Payload(Message):
     """A kept uplink message, and whose it is."""
 
     round: int
     client: int
+
+    def decode(self) -> Positions:
+        """The sorted positions, int64, that the server read out of it. StoreError if it carries no flips (a head, dense
+        updates), DecodeError if it is damaged."""
+        from deltamask.inspection.decode import decode_flips  # which reads run folders, so not at the top
+
+        return decode_flips(str(self.run), self.round, self.client)
+
+    @property
+    def run(self) -> Path:
+        """The run's folder."""
+        return self.place.parent if self.place.name == PACK else self.place.parent.parent
 
 
 def messages(run: Path, round: int | None = None) -> dict[str, Message]:

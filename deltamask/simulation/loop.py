@@ -234,5 +234,6 @@ def close_round(method: Method, task: Task, config: RunConfig, state: State, rec
     with recorder.clock("evaluate"):
         evaluations: dict[str, training.Evaluation] = {}
         for name, weights in method.effective(task, config, state, recorder.round):
-            evaluations[name] = training.evaluate(task, weights, state.head, adapted=not evaluations)
+            first = not evaluations
+            evaluations[name] = training.evaluate(task, weights, state.head, adapted=first, own=first)
     return recorder.close(evaluations, getattr(state, "theta", None), getattr(state, "temperature", None))

@@ -18,7 +18,8 @@ Count = Annotated[int, Field(ge=0, le=10**14)]  # so that the sums over a run's 
 Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]  # sums of shares are rounded
 Shares = Annotated[list[Share], Field(max_length=100_000)]  # one a client
 Amount = Annotated[float, Field(ge=-1e-6, le=1e15)]
-Loss = Annotated[float, Field(ge=-1e30, le=1e30)]
+Value = Annotated[float, Field(ge=-1e30, le=1e30)]
+Loss = Value
 Reason = Annotated[str, Field(max_length=MAX_TEXT)]
 Name = Annotated[str, Field(max_length=200)]
 
@@ -61,6 +62,9 @@ class RoundRecord:
     round 0, and only with RunConfig's `compare_alone`: the accuracy for each client of a model that it trains alone
     (`simulation/alone.py`). All four are rounded to four digits.
 
+    metrics: own ones (`training/metrics.py`) of the server model on the test set by name, null for one that is not a
+    finite number; None where none is registered.
+
     A field with a default may be missing in records of earlier revisions. In a file, a loss that is not finite is null.
     """
 
@@ -92,6 +96,12 @@ class RoundRecord:
     client_accuracy: Shares | None = None
     client_accuracy_adapted: Shares | None = None
     alone: Shares | None = None
+    metrics: Annotated[dict[Name, Value | None], Field(max_length=1000)] | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Round {self.round}: accuracy {self.accuracy:.4f}, {self.bpp_up:.4g} bpp up, {len(self.clients)} clients>"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for one line of `rounds.jsonl`. What is not finite (a diverged loss) becomes null, and a reason

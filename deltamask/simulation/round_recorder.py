@@ -121,6 +121,7 @@ class RoundRecorder:
             class_accuracy=[None if np.isnan(share) else round(float(share), 4) for share in headline.class_accuracy],
             client_accuracy=rounded(everyone),
             client_accuracy_adapted=None if headline.adapted is None else rounded(headline.adapted),
+            metrics=headline.metrics,
             clients=clients,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         )

@@ -54,6 +54,12 @@ class Task:
     notes: tuple[str, ...] = ()
     holdings: npt.NDArray[np.int64] | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"<Task: {len(self.train_y):,} training, {len(self.test_y):,} test samples, {len(self.classes)} classes, "
+            f"{len(self.shards)} clients, d = {self.d:,}>"
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the tail computes."""

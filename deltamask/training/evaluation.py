@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from deltamask.codecs.wire.dense import Head
 from deltamask.task.task import Task
 from deltamask.training.head import split_head
 from deltamask.training.losses import log_shares
+from deltamask.training.metrics import measure
 
 ADAPTED_CLIENTS = 1000  # beyond so many it would take longer than the rest of the evaluation
 ADAPTED_NUMBERS = 2**22  # logits at a time
@@ -24,19 +25,21 @@ class Evaluation:
     """On the test set. class_accuracy: (classes,), NaN for a class without test images.
 
     adapted: (clients,) accuracy for each client when it adds the logarithm of its own label shares to the logits; None
-    where it was not asked for, or there are more than ADAPTED_CLIENTS.
+    where it was not asked for, or there are more than ADAPTED_CLIENTS. metrics: the registered ones by name
+    (`metrics.py`), None where there are none, or they were not asked for.
     """
 
     accuracy: float
     loss: float
     class_accuracy: npt.NDArray[np.float64]
     adapted: npt.NDArray[np.float64] | None = None
+    metrics: dict[str, float | None] | None = None
 
 
-def evaluate(task: Task, effective: Tensor, head: Head, *, adapted: bool = False) -> Evaluation:
+def evaluate(task: Task, effective: Tensor, head: Head, *, adapted: bool = False, own: bool = False) -> Evaluation:
     """Accuracy and cross-entropy of the network with tail weights `effective` (d,) and classifier `head`.
 
-    adapted: also for each client with its own label shares.
+    adapted: also for each client with its own label shares. own: also the registered metrics.
     """
     weight, bias = split_head(head, task)
     logits = functional.linear(task.pooled(task.test_x, effective), weight, bias)
@@ -46,9 +49,9 @@ def evaluate(task: Task, effective: Tensor, head: Head, *, adapted: bool = False
         hits[labels == label].mean() if (labels == label).any() else np.nan for label in range(len(task.classes))
     ]
     plain = Evaluation(float(hits.mean()), float(functional.cross_entropy(logits, task.test_y)), np.array(per_class))
-    if not adapted or len(task.label_counts) > ADAPTED_CLIENTS:
-        return plain
-    return Evaluation(plain.accuracy, plain.loss, plain.class_accuracy, _adapted(task, logits, plain))
+    if adapted and len(task.label_counts) <= ADAPTED_CLIENTS:
+        plain = replace(plain, adapted=_adapted(task, logits, plain))
+    return replace(plain, metrics=measure(logits.numpy().copy(), labels.copy())) if own else plain
 
 
 def client_accuracy(evaluation: Evaluation, label_counts: npt.NDArray[np.int64]) -> float:

@@ -23,7 +23,7 @@ ELSEWHERE = {
     "benchmarks/flip_files.py", "benchmarks/flower_rounds.py", "benchmarks/focus_features.py",
     "benchmarks/round_timing.py", "benchmarks/round_variants.py", "benchmarks/scale_tables.py",
     "benchmarks/timing.py", "benchmarks/visitor.py",
-    "scripts/house.py", "scripts/save_notebooks.py", "scripts/ship_runs.py",
+    "scripts/house.py", "scripts/install.py", "scripts/lock.py", "scripts/save_notebooks.py", "scripts/ship_runs.py",
 }  # fmt: skip
 
 

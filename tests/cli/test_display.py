@@ -52,6 +52,16 @@ def test_a_closed_pipe_ends_no_run(tmp_path: Path, expected: list[object], lines
     assert_whole(tmp_path / "run", expected)
 
 
+def test_a_console_of_plain_letters_ends_no_run(tmp_path: Path, expected: list[object]) -> None:
+    path = tmp_path / "Füße-試"
+    answer = subprocess.run(
+        command(path), cwd=ROOT, capture_output=True, timeout=PATIENCE, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert (answer.stdout + answer.stderr).isascii()
+    assert_whole(path, expected)
+
+
 def test_a_full_disk_behind_what_it_prints_ends_no_run(tmp_path: Path, expected: list[object]) -> None:
     with open("/dev/full", "w") as full:
         answer = subprocess.run(command(tmp_path / "run"), cwd=ROOT, stdout=full, stderr=full, timeout=PATIENCE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,9 +140,23 @@ def test_golden_dense_payload(name: str) -> None:
 
 def test_golden_payloads_are_never_rewritten() -> None:
     before = golden_payloads()
+    changed = {path.name: path.stat().st_mtime_ns for path in GOLDEN.iterdir()}
     write_missing()
     assert golden_payloads() == before
+    assert {path.name: path.stat().st_mtime_ns for path in GOLDEN.iterdir()} == changed
     assert set(before) >= set(codecs)
+
+
+@pytest.mark.parametrize("new", ["rice.bin", "bfuse8.png", "eden1.bin"])
+def test_a_new_codec_gets_its_golden_payload_by_itself(new: str, tmp_path: Path) -> None:
+    """As soon as any test asks for them: nothing else has to be run first."""
+    before = golden_payloads()
+    folder = shutil.copytree(GOLDEN, tmp_path / "golden")
+    (folder / new).unlink()
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({key: index[key] for key in index if key != Path(new).stem}))
+    assert golden_payloads(folder) == before
+    assert json.loads((folder / "index.json").read_text()) == index
 
 
 def test_registry_names_are_unique_and_listed() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from deltamask import downlink
+from deltamask.base.files import write_atomic
 from deltamask.codecs import CodecContext, codecs, conformance
 from deltamask.codecs.conformance import CLIENT, ROUND, SEED
 from deltamask.codecs.updates import UpdateContext, updates
@@ -161,30 +162,31 @@ def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
     return table
 
 
-def golden_payloads() -> dict[str, bytes]:
-    return {name: (GOLDEN / f"{name}{suffix}").read_bytes() for name, (suffix, _, _) in decoders().items()}
+def golden_payloads(folder: Path = GOLDEN) -> dict[str, bytes]:
+    """By name; those of a codec that has none yet are written first."""
+    write_missing(folder)
+    return {name: (folder / f"{name}{suffix}").read_bytes() for name, (suffix, _, _) in decoders().items()}
 
 
-def write_missing() -> None:
-    """Golden payloads for whatever has none yet, and what they decode to."""
-    GOLDEN.mkdir(exist_ok=True)
-    index_path = GOLDEN / "index.json"
-    index = json.loads(index_path.read_text()) if index_path.exists() else {}
-    about = {"seed": SEED, "round": ROUND, "client": CLIENT, "d": D, "layers": list(LAYERS)}
-    about |= {
-        "theta": "max(162, min(65374, (i · 2654435761 mod 2^32) >> 16))",
-        "positions": golden_positions().tolist(),
+def write_missing(folder: Path = GOLDEN) -> None:
+    """Golden payloads for whatever has none yet, and what they decode to. Several workers may do so at once."""
+    missing = {
+        name: (f"{name}{suffix}", encode, decode)
+        for name, (suffix, encode, decode) in decoders().items()
+        if not (folder / f"{name}{suffix}").exists()
     }
-    index.setdefault("context", about)
-    for name, (suffix, encode, decode) in decoders().items():
-        path = GOLDEN / f"{name}{suffix}"
-        if not path.exists():
-            path.write_bytes(encode())
-            index[name] = {"sha256_of_decoded": digest(np.asarray(decode(path.read_bytes())))}
-    path = GOLDEN / "gap-60000.bin"
-    if not path.exists():
-        path.write_bytes(codecs["gap"].encode(*many_flips()))
-    index_path.write_text(json.dumps(index, indent=1) + "\n")
+    if missing:
+        index = json.loads((folder / "index.json").read_text())
+        for name, (file, encode, decode) in missing.items():
+            payload = encode()
+            index[name] = {"sha256_of_decoded": digest(np.asarray(decode(payload)))}
+            _write(folder / file, payload)
+        _write(folder / "index.json", (json.dumps(index, indent=1) + "\n").encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with write_atomic(path) as file:
+        file.write(content)
 
 
 # Mutations. A picture is taken apart to its pixels, so that changes reach the fields behind two checksums.
