@@ -17,6 +17,7 @@ from deltamask.config import RunConfig, choices, field_bounds, field_range, is_u
 from deltamask.config.located import NO_FILE
 from deltamask.config.presets import PRESETS, preset
 from deltamask.datasets import partitions
+from deltamask.privacy import plan
 from deltamask.runs import manage
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import load_run
@@ -86,7 +87,8 @@ def _check(config: RunConfig) -> None:
         if dataset.groups is not None and partitions.get(config.partition).natural:
             return  # who holds what is only told by reading all
     count = config.train_samples
-    partitions.split(config, labels[:count], groups.pick(slice(count)) if groups else None)
+    shards = partitions.split(config, labels[:count], groups.pick(slice(count)) if groups else None)
+    plan.check(config, [len(shard) for shard in shards])
 
 
 def _option(name: str) -> Any:

@@ -61,6 +61,9 @@ class RoundRecord:
     round 0, and only with RunConfig's `compare_alone`: the accuracy for each client of a model that it trains alone
     (`simulation/alone.py`). All four are rounded to four digits.
 
+    epsilon: ε that the run has spent up to and with this round, of the client that has spent most (`privacy/plan.py`);
+    only with RunConfig's `dp`.
+
     A field with a default may be missing in records of earlier revisions. In a file, a loss that is not finite is null.
     """
 
@@ -92,6 +95,7 @@ class RoundRecord:
     client_accuracy: Shares | None = None
     client_accuracy_adapted: Shares | None = None
     alone: Shares | None = None
+    epsilon: Amount | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for one line of `rounds.jsonl`. What is not finite (a diverged loss) becomes null, and a reason
