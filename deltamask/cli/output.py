@@ -81,6 +81,10 @@ def print_summary(stored: Run, console: Console) -> None:
     for name in own_metrics(stored.rounds):
         value = last_ten(f"{OWN}{name}")(stored.rounds)
         console.print(f"{plain_text(name)}: {figure_text(value)} ({_averaged(rounds)})")
+    spent = stored.records[-1].get("epsilon") if stored.records else None
+    if spent is not None:
+        epsilon, delta = stored.config.dp_epsilon, stored.config.dp_delta
+        console.print(f"privacy of each training sample: ε {spent:.2f} spent of {epsilon:g}, at δ {delta:g}")
     if skipped := stored.task.get("skipped"):
         console.print(
             f"{len(skipped)} images could not be read and were left out, {plain_text(skipped[0])} first; task.json "

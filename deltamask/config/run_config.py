@@ -1,7 +1,7 @@
 """RunConfig: the single description of a run.
 
 The command line, the dashboard's form, the stored `config.json` and the run id all derive from its fields, so a field
-is declared, bounded and explained once: here and in the five modules of fields beside this one.
+is declared, bounded and explained once: here and in the six modules of fields beside this one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from deltamask.base.units import ceil
 from deltamask.config.defence_fields import DefenceFields
 from deltamask.config.head_fields import HeadFields
 from deltamask.config.message_fields import MessageFields
+from deltamask.config.privacy_fields import PrivacyFields
 from deltamask.config.setting import setting
 from deltamask.config.task_fields import TaskFields
 from deltamask.config.training_fields import TrainingFields
@@ -28,7 +29,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 # Pydantic lists the fields of the last one first.
-class RunConfig(DefenceFields, MessageFields, HeadFields, TrainingFields, TaskFields):
+class RunConfig(PrivacyFields, DefenceFields, MessageFields, HeadFields, TrainingFields, TaskFields):
     """A federated fine-tuning run: what is learnt, by whom, how, and what is kept."""
 
     # A value out of range raises pydantic.ValidationError; explain_errors turns it into one line a field.
@@ -80,6 +81,24 @@ class RunConfig(DefenceFields, MessageFields, HeadFields, TrainingFields, TaskFi
     def _enough_liars(self) -> RunConfig:
         if self.attack != default("attack") and self.attackers > self.clients:
             raise ValueError(f"attackers = {self.attackers} exceeds clients = {self.clients}: lower it")
+        return self
+
+    @model_validator(mode="after")
+    def _private(self) -> RunConfig:
+        if self.dp == "none":
+            return self
+        if self.dp_delta * self.train_samples >= 1:
+            raise ValueError(
+                f"dp_delta = {self.dp_delta:g} is not below 1/train_samples = {1 / self.train_samples:.2g}: it would "
+                "allow that a sample is handed out as it is"
+            )
+        if self.local_loss == "balanced":
+            raise ValueError(
+                "local_loss = balanced reads the client's label shares without noise: dp needs local_loss = "
+                "cross_entropy"
+            )
+        if self.compare_alone:
+            raise ValueError("compare_alone trains every client once more, which dp does not account for")
         return self
 
     @property

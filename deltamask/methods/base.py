@@ -135,7 +135,9 @@ class Method:
     of RunConfig that it reads, beyond those that every run reads. unread: those of them that a config leaves without
     effect. color (#rrggbb), marker (Plotly's name): its look; None has one chosen. variant: how a config changes both.
     masks: how its masks are drawn and aggregated; None for a method without masks. flip_codec: the codec that its
-    payloads of flips are written in. refit: how its head is found again; None: the head is what it learns.
+    payloads of flips are written in. refit: how its head is found again; None: the head is what it learns. private:
+    all that its clients' samples do to a payload goes through the noisy steps of `training/private.py` where the config
+    has `dp`; a run of another method is refused there.
 
     init(task, config, head): the server's first state.
     broadcast(config, state, round): the message that opens a round, the same for every client that has its predecessor.
@@ -171,6 +173,7 @@ class Method:
     masks: MaskLaw | None = None
     flip_codec: Callable[[RunConfig], str] | None = None
     refit: Refit | None = None
+    private: bool = False
 
 
 METHOD_FIELDS = RunConfig.read_by("method")

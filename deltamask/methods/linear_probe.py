@@ -91,6 +91,7 @@ methods.register("linear-probe")(
         server_update,
         pretrained,
         alone=alone,
+        private=True,
         color="#7d8590",
         marker="hourglass",
     )

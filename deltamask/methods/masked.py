@@ -158,5 +158,6 @@ def method(
         "snapshot": snapshot,
         "refit": Refit(held, with_head),
         "alone": alone,
+        "private": True,
     }
     return Method(label, about, sends, reads=READS + reads, masks=law, **(functions | rest))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deltamask.config import RunConfig
 from deltamask.heads import closed_form
-from deltamask.masking import noise
 from deltamask.methods.base import methods
+from deltamask.task.turns import trainers
 
 
 def is_everybodys(config: RunConfig) -> bool:
@@ -22,12 +22,6 @@ def refits_head(config: RunConfig, round: int) -> bool:
     if not (every and round) or methods[config.method].refit is None or closed_form(config.head_init) is None:
         return False
     return round % every == 0 or round == config.rounds
-
-
-def trainers(config: RunConfig, round: int) -> list[int]:
-    """The K = ⌈ρN⌉ clients sampled to train, in id order."""
-    rng = noise.generator(config.seed, "participation", round=round)
-    return sorted(rng.choice(config.clients, config.clients_per_round, replace=False).tolist())
 
 
 def sampled_clients(config: RunConfig, round: int) -> list[int]:

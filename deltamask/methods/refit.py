@@ -23,7 +23,8 @@ from deltamask.heads import ClosedForm, HeadSettings, Sender, Statistics, Total,
 from deltamask.heads.base import Integers
 from deltamask.methods import robust
 from deltamask.methods.base import ClientReport, Memory, Method, Receipt, State, Upload, decoded
-from deltamask.methods.participation import refits_head, trainers
+from deltamask.methods.participation import refits_head
+from deltamask.task.turns import trainers
 
 if TYPE_CHECKING:
     from deltamask.task.task import Task

@@ -12,6 +12,7 @@ from deltamask.base.paths import expanded
 from deltamask.config import RunConfig, located
 from deltamask.config.located import NO_FILE
 from deltamask.datasets import partitions
+from deltamask.privacy import plan
 from deltamask.runs import StoreError, manage
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import Run, load_run
@@ -99,4 +100,5 @@ def refuse_early(config: RunConfig) -> None:
         if dataset.groups is not None and partitions.get(config.partition).natural:
             return  # who holds what is only told by reading all
     count = config.train_samples
-    partitions.split(config, labels[:count], groups.pick(slice(count)) if groups else None)
+    shards = partitions.split(config, labels[:count], groups.pick(slice(count)) if groups else None)
+    plan.check(config, [len(shard) for shard in shards])

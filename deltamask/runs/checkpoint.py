@@ -16,6 +16,7 @@ import xxhash
 
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
+from deltamask.privacy import plan
 from deltamask.runs import StoreError
 
 Arrays = dict[str, np.ndarray]
@@ -74,8 +75,10 @@ def _checksum(arrays: Arrays) -> str:
 
 
 def _differences(made_with: dict[str, object], config: RunConfig) -> list[str]:
-    """Which fields the state was made with otherwise. The number of rounds counts where a schedule looks at it."""
+    """Which fields the state was made with otherwise. The number of rounds counts where a schedule looks at it, or
+    noise that was found for so many."""
     now = config.model_dump()
     scheduled = any(name.endswith("_schedule") and value != "constant" for name, value in now.items())
+    scheduled = scheduled or (plan.is_private(config) and not config.dp_noise)
     compared = [name for name in now if name in made_with and name not in FREE and (name != "rounds" or scheduled)]
     return [f"{name} was {made_with[name]} and is {now[name]}" for name in compared if made_with[name] != now[name]]

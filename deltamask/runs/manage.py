@@ -16,6 +16,7 @@ from deltamask.base.locks import LOOK
 from deltamask.base.paths import recorded_dir, sweeps_dir
 from deltamask.config import RunConfig
 from deltamask.config.run_config import UNPRINTABLE
+from deltamask.privacy import plan
 from deltamask.runs import StoreError
 from deltamask.runs.folder import is_run_id, write_json
 from deltamask.runs.reader import Run
@@ -69,7 +70,8 @@ def rename(run: Run, name: str) -> Path:
 def extend(run: Run, rounds: int) -> RunConfig:
     """Let a run have more rounds than it began with; returns its new config. ValueError for fewer.
 
-    StoreError where a schedule runs over the rounds: what has been done is not what a longer run would have done.
+    StoreError where a schedule runs over the rounds, or noise was found for so many (`dp`): what has been done is not
+    what a longer run would have done.
     """
     now = run.config.rounds
     if rounds < now:
@@ -81,6 +83,11 @@ def extend(run: Run, rounds: int) -> RunConfig:
             f"{run.id} cannot have more rounds: {' and '.join(scheduled)} = cosine has brought it down to 0 over "
             f"{now}, and a run of {rounds} would have done otherwise from the first round on. Run it anew: "
             f"--rounds {rounds}"
+        )
+    if rounds > now and run.records and plan.is_private(run.config) and not run.config.dp_noise:
+        raise StoreError(
+            f"{run.id} cannot have more rounds: its noise was found for {now}, after which dp_epsilon = "
+            f"{run.config.dp_epsilon:g} is spent. Run it anew: --rounds {rounds}"
         )
     if rounds > now:
         with _alone(run, "changed"):

@@ -171,7 +171,7 @@ def execute(
         recorder.d = task.d
         for record in play(config, task=task, start=start, observer=recorder):
             on_record(record)
-        recorder.status("finished")
+        recorder.status("finished", _ended_early(config, recorder.round))
         return "finished"
     except Stopped:
         recorder.status("stopped", "stopped by the user")
@@ -184,6 +184,13 @@ def execute(
         raise
     finally:
         lock.release()
+
+
+def _ended_early(config: RunConfig, round: int) -> str:
+    """Why a run has fewer rounds than it was to have; empty where it has all."""
+    if round >= config.rounds:
+        return ""
+    return f"ended after round {round}: the next one would spend more than dp_epsilon = {config.dp_epsilon:g}"
 
 
 def _try_status(recorder: Recorder, message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from deltamask.methods import head_round
 from deltamask.methods.base import ClientReport, Memory, Method, State, Upload
 from deltamask.methods.head_round import method_of
 from deltamask.methods.participation import sampled_clients
+from deltamask.privacy import plan
 from deltamask.simulation import commit
 from deltamask.simulation.alone import check_alone, compare_alone
 from deltamask.simulation.delivery import Delivery
@@ -96,8 +97,9 @@ def simulate(
     """Run `config` round by round. `start` goes on from a checkpoint, with the same results as an uninterrupted run.
 
     task: by default what the config describes; `make_task` makes one from your own network and tensors. observer: is
-    shown payloads, reports and records as they happen. ValueError if the task is for another number of clients, or the
-    method cannot do what `compare_alone` asks for.
+    shown payloads, reports and records as they happen. ValueError if the task is for another number of clients, the
+    method cannot do what `compare_alone` asks for, or the run cannot keep what `dp` promises. With `dp` it ends
+    before a round that would spend more than ε.
     """
     check_alone(config)
     observer = observer or Observer()
@@ -105,6 +107,7 @@ def simulate(
     if len(task.shards) != config.clients:
         raise ValueError(f"clients = {config.clients}, and the task has shards for {len(task.shards)}")
 
+    plan.check(config, task.samples.tolist())
     lies = Lies(config, task)
     known = lies.registered()
 
@@ -155,6 +158,7 @@ def serve(
         record, head = yield from play_head_round(task, config, observer)
         if compare is not None:
             record = compare(record, head)
+        record = with_epsilon(config, task, record)
         start = Checkpoint(0, method.init(task, config, head))
         observer.finished(record, start)
         yield record
@@ -162,9 +166,19 @@ def serve(
     state = start.state
     delivery = Delivery(method, task, config, start.broadcasts)
     for round in range(start.round + 1, config.rounds + 1):
+        if plan.is_spent(config, task.samples.tolist(), round):
+            return
         record, state = yield from play_round(method, task, config, state, round, delivery, observer)
+        record = with_epsilon(config, task, record)
         observer.finished(record, Checkpoint(round, state, tuple(delivery.sizes.values())))
         yield record
+
+
+def with_epsilon(config: RunConfig, task: Task, record: RoundRecord) -> RoundRecord:
+    """The record with what has been spent, where a run promises something."""
+    if not plan.is_private(config):
+        return record
+    return replace(record, epsilon=plan.epsilon(config, task.samples.tolist(), record.round))
 
 
 def play_head_round(

@@ -65,6 +65,9 @@ class RoundRecord:
     metrics: own ones (`training/metrics.py`) of the server model on the test set by name, null for one that is not a
     finite number; None where none is registered.
 
+    epsilon: ε that the run has spent up to and with this round, of the client that has spent most (`privacy/plan.py`);
+    only with RunConfig's `dp`.
+
     A field with a default may be missing in records of earlier revisions. In a file, a loss that is not finite is null.
     """
 
@@ -97,6 +100,7 @@ class RoundRecord:
     client_accuracy_adapted: Shares | None = None
     alone: Shares | None = None
     metrics: Annotated[dict[Name, Value | None], Field(max_length=1000)] | None = None
+    epsilon: Amount | None = None
 
     def __repr__(self) -> str:
         return (

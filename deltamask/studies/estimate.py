@@ -15,12 +15,19 @@ from deltamask.methods import methods
 from deltamask.methods.participation import is_everybodys
 from deltamask.runs.reader import Run
 
-SAME_WORK = ("backbone", "masked_blocks", "image_size", "head_init")  # what a training step costs depends on these
+SAME_WORK = (
+    "backbone",
+    "masked_blocks",
+    "image_size",
+    "head_init",
+    "dp",
+)  # what a training step costs depends on these
 # What a message's size depends on, the number of images apart. Fields that a version does not have are passed over.
 SAME_BITS = (
     "method", "dataset", "backbone", "masked_blocks", "image_size", "codec", "kappa", "kappa_schedule", "noise",
     "aggregation", "server_lr", "lr", "lr_schedule", "theta_init", "downlink", "update_codec", "weight_lr", "lora_rank",
     "head_init", "head_means", "head_projection", "head_fraction_bits", "head_refit", "local_loss",
+    "dp", "dp_epsilon", "dp_noise",
 )  # fmt: skip
 JUDGED = 5  # runs, the latest ones, of which the median counts
 

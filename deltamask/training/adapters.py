@@ -72,6 +72,16 @@ def chain_gradients(tail: Tail, pairs: list[Pair], gradients: list[Pair]) -> Non
         torch.mm(g, a.T, out=grad_b)
 
 
+@torch.no_grad()
+def chain_each(pairs: list[Pair], each: Tensor) -> Tensor:
+    """The same sample by sample. each: (n, d) the tail's gradients; returns (n, size of all adapters)."""
+    parts: list[Tensor] = []
+    for layer, a, b in pairs:
+        g = each[:, layer.start : layer.stop].reshape(-1, b.shape[0], a.shape[1])
+        parts += [(b.T @ g).flatten(1), (g @ a.T).flatten(1)]
+    return torch.cat(parts, 1)
+
+
 def train_adapters(task: Task, values: Vector, config: RunConfig, *, round: int, client: int) -> tuple[Vector, float]:
     """FedAvg's local work on LoRA's adapters and the head. values: (adapters' size + head_size,)."""
     size = len(values) - task.head_size
@@ -87,5 +97,10 @@ def train_adapters(task: Task, values: Vector, config: RunConfig, *, round: int,
     def gather() -> None:
         chain_gradients(task.tail, pairs, gradients)
 
-    loss, head = train_with_head(task, values[size:], [flat], forward, gather, config, round=round, client=client)
+    def through(each: Tensor) -> Tensor:
+        return chain_each(pairs, each)
+
+    loss, head = train_with_head(
+        task, values[size:], flat, forward, gather, through, config, round=round, client=client
+    )  # fmt: skip
     return checked_finite(np.concatenate([flat.detach().cpu().numpy(), head])), loss

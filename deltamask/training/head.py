@@ -13,8 +13,10 @@ from torch.nn import functional
 from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.masking import noise
+from deltamask.privacy import plan
 from deltamask.task.task import Task
 from deltamask.training.losses import local_loss
+from deltamask.training.private import PrivateSteps
 
 
 def split_head(head: Head, task: Task) -> tuple[Tensor, Tensor]:
@@ -34,9 +36,15 @@ def batches(shard: npt.NDArray[np.int64], batch_size: int, epochs: int, rng: np.
 def train_head(
     task: Task, head: Head, config: RunConfig, *, epochs: int, round: int, client: int
 ) -> tuple[Head, float]:
-    """Local epochs of linear probing: Adam on the head, on the unmasked network's output. Returns (head, last loss)."""
+    """Local epochs of linear probing: Adam on the head, on the unmasked network's output. Returns (head, last loss).
+
+    With `dp`, as many noisy steps (`private.py`).
+    """
     weight, bias = (part.clone().requires_grad_(True) for part in split_head(head, task))
     optimizer = torch.optim.Adam([weight, bias], lr=config.probe_lr, fused=True)
+    if plan.is_private(config):
+        last = _private_epochs(task, weight, bias, optimizer, config, epochs, round, client)
+        return flat_head(weight, bias), last
     rng = noise.generator(config.seed, "head batches", round=round, client=client)
     measure, loss = local_loss(task, config, client), torch.zeros(())
     for index in batches(task.shards[client], config.batch_size, epochs, rng):
@@ -45,4 +53,21 @@ def train_head(
         loss = measure(logits, task.train_y[index])
         loss.backward()
         optimizer.step()
-    return torch.cat([weight.detach().reshape(-1), bias.detach()]).numpy(), float(loss.detach())
+    return flat_head(weight, bias), float(loss.detach())
+
+
+def flat_head(weight: Tensor, bias: Tensor) -> Head:
+    """Both as a flat head, the reverse of `split_head`."""
+    return torch.cat([weight.detach().reshape(-1), bias.detach()]).cpu().numpy()
+
+
+def _private_epochs(
+    task: Task, weight: Tensor, bias: Tensor, optimizer: torch.optim.Optimizer, config: RunConfig,
+    epochs: int, round: int, client: int,
+) -> float:  # fmt: skip
+    private = PrivateSteps(task, config, purpose="head", epochs=epochs, round=round, client=client)
+    for index in private.batches():
+        noisy = private.head_gradient(index, weight, bias)
+        weight.grad, bias.grad = noisy[: weight.numel()].view_as(weight), noisy[weight.numel() :]
+        optimizer.step()
+    return private.loss()

@@ -13,10 +13,12 @@ from deltamask.codecs.wire.dense import Head
 from deltamask.config import RunConfig
 from deltamask.masking import noise
 from deltamask.masking.masks import ONE, SCORE_CLIP, Theta, to_fixed, to_float
+from deltamask.privacy import plan
 from deltamask.task.device import mixed_precision
 from deltamask.task.task import Task
 from deltamask.training.head import batches, split_head
 from deltamask.training.losses import Loss, local_loss
+from deltamask.training.private import PrivateSteps
 from deltamask.training.schedule import scheduled
 
 
@@ -84,6 +86,19 @@ class ScoreStep:
         torch.mul(self.tail.grad, self.tail.weights, out=self.scores.grad)
         torch.addcmul(self.probability, self.probability, self.probability, value=-1, out=self.scratch)
         self.scores.grad.mul_(self.scratch)  # type: ignore[union-attr]
+        self._apply()
+
+    def update_privately(self, private: PrivateSteps, index: Tensor) -> None:
+        """The same with the scores' gradient clipped sample by sample, and noisy."""
+        with torch.no_grad():
+            factor = self.tail.weights * (self.probability - self.probability.square())
+        size = len(self.scores)
+        noisy, _ = private.gradient(index, self.weight, self.bias, lambda each: each.mul_(factor), size, head=False)
+        with torch.no_grad():
+            self.scores.grad.copy_(noisy)  # type: ignore[union-attr]
+            self._apply()
+
+    def _apply(self) -> None:
         self.optimizer.step()
         self.scores.clamp_(-SCORE_CLIP, SCORE_CLIP)
 
@@ -92,6 +107,8 @@ def train_scores(
     task: Task, head: Head, theta: Theta, config: RunConfig, *, round: int, client: int, threshold: bool = False
 ) -> Trained:
     """Step 4 of the round: E local epochs on the scores, with a fresh Bernoulli mask each step and a fresh Adam.
+
+    With `dp`, as many noisy steps (`private.py`).
 
     threshold: m = [θ > ½] instead of a Bernoulli draw.
     Raises FloatingPointError if the scores are no longer finite.
@@ -103,13 +120,26 @@ def train_scores(
     step = ScoreStep(
         task, head, theta, lr, config.adam_eps, None if threshold else private, local_loss(task, config, client)
     )
-    losses: list[Tensor] = []
-    for index in batches(shard, config.batch_size, config.local_epochs, rng):
-        step.draw()
-        losses.append(step.learn(index))
-        step.update()
+    if plan.is_private(config):
+        loss = _private_epochs(step, config, round, client)
+    else:
+        losses: list[Tensor] = []
+        for index in batches(shard, config.batch_size, config.local_epochs, rng):
+            step.draw()
+            losses.append(step.learn(index))
+            step.update()
+        steps = -(-len(shard) // config.batch_size)
+        loss = float(torch.stack(losses[-steps:]).mean())
     if not torch.isfinite(step.scores).all():
         raise FloatingPointError("scores are no longer finite: lower lr")
-    steps = -(-len(shard) // config.batch_size)
-    theta_client = to_fixed(torch.sigmoid(step.scores.detach().cpu().double()).numpy())
-    return Trained(theta_client, float(torch.stack(losses[-steps:]).mean()))
+    return Trained(to_fixed(torch.sigmoid(step.scores.detach().cpu().double()).numpy()), loss)
+
+
+def _private_epochs(step: ScoreStep, config: RunConfig, round: int, client: int) -> float:
+    private = PrivateSteps(
+        step.task, config, purpose="local", epochs=config.local_epochs, round=round, client=client
+    )  # fmt: skip
+    for index in private.batches():
+        step.draw()
+        step.update_privately(private, index)
+    return private.loss()

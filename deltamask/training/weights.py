@@ -12,10 +12,13 @@ from torch.nn import functional
 from deltamask.codecs.wire.dense import Head, Vector
 from deltamask.config import RunConfig
 from deltamask.masking import noise
+from deltamask.privacy import plan
 from deltamask.task.device import mixed_precision
 from deltamask.task.task import Task
-from deltamask.training.head import batches, split_head
+from deltamask.training.head import batches, flat_head, split_head
 from deltamask.training.losses import local_loss
+from deltamask.training.per_sample import Through
+from deltamask.training.private import PrivateSteps
 from deltamask.training.schedule import scheduled
 
 
@@ -32,19 +35,29 @@ def train_weights(task: Task, values: Vector, config: RunConfig, *, round: int, 
         task.tail.grad.zero_()
 
     loss, head = train_with_head(
-        task, values[task.d :], [weights], forward, lambda: None, config, round=round, client=client
+        task, values[task.d :], weights, forward, lambda: None, lambda each: each, config, round=round, client=client
     )
     return checked_finite(np.concatenate([weights.detach().cpu().numpy(), head])), loss
 
 
 def train_with_head(
-    task: Task, head: Head, parameters: list[Tensor], before: Callable[[], None], after: Callable[[], None],
+    task: Task, head: Head, trained: Tensor, before: Callable[[], None], after: Callable[[], None], through: Through,
     config: RunConfig, *, round: int, client: int,
 ) -> tuple[float, Head]:  # fmt: skip
-    """The loop of both. before: make the tail ready; after: turn the tail's gradient into the parameters'."""
+    """The loop of both. trained: (p,) with its gradient's memory. before: make the tail ready; after: turn the tail's
+    gradient into that of `trained`; through: the same sample by sample, for noisy steps."""
     weight, bias = (part.to(task.device).requires_grad_(True) for part in split_head(head, task))
     lr = scheduled(config.weight_lr, config.lr_schedule, round, config.rounds)
-    optimizer = torch.optim.Adam([*parameters, weight, bias], lr=lr, fused=True)
+    optimizer = torch.optim.Adam([trained, weight, bias], lr=lr, fused=True)
+    if plan.is_private(config):
+        private = PrivateSteps(task, config, purpose="local", epochs=config.local_epochs, round=round, client=client)
+        for index in private.batches():
+            before()
+            own, of_head = private.gradient(index, weight, bias, through, len(trained), head=True)
+            trained.grad.copy_(own)  # type: ignore[union-attr]
+            weight.grad, bias.grad = of_head[: weight.numel()].view_as(weight), of_head[weight.numel() :]
+            optimizer.step()
+        return private.loss(), flat_head(weight, bias)
     rng = noise.generator(config.seed, "batches", round=round, client=client)
     measure = local_loss(task, config, client)
     losses: list[Tensor] = []
@@ -60,8 +73,7 @@ def train_with_head(
         after()
         optimizer.step()
     steps = -(-len(task.shards[client]) // config.batch_size)
-    trained = torch.cat([weight.detach().reshape(-1), bias.detach()]).cpu().numpy()
-    return float(torch.stack(losses[-steps:]).mean()), trained
+    return float(torch.stack(losses[-steps:]).mean()), flat_head(weight, bias)
 
 
 def checked_finite(values: Vector) -> Vector:

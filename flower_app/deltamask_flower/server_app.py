@@ -79,6 +79,8 @@ class Rounds:
         can do."""
         if config.compare_alone:
             raise ValueError("compare_alone needs all clients' samples in one process: run it in simulation")
+        if config.dp != "none":
+            raise ValueError("dp: its noise follows from the seed, which the server knows: run it in simulation")
         task = shard.server_task(config, progress)
         self.identity = Identity.of(config, task)
         # Nodes keep what they know of θ_g under this name: another run of the same config is another run.

@@ -15,10 +15,11 @@ from deltamask.heads import Sender, agreed, closed_form
 from deltamask.methods import methods
 from deltamask.methods.base import Receipt
 from deltamask.methods.head_round import method_of
-from deltamask.methods.participation import refits_head, sampled_clients, trainers
+from deltamask.methods.participation import refits_head, sampled_clients
 from deltamask.methods.refit import update_in
 from deltamask.simulation.loop import simulate
 from deltamask.task.task import Task, load_task
+from deltamask.task.turns import trainers
 from tests.support import tiny
 from tests.support.tiny import Witness, assert_same_state, timeless
 

@@ -18,7 +18,7 @@ from tests.support.records import client, record
 LATER = (
     "accuracy_threshold", "accuracy_sampled", "accuracy_worst", "accuracy_spread", "bpp_total", "broadcast_bytes",
     "flips", "kept", "false_flips", "entropy_iid", "entropy_side", "kept_by_layer", "theta_histogram", "skipped",
-    "head_temperature", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone",
+    "head_temperature", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone", "epsilon",
 )  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def test_what_is_not_finite_or_too_long_is_written_so_that_it_can_be_read() -> N
         (lambda r: r.update(class_accuracy=["0.5"]), "class_accuracy.0"),
         (lambda r: r.update(class_accuracy=[0.5] * 10_001), "class_accuracy"),
         (lambda r: r.update(alone=[-0.5]), "alone.0"),
+        (lambda r: r.update(epsilon=-0.5), "epsilon"),
         (lambda r: r.update(alone={"0": 0.5}), "alone"),
         (lambda r: r.update(clients={}), "clients"),
         (lambda r: r["clients"].append(client(0, samples=-1)), "clients.2.samples"),
