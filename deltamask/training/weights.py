@@ -39,12 +39,13 @@ def train_weights(task: Task, values: Vector, config: RunConfig, *, round: int, 
 
 def train_with_head(
     task: Task, head: Head, parameters: list[Tensor], before: Callable[[], None], after: Callable[[], None],
-    config: RunConfig, *, round: int, client: int,
+    config: RunConfig, *, round: int, client: int, learn_head: bool = True,
 ) -> tuple[float, Head]:  # fmt: skip
-    """The loop of both. before: make the tail ready; after: turn the tail's gradient into the parameters'."""
-    weight, bias = (part.to(task.device).requires_grad_(True) for part in split_head(head, task))
+    """The loop of all that train weights. before: make the tail ready; after: turn the tail's gradient into the
+    parameters'. learn_head: is the head trained along, or left as it is?"""
+    weight, bias = (part.to(task.device).requires_grad_(learn_head) for part in split_head(head, task))
     lr = scheduled(config.weight_lr, config.lr_schedule, round, config.rounds)
-    optimizer = torch.optim.Adam([*parameters, weight, bias], lr=lr, fused=True)
+    optimizer = torch.optim.Adam([*parameters, *([weight, bias] if learn_head else [])], lr=lr, fused=True)
     rng = noise.generator(config.seed, "batches", round=round, client=client)
     measure = local_loss(task, config, client)
     losses: list[Tensor] = []
