@@ -84,7 +84,7 @@ class MessageFields(Described):
         "counts",
         label="Downlink", group="Bits",
         about="How θ_g reaches the clients. `counts`: what changed, entropy-coded given what they have; `fp32`: all "
-        "of it in every round, 32 bits a parameter. Methods that send weights always do the latter.",
+        "of it in every round, 32 bits a parameter. Of the methods that send weights, only Fed-SB does the former.",
         accuracy="none: both forms say the same θ",
         bits="counts send only what changed since the last message",
         reader="method",

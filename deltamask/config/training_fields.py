@@ -7,6 +7,7 @@ from typing import Literal
 from deltamask.config.setting import Described, setting
 
 Schedule = Literal["constant", "cosine"]
+Bases = Literal["gradient", "weights"]
 
 
 class TrainingFields(Described):
@@ -76,9 +77,19 @@ class TrainingFields(Described):
         4,
         ge=1, le=256,
         label="LoRA rank", group="Method",
-        about="r, the rank of the adapters: more to learn, more to send.",
+        about="r, the rank of the adapters: more to learn, more to send. Fed-SB sends r² numbers a layer.",
         accuracy="higher rank can say more",
-        bits="in proportion to the rank",
+        bits="in proportion to the rank; in Fed-SB to its square",
+        reader="method",
+    )  # fmt: skip
+    adapter_bases: Bases = setting(
+        "gradient",
+        label="Fed-SB's B and A", group="Method",
+        about="Where Fed-SB's frozen B and A come from. `gradient`: the SVD of the clients' first gradient "
+        "(paper), for which round 1 is spent; `weights`: the SVD of the pretrained weights (LoRA-XS), which everybody "
+        "has.",
+        accuracy="gradient spans what the task wants to change, and is clearly better",
+        bits="gradient: once a bit a weight up, and B and A down; weights: none",
         reader="method",
     )  # fmt: skip
     theta_init: float = setting(

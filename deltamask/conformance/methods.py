@@ -234,6 +234,8 @@ def who_missed_rounds_is_brought_up_to_date(method: Method) -> None:
     """A snapshot leaves a client with what all broadcasts in order leave it with."""
     if method.snapshot is None:
         return
+    if method.memory is None:
+        raise Broken("it has snapshots, and does not say in `memory` what a client keeps")
     config, task = small_config(name_of(method)), small_task()
     seen = two_rounds(name_of(method))
     memory = None
@@ -242,6 +244,8 @@ def who_missed_rounds_is_brought_up_to_date(method: Method) -> None:
     late = method.receive(task, config, 2, method.snapshot(config, seen.checkpoints[1].state, 2), None)
     if not same_state(memory, late):
         raise Broken("a snapshot and the broadcasts before it leave a client with different things")
+    if not isinstance(memory, method.memory):
+        raise Broken(f"a client keeps a {type(memory).__name__}, not a {method.memory.__name__} as `memory` says")
 
 
 def a_client_that_trains_alone_is_its_own_affair(method: Method) -> None:

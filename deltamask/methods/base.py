@@ -148,6 +148,7 @@ class Method:
         number) and returns the next state; a payload that does not decode is reported and skipped.
     effective(task, config, state, round): the tail weights to evaluate, by name; the first is the headline.
     snapshot(config, state, round): the message for a client that holds nothing. None: every broadcast is one.
+    memory: what a client keeps where broadcasts are not complete, a dataclass of arrays and whole numbers.
     alone(task, config, state, round, client): the state after local work of a client that sends nothing and is sent
         nothing, and so goes on with its own θ or weights. None: the method does not say, and `compare_alone` is
         refused. Raises FloatingPointError if training diverges.
@@ -164,6 +165,7 @@ class Method:
     server_update: Callable[[RunConfig, State, int, Iterable[tuple[int, bytes]], Callable[[Receipt], None]], State]
     effective: Callable[[Task, RunConfig, State, int], Iterator[tuple[str, Tensor]]]
     snapshot: Callable[[RunConfig, State, int], bytes] | None = None
+    memory: type | None = None
     alone: Callable[[Task, RunConfig, State, int, int], State] | None = None
     reads: tuple[str, ...] = ()
     unread: Callable[[RunConfig], tuple[str, ...]] = lambda config: ()

@@ -156,6 +156,7 @@ def method(
         "server_update": server_update,
         "effective": effective,
         "snapshot": snapshot,
+        "memory": ThetaMemory,
         "refit": Refit(held, with_head),
         "alone": alone,
         "private": True,

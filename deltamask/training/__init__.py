@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deltamask.training import adapters
+    from deltamask.training import adapters, square_adapters
     from deltamask.training.adapters import train_adapters
     from deltamask.training.evaluation import Evaluation, client_accuracy, evaluate
     from deltamask.training.head import batches, split_head, train_head
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation", "ScoreStep", "Trained", "adapters", "batches", "client_accuracy", "evaluate", "local_loss",
-    "scheduled", "split_head", "train_adapters", "train_head", "train_scores", "train_weights",
+    "scheduled", "split_head", "square_adapters", "train_adapters", "train_head", "train_scores", "train_weights",
 ]  # fmt: skip
 
 _HOMES = {
@@ -30,6 +30,7 @@ _HOMES = {
     "losses": ("local_loss",),
     "schedule": ("scheduled",),
     "scores": ("ScoreStep", "Trained", "train_scores"),
+    "square_adapters": (),
     "weights": ("train_weights",),
 }
 

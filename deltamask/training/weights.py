@@ -41,15 +41,17 @@ def train_weights(task: Task, values: Vector, config: RunConfig, *, round: int, 
 
 
 def train_with_head(
-    task: Task, head: Head, trained: Tensor, before: Callable[[], None], after: Callable[[], None], through: Through,
-    config: RunConfig, *, round: int, client: int,
+    task: Task, head: Head, trained: Tensor, before: Callable[[], None], after: Callable[[], None],
+    through: Through | None, config: RunConfig, *, round: int, client: int, learn_head: bool = True,
 ) -> tuple[float, Head]:  # fmt: skip
-    """The loop of both. trained: (p,) with its gradient's memory. before: make the tail ready; after: turn the tail's
-    gradient into that of `trained`; through: the same sample by sample, for noisy steps."""
-    weight, bias = (part.to(task.device).requires_grad_(True) for part in split_head(head, task))
+    """The loop of all that train weights. trained: (p,) with its gradient's memory. before: make the tail ready; after:
+    turn the tail's gradient into that of `trained`; through: the same sample by sample, for noisy steps, None for a
+    method that promises none. learn_head: is the head trained along, or left as it is?"""
+    weight, bias = (part.to(task.device).requires_grad_(learn_head) for part in split_head(head, task))
     lr = scheduled(config.weight_lr, config.lr_schedule, round, config.rounds)
-    optimizer = torch.optim.Adam([trained, weight, bias], lr=lr, fused=True)
+    optimizer = torch.optim.Adam([trained, *([weight, bias] if learn_head else [])], lr=lr, fused=True)
     if plan.is_private(config):
+        assert through is not None, f"{config.method} is not private, and `plan.check` lets it through"
         private = PrivateSteps(task, config, purpose="local", epochs=config.local_epochs, round=round, client=client)
         for index in private.batches():
             before()

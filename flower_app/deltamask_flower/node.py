@@ -7,9 +7,11 @@ all clients share the machine, and one file: every client that is up to date rem
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 import torch
@@ -19,7 +21,6 @@ from deltamask.base.files import write_atomic
 from deltamask.base.paths import cache_dir
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
-from deltamask.downlink import ThetaMemory
 from deltamask.methods.base import Memory, Method
 from deltamask.methods.refit import is_complete
 from deltamask.task.task import Task, load_task
@@ -68,26 +69,29 @@ def _from_folder(config: RunConfig, folder: Path) -> Node:
     return Node(shard.client, node_task(config, shard), folder)
 
 
-def remembered(folder: Path, run: str) -> tuple[int, ThetaMemory | None]:
-    """(the last round whose message this node has read, what it left). (0, None) if it knows nothing of this run."""
+def remembered(folder: Path, run: str) -> tuple[int, dict[str, Any] | None]:
+    """(the last round whose message this node has read, the fields of what it left). (0, None) if it knows nothing of
+    this run."""
     try:
         with safetensors.safe_open(folder / "memory.safetensors", framework="numpy") as file:
             metadata = file.metadata()
-            if metadata["run"] != run:
+            if metadata.pop("run") != run:
                 return 0, None
+            round = int(metadata.pop("round"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return int(metadata["round"]), ThetaMemory(**arrays, seen=int(metadata["seen"]))
+            return round, arrays | {name: int(number) for name, number in metadata.items()}
     except Exception:  # missing, damaged or of another version: all the same as knowing nothing
         return 0, None
 
 
-def remember(folder: Path, run: str, round: int, memory: ThetaMemory) -> None:
-    """Replace what was remembered."""
-    arrays = asdict(memory)
-    metadata = {"run": run, "round": str(round), "seen": str(arrays.pop("seen"))}
+def remember(folder: Path, run: str, round: int, memory: Memory) -> None:
+    """Replace what was remembered: a dataclass of arrays and whole numbers."""
+    fields = vars(memory)
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    numbers = {name: str(value) for name, value in fields.items() if name not in arrays}
     folder.mkdir(parents=True, exist_ok=True)
     with write_atomic(folder / "memory.safetensors") as file:
-        file.write(safetensors.numpy.save(arrays, metadata=metadata))
+        file.write(safetensors.numpy.save(arrays, metadata={"run": run, "round": str(round), **numbers}))
 
 
 def read_messages(
@@ -99,7 +103,9 @@ def read_messages(
     """
     if is_complete(method, config):
         return method.receive(node.task, config, round, messages[-1], None)
-    have, memory = remembered(node.folder, run)
+    assert method.memory is not None
+    have, fields = remembered(node.folder, run)
+    memory = None if fields is None else method.memory(**fields)
     if have == round:
         return memory
     if snapshot:

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.federation
         {"method": "fedpm", "aggregation": "beta"},
         {"method": "linear-probe"},
         {"method": "finetune", "update_codec": "fp16"},
+        {"method": "fed-sb", "update_codec": "eden4", "rho": 0.5, "rounds": 5, "weight_lr": 0.01},
         {"dropout": 0.4, "rounds": 3},
         {"evaluate_on": "validation"},
         {"head_init": "gram", "rho": 0.5, "rounds": 3, "local_loss": "balanced"},

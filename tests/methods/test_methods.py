@@ -157,6 +157,7 @@ def server_of(name: str, task: Task, **changes: Any) -> Server:
 VARIANTS = [(name, {}) for name in METHODS] + [
     ("deltamask", {"codec": "mask", "aggregation": "unbiased"}),
     ("lora", {"update_codec": "eden4"}),
+    ("fed-sb", {"adapter_bases": "weights"}),  # whose first round sends R
     ("finetune", {"update_codec": "fp16"}),
 ]
 
