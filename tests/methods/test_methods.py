@@ -125,6 +125,19 @@ def test_false_flips_of_an_exact_codec_are_none_and_of_bfuse8_about_d_over_256(t
     assert abs(np.mean(false_flips("bfuse8")) - expected) < 4 * np.sqrt(expected / 24)
 
 
+@pytest.mark.parametrize("name", ["fedpm", "fedmask", "deepreduce"])
+def test_side_information_saves_bits_and_changes_nothing_else(task: Task, name: str) -> None:
+    blind, given = (
+        list(simulate(tiny.config(method=name, side_information=known, lr=0.3, rounds=4), task=task))
+        for known in ("off", "on")
+    )
+    for without, record in zip(blind, given, strict=True):
+        assert (record.accuracy, record.loss, record.theta_histogram) == (
+            without.accuracy, without.loss, without.theta_histogram,
+        )  # fmt: skip
+    assert given[-1].bpp_up < 0.8 * blind[-1].bpp_up
+
+
 def test_kappa_limits_what_is_sent_and_cosine_lowers_it(task: Task) -> None:
     for record in simulate(tiny.config(kappa=0.3, lr=0.3), task=task):
         for client in record.clients if record.round else []:
@@ -156,6 +169,8 @@ def server_of(name: str, task: Task, **changes: Any) -> Server:
 
 VARIANTS = [(name, {}) for name in METHODS] + [
     ("deltamask", {"codec": "mask", "aggregation": "unbiased"}),
+    ("fedpm", {"side_information": "on"}),
+    ("deepreduce", {"side_information": "on"}),
     ("lora", {"update_codec": "eden4"}),
     ("finetune", {"update_codec": "fp16"}),
 ]

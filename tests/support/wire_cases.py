@@ -43,7 +43,7 @@ def golden_positions() -> Positions:
     return np.array([i for i in range(D) if (i * i + 3 * i) % 17 == 4 and i % 3], np.int64)
 
 
-MANY = 60_000  # positions of the second golden payload of `gap`: several chunks, so that its model has learnt
+MANY = 60_000  # positions of the second golden payload of what learns: several chunks, so that its model has learnt
 
 
 def many_flips() -> tuple[Positions, CodecContext]:
@@ -181,9 +181,10 @@ def write_missing() -> None:
         if not path.exists():
             path.write_bytes(encode())
             index[name] = {"sha256_of_decoded": digest(np.asarray(decode(path.read_bytes())))}
-    path = GOLDEN / "gap-60000.bin"
-    if not path.exists():
-        path.write_bytes(codecs["gap"].encode(*many_flips()))
+    for name in ("gap", "mask-theta"):
+        path = GOLDEN / f"{name}-{MANY}.bin"
+        if not path.exists():
+            path.write_bytes(codecs[name].encode(*many_flips()))
     index_path.write_text(json.dumps(index, indent=1) + "\n")
 
 
