@@ -47,7 +47,7 @@ methods.register("deepreduce")(
         partial(receive_flips, LAW, codec_of),
         sends="flips",
         reads=("noise", "check_flips", "side_information", "server_lr", "smoothing"),
-        variant=variant,
+        variant=partial(variant, known="u and θ_g"),
         flip_codec=codec_of,
         color="#287a58",
         marker="diamond",

@@ -18,7 +18,6 @@ from deltamask.masking import aggregation
 from deltamask.masking.masks import ONE
 from deltamask.methods import fedpm, masked
 from deltamask.methods.base import Refit, Upload, methods
-from deltamask.methods.deltamask import context
 from deltamask.methods.masked import MaskState
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def client_update(task: Task, config: RunConfig, round: int, client: int, memory
         trained = training.train_scores(
             task, memory.head, memory.theta, config, round=round, client=client, threshold=True
         )
-    both_know = context(config, memory.theta, task.tail.offsets, round, client)
+    both_know = fedpm.context(config, memory.theta, task.tail.offsets, round, client)
     return fedpm.send_mask(config, trained.theta > ONE // 2, trained.loss, both_know, clock)
 
 

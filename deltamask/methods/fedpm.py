@@ -21,9 +21,9 @@ from deltamask.codecs.mask_theta import GIVEN_THETA
 from deltamask.config import RunConfig
 from deltamask.downlink import MaskLaw, ThetaMemory
 from deltamask.masking import masks, noise
+from deltamask.masking.noise import PublicNoise
 from deltamask.methods import masked, robust
 from deltamask.methods.base import ClientReport, Receipt, Upload, Variant, decoded, methods
-from deltamask.methods.deltamask import context
 from deltamask.methods.masked import MaskState
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ LAW = MaskLaw(public=False, damped=True)
 def mask_codec(config: RunConfig) -> MaskCodec:
     """The codec that the masks are sent in."""
     return GIVEN_THETA if config.side_information == "on" else BLIND
+
+
+def context(config: RunConfig, theta: masks.Theta, layers: Iterable[int], round: int, client: int) -> CodecContext:
+    """What both sides know before a mask travels: θ_g. No codec of whole masks asks for the noise."""
+    return CodecContext(round, client, theta, PublicNoise(config.seed, round, client), tuple(map(int, layers)))
 
 
 def client_update(task: Task, config: RunConfig, round: int, client: int, memory: ThetaMemory) -> Upload:
@@ -89,9 +94,9 @@ def server_update(
     return masked.aggregate_masks(law, config, state, round, ones, sorted(received))
 
 
-def variant(config: RunConfig) -> Variant:
-    """What of the published form a config changes."""
-    words = ["given θ_g"] if config.side_information == "on" else []
+def variant(config: RunConfig, known: str = "θ_g") -> Variant:
+    """What of the published form a config changes. known: what the code is given."""
+    words = [f"given {known}"] if config.side_information == "on" else []
     if config.server_lr != 1:
         words.append(f"η {config.server_lr:g}")
     if config.smoothing:
