@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-LAST = 10  # accuracies are means over this many last rounds: one round's figure is noisy
+from deltamask.simulation.records import LAST
 
 Figure = Callable[[pd.DataFrame], float]
 Accuracies = npt.NDArray[np.float64]  # (N,), one a client
 
 # Of a record, what is not one figure a round.
-LISTS = ("clients", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone")
+LISTS = ("clients", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone", "hits")
 
 
 def tenth(accuracies: Accuracies) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,14 @@ class Evaluation:
     """On the test set. class_accuracy: (classes,), NaN for a class without test images.
 
     adapted: (clients,) accuracy for each client when it adds the logarithm of its own label shares to the logits; None
-    where it was not asked for, or there are more than ADAPTED_CLIENTS.
+    where it was not asked for, or there are more than ADAPTED_CLIENTS. hits: (images,) which ones are right.
     """
 
     accuracy: float
     loss: float
     class_accuracy: npt.NDArray[np.float64]
     adapted: npt.NDArray[np.float64] | None = None
+    hits: npt.NDArray[np.bool_] | None = None
 
 
 def evaluate(task: Task, effective: Tensor, head: Head, *, adapted: bool = False) -> Evaluation:
@@ -45,10 +46,11 @@ def evaluate(task: Task, effective: Tensor, head: Head, *, adapted: bool = False
     per_class = [
         hits[labels == label].mean() if (labels == label).any() else np.nan for label in range(len(task.classes))
     ]
-    plain = Evaluation(float(hits.mean()), float(functional.cross_entropy(logits, task.test_y)), np.array(per_class))
+    loss = float(functional.cross_entropy(logits, task.test_y))
+    plain = Evaluation(float(hits.mean()), loss, np.array(per_class), hits=hits)
     if not adapted or len(task.label_counts) > ADAPTED_CLIENTS:
         return plain
-    return Evaluation(plain.accuracy, plain.loss, plain.class_accuracy, _adapted(task, logits, plain))
+    return replace(plain, adapted=_adapted(task, logits, plain))
 
 
 def client_accuracy(evaluation: Evaluation, label_counts: npt.NDArray[np.int64]) -> float:

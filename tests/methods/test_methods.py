@@ -20,6 +20,7 @@ from deltamask.masking.noise import PublicNoise
 from deltamask.methods.base import state_arrays
 from deltamask.methods.deltamask import context
 from deltamask.simulation.loop import simulate
+from deltamask.simulation.records import unpacked
 from deltamask.task.task import Task, load_task
 from tests.support import tiny
 from tests.support.tiny import Witness, assert_same_state
@@ -87,8 +88,16 @@ def test_records_are_json_and_hold_what_the_format_promises(run: tuple[str, Witn
             assert client["dropped"] is None
             assert 0 <= client["accuracy"] <= 1
         assert 0 <= plain["accuracy"] <= 1
+        assert (record.hits is None) == (record.round == 0)  # both other rounds are among the last ten
+        if record.hits is not None:
+            assert unpacked(record.hits, len(task.test_y)).mean() == pytest.approx(record.accuracy)
         if methods.get(name).masks and record.round > 0:
             assert sum(plain["theta_histogram"]) == task.d
+
+
+def test_hits_are_those_of_the_last_ten_rounds(task: Task) -> None:
+    records = list(simulate(tiny.config(method="linear-probe", rounds=12), task=task))
+    assert [record.round for record in records if record.hits] == list(range(3, 13))
 
 
 def test_flips_kept_and_false_flips_are_those_of_the_payloads(run: tuple[str, Witness], task: Task) -> None:
