@@ -10,29 +10,30 @@ import numpy as np
 
 from deltamask.attacks.base import Liar, kind_of
 from deltamask.codecs import codecs
-from deltamask.codecs.mask import decode_mask, encode_mask
 from deltamask.codecs.updates import UpdateContext, updates
 from deltamask.codecs.wire import dense, png
 from deltamask.codecs.wire.dense import Vector
-from deltamask.codecs.wire.message import HEADER, KINDS, seal, unseal
+from deltamask.codecs.wire.message import HEADER, KINDS, seal
 from deltamask.heads import Sender, Statistics, agreed, closed_form
 from deltamask.masking.masks import Mask, Positions, sample
 from deltamask.methods.base import Upload
 from deltamask.methods.deltamask import context
+from deltamask.methods.fedpm import mask_codec
 
 
 def with_flips(upload: Upload, liar: Liar, choose: Callable[[Mask, Liar], Positions]) -> Upload:
     """Flips of the liar's choice, given m_g; or the whole mask with these positions flipped."""
     theta = liar.memory.theta
+    known = context(liar.config, theta, liar.task.tail.offsets, liar.round, liar.client)
     if kind_of(liar) == "flips":
         assert liar.method.flip_codec is not None
-        known = context(liar.config, theta, liar.task.tail.offsets, liar.round, liar.client)
         flips = choose(sample(theta, known.noise.words(0, len(theta))), liar)
         payload = codecs[liar.method.flip_codec(liar.config)].encode(flips, known)
         return replace(upload, payload=payload, report=replace(upload.report, sent=flips, flips=len(flips)))
-    mask = decode_mask(unseal(upload.payload, "mask", liar.round, liar.client, len(theta)), len(theta)).copy()
+    codec = mask_codec(liar.config)
+    mask = codec.unseal(upload.payload, known).copy()
     mask[choose(mask, liar)] ^= True
-    return replace(upload, payload=seal("mask", liar.round, liar.client, len(mask), encode_mask(mask)))
+    return replace(upload, payload=codec.seal(mask, known))
 
 
 def with_values(upload: Upload, liar: Liar, change: Callable[[Vector], Vector]) -> Upload:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -76,6 +77,7 @@ class ShowsFlips(Protocol):
 codecs: Registry[Codec] = Registry("codec")
 
 CHUNK = 1 << 20  # positions asked at once: u, buckets and answers never exist for all of a large d
+FIRST_CHUNK, LARGEST_CHUNK = 1 << 12, 1 << 17  # of a code that learns from a chunk after it has been coded
 
 
 def checked(positions: Positions, d: int) -> Positions:
@@ -97,3 +99,19 @@ def scan(members: Callable[[int, int], npt.NDArray[np.bool_]], d: int, chunk: in
         found[end - len(part) : end] = part
         end -= len(part)
     return found
+
+
+def learning_chunks(
+    d: int, layers: tuple[int, ...], first: int = FIRST_CHUNK, *, anew: bool = False
+) -> Iterator[tuple[int, int, int]]:
+    """(layer, start, stop): small chunks at first, while little has been learnt. None reaches across a layer.
+
+    first: positions of the first chunk. anew: every layer begins with such a one.
+    """
+    bounds = [0, *sorted({b for b in layers if 0 < b < d}), d]
+    size = first
+    for layer, (start, end) in enumerate(pairwise(bounds)):
+        size = first if anew else size
+        while start < end:
+            yield layer, start, min(end, start + size)
+            start, size = start + size, min(2 * size, LARGEST_CHUNK)

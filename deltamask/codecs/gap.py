@@ -11,32 +11,19 @@ Positions of one coding level share a call of the range coder, which then costs 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from deltamask.codecs import gap_model as model
 from deltamask.codecs import side_information
-from deltamask.codecs.base import CodecContext, checked, codecs
+from deltamask.codecs.base import LARGEST_CHUNK, CodecContext, checked, codecs, learning_chunks
 from deltamask.codecs.wire.message import DecodeError, Field, register_kind, seal, unseal
 from deltamask.codecs.wire.range_coder import ABOUT_RANGE_CODED, RANGE_CODED, Coder, Decoder, Encoder, Tally
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<HH")  # scale: mean distance of a flip, 1/16 score units; amplitude of the shape, 2⁻¹²
-FIRST_CHUNK, LARGEST_CHUNK = 1 << 12, 1 << 17
 UNIT = 2.0**-model.BITS  # of the model's integer probabilities
-
-
-def _chunks(context: CodecContext) -> Iterator[tuple[int, int, int]]:
-    """(layer, start, stop): small chunks at first, while little has been learnt. None reaches across a layer."""
-    bounds = [0, *sorted({b for b in context.layers if 0 < b < context.d}), context.d]
-    size = FIRST_CHUNK
-    for layer, (start, end) in enumerate(pairwise(bounds)):
-        while start < end:
-            yield layer, start, min(end, start + size)
-            start, size = start + size, min(2 * size, LARGEST_CHUNK)
 
 
 def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positions: Positions | None) -> Positions:
@@ -46,7 +33,7 @@ def run(coder: Coder, context: CodecContext, scale: int, amplitude: int, positio
     chunks_seen = chunks_with_rare = 0
     cells, order = np.empty(LARGEST_CHUNK, np.uint16), np.empty(LARGEST_CHUNK, np.int32)
     parts: list[Positions] = []
-    for layer, start, stop in _chunks(context):
+    for layer, start, stop in learning_chunks(context.d, context.layers):
         counts = np.zeros(model.CELLS, np.int64)
         chunk = cells[: stop - start]
         theta = np.ascontiguousarray(context.theta[start:stop], np.uint16)
@@ -100,7 +87,7 @@ def fit(positions: Positions, context: CodecContext) -> tuple[int, int]:
     """(scale, amplitude) for the header, from at least one flip."""
     at_distance = np.zeros(side_information.MAX_DISTANCE + 1, np.int64)
     total = 0
-    for _, start, stop in _chunks(context):
+    for _, start, stop in learning_chunks(context.d, context.layers):
         distance = side_information.distances(context, start, stop)
         at_distance += np.bincount(distance, minlength=len(at_distance))
         low, high = np.searchsorted(positions, (start, stop))

@@ -6,7 +6,7 @@ so no table travels and the decoder follows along. Probabilities are ratios of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,22 +55,35 @@ def decode_mask(body: bytes | memoryview, d: int) -> Mask:
 
 @dataclass(frozen=True)
 class MaskCodec:
-    """The client's whole mask. Read as flips against the m_g that both sides hold."""
+    """The client's whole mask. Read as flips against the m_g that both sides hold.
 
-    name: str = "mask"
+    write, read: (d,) mask and context to a body, and the other way; read raises DecodeError.
+    """
+
+    name: str
+    write: Callable[[Mask, CodecContext], bytes]
+    read: Callable[[memoryview, CodecContext], Mask]
     exact: bool = True
     suffix: str = ".bin"
     false_positive_rate: float = 0.0
+
+    def seal(self, mask: Mask, context: CodecContext) -> bytes:
+        """The (d,) mask as a payload."""
+        return seal(self.name, context.round, context.client, context.d, self.write(mask, context))
+
+    def unseal(self, payload: bytes, context: CodecContext) -> Mask:
+        """The (d,) mask in a payload. Raises DecodeError."""
+        return self.read(unseal(payload, self.name, context.round, context.client, context.d), context)
 
     def encode(self, positions: Positions, context: CodecContext) -> bytes:
         mask = np.empty(context.d, np.bool_)
         for start, stop, chunk in _global_mask(context):
             mask[start:stop] = chunk
         mask[checked(positions, context.d)] ^= True
-        return seal(self.name, context.round, context.client, context.d, encode_mask(mask))
+        return self.seal(mask, context)
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
-        mask = decode_mask(unseal(payload, self.name, context.round, context.client, context.d), context.d)
+        mask = self.unseal(payload, context)
         parts = [np.flatnonzero(mask[start:stop] != chunk) + start for start, stop, chunk in _global_mask(context)]
         return np.concatenate(parts)
 
@@ -83,4 +96,5 @@ def _global_mask(context: CodecContext) -> Iterator[tuple[int, int, Mask]]:
 
 
 register_kind("mask", 2, body=RANGE_CODED, about=ABOUT_RANGE_CODED)
-codecs.register("mask")(MaskCodec())
+BLIND = MaskCodec("mask", lambda mask, _: encode_mask(mask), lambda body, context: decode_mask(body, context.d))
+codecs.register("mask")(BLIND)

@@ -10,6 +10,7 @@ from deltamask.config.training_fields import Schedule
 Downlink = Literal["counts", "fp32"]
 Noise = Literal["shared", "per_client"]
 Aggregation = Literal["beta", "unbiased"]
+SideInformation = Literal["off", "on"]
 
 
 class MessageFields(Described):
@@ -46,7 +47,8 @@ class MessageFields(Described):
         1.0,
         gt=0, le=10,
         label="Server step η", group="Method",
-        about="η, the server's step; read by `unbiased` and by the methods that send weights.",
+        about="η, the server's step; read by `unbiased`, by the methods that send weights, and by FedPM and "
+        "DeepReduce, where less than 1 damps: θ_g ← (1 − η)·θ_g + η·(what the masks say).",
         accuracy="larger follows the clients faster, and their noise too",
         bits="larger: more flips next round",
         reader="method",
@@ -78,6 +80,25 @@ class MessageFields(Described):
         accuracy="exact codecs change nothing; filters add false flips that θ must undo",
         registry="codec",
         bits="the same flips, other bytes",
+        reader="method",
+    )  # fmt: skip
+    side_information: SideInformation = setting(
+        "off",
+        label="Known to both sides", group="Bits",
+        about="`off`: as published, coded as if the server knew nothing. `on`: coded given what both sides hold: whole "
+        "masks given θ_g (`mask-theta`), DeepReduce's changed positions given u and θ_g (`gap`).",
+        accuracy="none: both are exact",
+        bits="`on` needs a fraction",
+        reader="method",
+    )  # fmt: skip
+    smoothing: float = setting(
+        0.0,
+        ge=0, lt=0.5,
+        label="Smoothing", group="Method",
+        about="ε: a received mask bit counts as ε or 1 − ε, so that θ_g stays within [ε, 1 − ε]. FedPM's published "
+        "code has 0.01.",
+        accuracy="keeps every weight's bit able to change",
+        bits="larger: bits stay uncertain, and cost more",
         reader="method",
     )  # fmt: skip
     downlink: Downlink = setting(

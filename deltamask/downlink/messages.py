@@ -39,13 +39,15 @@ class MaskLaw:
 
     public: masks are drawn from the public u, so that everyone knows every m_g,k. likeliest: of private masks, the
     likeliest Σ m_k (d,) of a number of clients, given θ_g. posterior: θ_g given (d,) ones out of `seen` masks.
-    unbiased: the server follows RunConfig's `aggregation`; else it takes the posterior, whatever that says.
+    unbiased: the server follows RunConfig's `aggregation`; else it takes the posterior, whatever that says. damped:
+    the posterior is smoothed, and the server goes towards it by RunConfig's `server_lr`.
     """
 
     public: bool
     likeliest: Callable[[Theta, int], aggregation.Counts] = aggregation.likeliest
     posterior: Callable[[aggregation.Counts, int], Theta] = aggregation.beta
     unbiased: bool = False
+    damped: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,10 @@ def aggregate(law: MaskLaw, config: RunConfig, memory: ThetaMemory, round: int, 
     seen = len(received)
     if not aggregation.reset_priors(round, config.rho):
         ones, seen = ones + memory.ones, seen + memory.seen
-    return ThetaMemory(law.posterior(ones, seen), ones, seen, memory.head)
+    theta = law.posterior(ones, seen)
+    if law.damped:
+        theta = aggregation.damped(memory.theta, aggregation.smoothed(theta, config.smoothing), config.server_lr)
+    return ThetaMemory(theta, ones, seen, memory.head)
 
 
 def encode_change(law: MaskLaw, config: RunConfig, before: ThetaMemory, round: int, change: Change) -> bytes:

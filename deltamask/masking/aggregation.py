@@ -20,6 +20,19 @@ def beta(ones: Counts, seen: int) -> Theta:
     return table[ones]
 
 
+def smoothed(theta: Theta, smoothing: float) -> Theta:
+    """ε + (1 − 2ε)·θ: the mean of masks whose bits count as ε and 1 − ε. smoothing: ε, in [0, ½)."""
+    unit = round(smoothing * ONE)
+    return _fixed(unit + ((ONE - 2 * unit) * theta.astype(np.int64) + ONE // 2) // ONE) if unit else theta
+
+
+def damped(theta: Theta, goal: Theta, server_lr: float) -> Theta:
+    """θ_g ← θ_g + η·(goal − θ_g). goal: what the masks say; with η = 1 it is the answer."""
+    unit = round(server_lr * ONE)
+    step = (unit * (goal.astype(np.int64) - theta) + ONE // 2) // ONE
+    return _fixed(theta + step)
+
+
 def unbiased(theta: Theta, change: Counts, received: int, server_lr: float) -> Theta:
     """θ_g ← clip(θ_g + η · mean(m̂_k − m_g,k)).
 

@@ -35,7 +35,8 @@ def client_update(task: Task, config: RunConfig, round: int, client: int, memory
         trained = training.train_scores(
             task, memory.head, memory.theta, config, round=round, client=client, threshold=True
         )
-    return fedpm.send_mask(trained.theta > ONE // 2, trained.loss, round, client, clock)
+    both_know = fedpm.context(config, memory.theta, task.tail.offsets, round, client)
+    return fedpm.send_mask(config, trained.theta > ONE // 2, trained.loss, both_know, clock)
 
 
 def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
@@ -56,6 +57,8 @@ methods.register("fedmask")(
         client_update,
         partial(fedpm.server_update, LAW),
         sends="masks",
+        reads=("side_information",),
+        variant=lambda config: fedpm.variant(config.replace(server_lr=1.0, smoothing=0.0)),
         effective=effective,
         refit=Refit(held, masked.with_head),
         alone=partial(masked.alone, threshold=True),

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from deltamask.simulation.records import LAST
+
 if TYPE_CHECKING:
     import pandas as pd
-
-LAST = 10  # accuracies are means over this many last rounds: one round's figure is noisy
 
 Figure = Callable[["pd.DataFrame"], float]
 Accuracies = npt.NDArray[np.float64]  # (N,), one a client
 
 # Of a record, what is not one figure a round.
-LISTS = ("clients", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone", "metrics")
+LISTS = ("clients", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone", "hits", "metrics")
 OWN = "metric_"  # begins the column of an own metric, so that none takes the place of another
 
 

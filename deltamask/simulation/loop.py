@@ -22,7 +22,7 @@ from deltamask.privacy import plan
 from deltamask.simulation import commit
 from deltamask.simulation.alone import check_alone, compare_alone
 from deltamask.simulation.delivery import Delivery
-from deltamask.simulation.records import RoundRecord
+from deltamask.simulation.records import LAST, RoundRecord
 from deltamask.simulation.round_recorder import RoundRecorder
 from deltamask.task.task import Task, load_task
 
@@ -198,7 +198,7 @@ def play_round(
     method: Method, task: Task, config: RunConfig, state: State, round: int, delivery: Delivery, observer: Observer
 ) -> Generator[OpenRound, Iterable[Answer], tuple[RoundRecord, State]]:
     """One round: broadcast, the clients' answers, aggregation, evaluation."""
-    recorder = RoundRecorder(task, round)
+    recorder = RoundRecorder(task, round, late=round > config.rounds - LAST)
     state = yield from exchange(method, task, config, state, round, delivery, recorder, observer)
     return close_round(method, task, config, state, recorder), state
 

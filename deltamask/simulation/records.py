@@ -6,13 +6,19 @@ the studies' tables take their columns from.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
 MAX_TEXT = 2000  # characters of a reason
+LAST = 10  # accuracies are means over this many last rounds: one round's figure is noisy
+MAX_IMAGES = 100_000  # of a test set whose hits are recorded
 
 Count = Annotated[int, Field(ge=0, le=10**14)]  # so that the sums over a run's rounds stay whole numbers of 64 bits
 Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]  # sums of shares are rounded
@@ -60,7 +66,8 @@ class RoundRecord:
     clients, in their order, sampled or not; client_accuracy_adapted: the same when a client adds the logarithm of its
     own label shares to the logits, None for more than 1,000 clients (`training/evaluation.py` defines both). alone: of
     round 0, and only with RunConfig's `compare_alone`: the accuracy for each client of a model that it trains alone
-    (`simulation/alone.py`). All four are rounded to four digits.
+    (`simulation/alone.py`). All four are rounded to four digits. hits: of the last ten rounds, which test images the
+    server model gets right (`packed`), so that two runs can be compared image by image.
 
     metrics: own ones (`training/metrics.py`) of the server model on the test set by name, null for one that is not a
     finite number; None where none is registered.
@@ -100,6 +107,7 @@ class RoundRecord:
     client_accuracy_adapted: Shares | None = None
     alone: Shares | None = None
     metrics: Annotated[dict[Name, Value | None], Field(max_length=1000)] | None = None
+    hits: Annotated[str, Field(max_length=MAX_IMAGES // 6 + 8)] | None = None
     epsilon: Amount | None = None
 
     def __repr__(self) -> str:
@@ -111,7 +119,7 @@ class RoundRecord:
         """Plain values, for one line of `rounds.jsonl`. What is not finite (a diverged loss) becomes null, and a reason
         that is too long is cut."""
         plain: dict[str, Any] = _storable(asdict(self))
-        return plain
+        return plain | {"hits": self.hits}
 
 
 def _storable(value: Any) -> Any:
@@ -146,6 +154,22 @@ def parse_record(text: bytes) -> dict[str, Any]:
     if record.bpp_total is None:
         plain["bpp_total"] = record.bpp_up + record.bpp_down
     return plain
+
+
+def packed(hits: npt.NDArray[np.bool_]) -> str | None:
+    """(images,) booleans as base64 of a bit each, first image first; None for more than MAX_IMAGES."""
+    return base64.b64encode(np.packbits(hits).tobytes()).decode() if len(hits) <= MAX_IMAGES else None
+
+
+def unpacked(text: str, images: int) -> npt.NDArray[np.bool_]:
+    """The other way. RecordError if it is not a bit for each of so many images."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RecordError(f"hits: {error}") from None
+    if len(data) != -(-images // 8):
+        raise RecordError(f"hits: {len(data)} bytes for {images} images")
+    return np.unpackbits(np.frombuffer(data, np.uint8), count=images).astype(np.bool_)
 
 
 def first_fault(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ from deltamask.base.stopwatch import Stopwatch
 from deltamask.masking.masks import ONE, Positions, Theta
 from deltamask.methods.base import Receipt, Upload
 from deltamask.simulation.ledger import Ledger
-from deltamask.simulation.records import ClientRecord, RoundRecord
+from deltamask.simulation.records import ClientRecord, RoundRecord, packed
 from deltamask.task.task import Task
 from deltamask.training import Evaluation, client_accuracy
 
@@ -19,10 +19,13 @@ THETA_BINS = 20
 
 
 class RoundRecorder:
-    """Collects what happens in one round, in memory that does not grow with d or with the number of clients."""
+    """Collects what happens in one round, in memory that does not grow with d or with the number of clients.
 
-    def __init__(self, task: Task, round: int) -> None:
-        self.task, self.round = task, round
+    late: is it one of the last rounds, of which a record says which images were right?
+    """
+
+    def __init__(self, task: Task, round: int, *, late: bool = False) -> None:
+        self.task, self.round, self.late = task, round, late
         self.ledger, self.clock = Ledger(task.d), Stopwatch()
         self.broadcast_bytes = 0
         self._clients: dict[int, ClientRecord] = {}
@@ -121,6 +124,7 @@ class RoundRecorder:
             class_accuracy=[None if np.isnan(share) else round(float(share), 4) for share in headline.class_accuracy],
             client_accuracy=rounded(everyone),
             client_accuracy_adapted=None if headline.adapted is None else rounded(headline.adapted),
+            hits=packed(headline.hits) if self.late and headline.hits is not None else None,
             metrics=headline.metrics,
             clients=clients,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},

@@ -27,8 +27,8 @@ SAME_BITS = (
     "method", "dataset", "backbone", "masked_blocks", "image_size", "codec", "kappa", "kappa_schedule", "noise",
     "aggregation", "server_lr", "lr", "lr_schedule", "theta_init", "downlink", "update_codec", "weight_lr", "lora_rank",
     "adapter_bases",
-    "head_init", "head_means", "head_projection", "head_fraction_bits", "head_refit", "local_loss",
-    "dp", "dp_epsilon", "dp_noise",
+    "head_init", "head_means", "head_projection", "head_fraction_bits", "head_refit", "local_loss", "side_information",
+    "smoothing", "dp", "dp_epsilon", "dp_noise",
 )  # fmt: skip
 JUDGED = 5  # runs, the latest ones, of which the median counts
 

@@ -15,6 +15,7 @@ codec = "gap"
 [arms.bfuse]
 codec = ["bfuse8", "bfuse16"]              # a list makes one arm of each value: bfuse-bfuse8, bfuse-bfuse16
 kappa = [0.5, 1.0]                         # several lists make one of each combination: bfuse-bfuse8-kappa0.5 …
+seeds = [0]                                # fewer seeds than the others have
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from deltamask.config.presets import preset
 ARM_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 TEXTS = ("title", "question")
 KEYS = (*TEXTS, "seeds", "base", "arms")
+OF_ARM = ("label", "seeds")  # what an arm's table holds beside fields
 
 
 class ExperimentError(ValueError):
@@ -44,10 +46,10 @@ class ExperimentError(ValueError):
 
 @dataclass(frozen=True)
 class Arm:
-    """One setting, run with every seed.
+    """One setting, run with each of `seeds`.
 
     name: of its run folders, without the seed. table: the NAME in [arms.NAME]. chosen: the value that this arm has of
-    each field for which that table lists several. config: with the first seed.
+    each field for which that table lists several. config: with the experiment's first seed.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Arm:
     table: str
     chosen: tuple[tuple[str, Any], ...]
     config: RunConfig
+    seeds: tuple[int, ...]
 
     @property
     def values(self) -> list[str]:
@@ -98,6 +101,7 @@ class Experiment:
             Trial(self.name, arm.name, arm.label, seed, arm.config.replace(seed=seed))
             for seed in self.seeds
             for arm in self.arms
+            if seed in arm.seeds
         ]
 
 
@@ -116,21 +120,22 @@ def read_experiment(path: Path) -> Experiment:
     faults += [f"base: {line}" for line in _refusals(base, {}, seeds[0])]
     for arm, entry in content["arms"].items() if not faults else ():
         for chosen in _choices(entry):
-            fields = {key: value for key, value in entry.items() if key != "label"} | dict(chosen)
+            fields = {key: value for key, value in entry.items() if key not in OF_ARM} | dict(chosen)
             lines = _refusals(base, fields, seeds[0])
             faults += [f"arms.{arm}: {line}" for line in lines]
             if not lines:
-                arms.append(_arm(arm, entry.get("label", arm), chosen, _config(base, fields, seeds[0])))
+                config = _config(base, fields, seeds[0])
+                arms.append(_arm(arm, entry.get("label", arm), chosen, config, tuple(entry.get("seeds", seeds))))
     faults += _bad_names(arms)
     if faults:
         raise ExperimentError("\n".join(f"{path}: {fault}" for fault in dict.fromkeys(faults)))
     return Experiment(path.stem, content["title"], content["question"].strip(), seeds, tuple(arms))
 
 
-def _arm(table: str, label: str, chosen: tuple[tuple[str, Any], ...], config: RunConfig) -> Arm:
-    values = Arm("", "", table, chosen, config).values
+def _arm(table: str, label: str, chosen: tuple[tuple[str, Any], ...], config: RunConfig, seeds: tuple[int, ...]) -> Arm:
+    values = Arm("", "", table, chosen, config, seeds).values
     name = "-".join([table, *(value.replace(" ", "") for value in values)])
-    return Arm(name, ", ".join([label, *values]), table, chosen, config)
+    return Arm(name, ", ".join([label, *values]), table, chosen, config, seeds)
 
 
 def _config(base: dict[str, Any], fields: dict[str, Any], seed: int) -> RunConfig:
@@ -154,7 +159,7 @@ def _refusals(base: dict[str, Any], fields: dict[str, Any], seed: int) -> list[s
 
 def _choices(entry: dict[str, Any]) -> Iterator[tuple[tuple[str, Any], ...]]:
     """Each combination of the values that an arm lists, as (field, value); one empty combination if it lists none."""
-    listed = [field for field, value in entry.items() if isinstance(value, list)]
+    listed = [field for field, value in entry.items() if isinstance(value, list) and field not in OF_ARM]
     for values in itertools.product(*(entry[field] for field in listed)):
         yield tuple(zip(listed, values, strict=True))
 
@@ -187,6 +192,9 @@ def _faults(content: dict[str, Any]) -> Iterator[str]:
             yield f"arms.{name}: seed: `seeds` says which"
         if not isinstance(arm.get("label", ""), str):
             yield f"arms.{name}: label: a text is needed"
+        own = arm.get("seeds", seeds)
+        if isinstance(seeds, list) and not (isinstance(own, list) and all(seed in seeds for seed in own)):
+            yield f"arms.{name}: seeds: some of the experiment's {seeds}, as a list"
         for field, value in arm.items():
             if value == []:
                 yield f"arms.{name}: {field}: the list is empty"

@@ -25,14 +25,15 @@ class Evaluation:
     """On the test set. class_accuracy: (classes,), NaN for a class without test images.
 
     adapted: (clients,) accuracy for each client when it adds the logarithm of its own label shares to the logits; None
-    where it was not asked for, or there are more than ADAPTED_CLIENTS. metrics: the registered ones by name
-    (`metrics.py`), None where there are none, or they were not asked for.
+    where it was not asked for, or there are more than ADAPTED_CLIENTS. hits: (images,) which ones are right.
+    metrics: the registered ones by name (`metrics.py`), None where there are none, or they were not asked for.
     """
 
     accuracy: float
     loss: float
     class_accuracy: npt.NDArray[np.float64]
     adapted: npt.NDArray[np.float64] | None = None
+    hits: npt.NDArray[np.bool_] | None = None
     metrics: dict[str, float | None] | None = None
 
 
@@ -48,7 +49,8 @@ def evaluate(task: Task, effective: Tensor, head: Head, *, adapted: bool = False
     per_class = [
         hits[labels == label].mean() if (labels == label).any() else np.nan for label in range(len(task.classes))
     ]
-    plain = Evaluation(float(hits.mean()), float(functional.cross_entropy(logits, task.test_y)), np.array(per_class))
+    loss = float(functional.cross_entropy(logits, task.test_y))
+    plain = Evaluation(float(hits.mean()), loss, np.array(per_class), hits=hits)
     if adapted and len(task.label_counts) <= ADAPTED_CLIENTS:
         plain = replace(plain, adapted=_adapted(task, logits, plain))
     return replace(plain, metrics=measure(logits.numpy().copy(), labels.copy())) if own else plain

@@ -13,6 +13,7 @@ from pyfusefilter._xorfilter import ffi, lib
 
 from deltamask.codecs import (
     CodecContext,
+    base,
     bfuse,
     bfuse_gated,
     bloom,
@@ -222,13 +223,13 @@ def test_the_models_integers_are_the_wire() -> None:
     assert digests == [0x07A63AE5, 0x60FE0ED4, 0x55B27152]
 
 
-def test_gap_chunks_cover_every_position_once_and_no_layer_twice() -> None:
+def test_learning_chunks_cover_every_position_once_and_no_layer_twice() -> None:
     of = CodecContext(0, 0, np.full(400_000, 60_000, np.uint16), PublicNoise(0, 0, 0), (0, 5, 5, 300_000, 400_000))
-    chunks = list(gap._chunks(of))
+    chunks = list(base.learning_chunks(of.d, of.layers))
     assert [start for _, start, _ in chunks] == [0, *(stop for _, _, stop in chunks[:-1])]
     assert chunks[-1][2] == of.d
     assert {stop for _, _, stop in chunks} >= {5, 300_000}
-    assert max(stop - start for _, start, stop in chunks) <= gap.LARGEST_CHUNK
+    assert max(stop - start for _, start, stop in chunks) <= base.LARGEST_CHUNK
 
 
 def test_gate_is_the_farthest_flip() -> None:

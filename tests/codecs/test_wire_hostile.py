@@ -170,7 +170,7 @@ def test_a_picture_has_one_shape_and_zero_padding(name: str) -> None:
     assert any(true_length(p, n) < len(message_of(p)) for n, p in golden_payloads().items())
 
 
-@pytest.mark.parametrize("name", ["gap", "mask"])
+@pytest.mark.parametrize("name", ["gap", "mask", "mask-theta"])
 def test_range_coded_bodies_end_where_they_should(name: str) -> None:
     golden = golden_payloads()[name]
     for more in (b"\1\2\3\4", bytes(64)):

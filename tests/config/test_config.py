@@ -205,7 +205,7 @@ def test_run_id_differs_whenever_any_field_does() -> None:
     changed: dict[str, Any] = {"backbone": "tiny", "dataset": "digits", "weights": "random"}
     for name in NUMERIC:
         default = RunConfig.model_fields[name].default
-        changed[name] = (default / 2 or 0.5) if isinstance(default, float) else default + 1
+        changed[name] = (default / 2 or 0.25) if isinstance(default, float) else default + 1
     changed |= {name: not RunConfig.model_fields[name].default for name in SWITCHES}
     for name in CHOICES:
         default = RunConfig.model_fields[name].default

@@ -34,6 +34,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"method": "deltamask", "rho": 0.5, "dropout": 0.4},
     {"method": "deepreduce", "rho": 0.5},
     {"method": "fedpm", "rho": 0.5},
+    {"method": "fedpm", "rho": 0.5, "server_lr": 0.5, "smoothing": 0.01, "side_information": "on"},
     {"method": "fedmask", "rho": 0.5, "lr": 0.5},
 ]
 

@@ -13,6 +13,7 @@ from deltamask.codecs import codecs
 from deltamask.codecs.mask import decode_mask
 from deltamask.codecs.wire.message import unseal
 from deltamask.config import RunConfig, choices
+from deltamask.downlink import MaskLaw
 from deltamask.masking import aggregation, masks
 from deltamask.masking.masks import ONE, THETA_MAX, THETA_MIN
 from deltamask.masking.noise import PublicNoise
@@ -51,6 +52,38 @@ def test_beta_over_rounds_with_partial_participation_by_hand() -> None:
     )  # the priors start afresh
     assert state.theta.tolist() == [ONE // 2, THETA_MIN, THETA_MAX, ONE // 2]
     assert state.seen.tolist() == [2]
+
+
+def test_a_damped_server_goes_part_of_the_way_by_hand() -> None:
+    """θ_g = ½ and masks that say 0, ½ and 1: a quarter of the way. With η = 1, what the masks say."""
+    half = np.full(3, ONE // 2, np.uint16)
+    goal = np.array([THETA_MIN, ONE // 2, THETA_MAX], np.uint16)
+    reach = (ONE // 2 - THETA_MIN) / 4
+    quarter = aggregation.damped(half, goal, 0.25)
+    np.testing.assert_allclose(quarter, [ONE / 2 - reach, ONE / 2, ONE / 2 + reach], atol=0.5)
+    np.testing.assert_array_equal(aggregation.damped(half, goal, 1.0), goal)
+    assert aggregation.damped(half, goal, 3.0).tolist() == [THETA_MIN, ONE // 2, THETA_MAX]  # clipped
+    every = np.arange(THETA_MIN, THETA_MAX + 1).astype(np.uint16)
+    np.testing.assert_array_equal(aggregation.damped(every[::-1].copy(), every, 1.0), every)
+
+
+def test_smoothing_counts_a_bit_as_nearly_0_or_nearly_1() -> None:
+    """ε + (1 − 2ε)·mean, the mean of masks of ε and 1 − ε as FedPM's authors take it."""
+    mean = np.array([THETA_MIN, ONE // 5, ONE // 2, THETA_MAX], np.uint16)
+    smooth = aggregation.smoothed(mean, 0.01) / ONE
+    np.testing.assert_allclose(smooth, 0.01 + 0.98 * mean / ONE, atol=1 / ONE)
+    np.testing.assert_array_equal(aggregation.smoothed(mean, 0.0), mean)
+
+
+@pytest.mark.parametrize("law", [fedpm.LAW, methods.get("deepreduce").masks])
+def test_fedpm_and_deepreduce_follow_server_step_and_smoothing(law: MaskLaw) -> None:
+    """θ_g = ½ everywhere; three of four masks have the bit set, and the server goes half of the way to 0.1 + 0.8·¾."""
+    config = RunConfig(method="fedpm", clients=4, server_lr=0.5, smoothing=0.1)
+    state = fresh(4)
+    moved = masked.aggregate_masks(law, config, state, 1, np.full(4, 3, np.int32), [0, 1, 2, 3])
+    np.testing.assert_allclose(moved.theta / ONE, (0.5 + 0.1 + 0.8 * 0.75) / 2, atol=2 / ONE)
+    plain = masked.aggregate_masks(law, RunConfig(clients=4), state, 1, np.full(4, 3, np.int32), [0, 1, 2, 3])
+    np.testing.assert_array_equal(plain.theta, 3 * ONE // 4)
 
 
 def test_beta_is_the_mode_of_the_posterior() -> None:

@@ -20,6 +20,7 @@ from deltamask.masking.noise import PublicNoise
 from deltamask.methods.base import state_arrays
 from deltamask.methods.deltamask import context
 from deltamask.simulation.loop import simulate
+from deltamask.simulation.records import unpacked
 from deltamask.task.task import Task, load_task
 from tests.support import tiny
 from tests.support.tiny import Witness, assert_same_state
@@ -87,8 +88,16 @@ def test_records_are_json_and_hold_what_the_format_promises(run: tuple[str, Witn
             assert client["dropped"] is None
             assert 0 <= client["accuracy"] <= 1
         assert 0 <= plain["accuracy"] <= 1
+        assert (record.hits is None) == (record.round == 0)  # both other rounds are among the last ten
+        if record.hits is not None:
+            assert unpacked(record.hits, len(task.test_y)).mean() == pytest.approx(record.accuracy)
         if methods.get(name).masks and record.round > 0:
             assert sum(plain["theta_histogram"]) == task.d
+
+
+def test_hits_are_those_of_the_last_ten_rounds(task: Task) -> None:
+    records = list(simulate(tiny.config(method="linear-probe", rounds=12), task=task))
+    assert [record.round for record in records if record.hits] == list(range(3, 13))
 
 
 def test_flips_kept_and_false_flips_are_those_of_the_payloads(run: tuple[str, Witness], task: Task) -> None:
@@ -125,6 +134,19 @@ def test_false_flips_of_an_exact_codec_are_none_and_of_bfuse8_about_d_over_256(t
     assert abs(np.mean(false_flips("bfuse8")) - expected) < 4 * np.sqrt(expected / 24)
 
 
+@pytest.mark.parametrize("name", ["fedpm", "fedmask", "deepreduce"])
+def test_side_information_saves_bits_and_changes_nothing_else(task: Task, name: str) -> None:
+    blind, given = (
+        list(simulate(tiny.config(method=name, side_information=known, lr=0.3, rounds=4), task=task))
+        for known in ("off", "on")
+    )
+    for without, record in zip(blind, given, strict=True):
+        assert (record.accuracy, record.loss, record.theta_histogram) == (
+            without.accuracy, without.loss, without.theta_histogram,
+        )  # fmt: skip
+    assert given[-1].bpp_up < 0.8 * blind[-1].bpp_up
+
+
 def test_kappa_limits_what_is_sent_and_cosine_lowers_it(task: Task) -> None:
     for record in simulate(tiny.config(kappa=0.3, lr=0.3), task=task):
         for client in record.clients if record.round else []:
@@ -156,6 +178,8 @@ def server_of(name: str, task: Task, **changes: Any) -> Server:
 
 VARIANTS = [(name, {}) for name in METHODS] + [
     ("deltamask", {"codec": "mask", "aggregation": "unbiased"}),
+    ("fedpm", {"side_information": "on"}),
+    ("deepreduce", {"side_information": "on"}),
     ("lora", {"update_codec": "eden4"}),
     ("fed-sb", {"adapter_bases": "weights"}),  # whose first round sends R
     ("finetune", {"update_codec": "fp16"}),

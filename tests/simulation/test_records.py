@@ -8,17 +8,27 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deltamask.config.ranges import field_bounds
-from deltamask.simulation.records import MAX_TEXT, ClientRecord, RecordError, RoundRecord, parse_record
+from deltamask.simulation.records import (
+    MAX_IMAGES,
+    MAX_TEXT,
+    ClientRecord,
+    RecordError,
+    RoundRecord,
+    packed,
+    parse_record,
+    unpacked,
+)
 from deltamask.studies.tables import RECORDED
 from tests.support.records import client, record
 
 LATER = (
     "accuracy_threshold", "accuracy_sampled", "accuracy_worst", "accuracy_spread", "bpp_total", "broadcast_bytes",
     "flips", "kept", "false_flips", "entropy_iid", "entropy_side", "kept_by_layer", "theta_histogram", "skipped",
-    "head_temperature", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone", "epsilon",
+    "head_temperature", "class_accuracy", "client_accuracy", "client_accuracy_adapted", "alone", "epsilon", "hits",
 )  # fmt: skip
 
 
@@ -55,6 +65,28 @@ def test_what_is_not_finite_or_too_long_is_written_so_that_it_can_be_read() -> N
     assert (read["loss"], read["clients"][0]["loss"], read["entropy_iid"]) == (None, None, None)
     assert len(read["skipped"]) == len(read["clients"][0]["dropped"]) == MAX_TEXT
     assert read["clients"][0]["dropped"].endswith("x …")
+
+
+def test_hits_are_a_bit_an_image_and_come_back() -> None:
+    hits = np.array([True, False, False, True, True, False, True, False, True])
+    assert packed(hits) == "moA="  # 10011010 1, in base64
+    for images in (0, 1, 8, 9, 2_000, MAX_IMAGES):
+        some = np.random.default_rng(images).random(images) < 0.9
+        text = packed(some)
+        assert text is not None
+        np.testing.assert_array_equal(unpacked(text, images), some)
+        full = RoundRecord(
+            round=1, accuracy=0.1, loss=0.0, uplink_bytes=0, downlink_bytes=0, bpp_up=0.0, bpp_down=0.0, clients=[],
+            seconds={}, hits=text,
+        )  # fmt: skip
+        assert parse_record(line(full.to_json()))["hits"] == text  # however long: it is no reason
+    assert packed(np.ones(MAX_IMAGES + 1, np.bool_)) is None
+
+
+@pytest.mark.parametrize(("text", "fault"), [("moA=", "2 bytes for 2000 images"), ("m A=", "hits: "), ("m", "hits: ")])
+def test_hits_that_do_not_fit_are_refused(text: str, fault: str) -> None:
+    with pytest.raises(RecordError, match=fault):
+        unpacked(text, 2000)
 
 
 @pytest.mark.parametrize(

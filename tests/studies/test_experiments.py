@@ -60,6 +60,13 @@ def test_trials_go_seed_by_seed_each_to_its_folder(tmp_path: Path) -> None:
     assert len({trial.folder for trial in trials}) == 10
 
 
+def test_an_arm_may_have_fewer_seeds(tmp_path: Path) -> None:
+    trials = read_experiment(written(tmp_path, GOOD.replace("lr = 0.3", "lr = 0.3\nseeds = [4]"))).trials
+    assert [trial.seed for trial in trials if trial.arm == "plain"] == [3, 4]
+    filters = [trial for trial in trials if trial.arm.startswith("filter")]
+    assert [trial.seed for trial in filters] == [trial.config.seed for trial in filters] == [4, 4, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
@@ -74,6 +81,8 @@ def test_trials_go_seed_by_seed_each_to_its_folder(tmp_path: Path) -> None:
         ("rounds = 7", "rounds = [7, 8]", "base: rounds: only an arm may list values"),
         ('"fashion-unbiased"', '"fashon"', "base: unknown preset 'fashon'; presets: fashion, "),
         ("lr = 0.3", "seed = 1", "arms.filter: seed: `seeds` says which"),
+        ("lr = 0.3", "seeds = [5]", "arms.filter: seeds: some of the experiment's [3, 4], as a list"),
+        ("lr = 0.3", "seeds = 3", "arms.filter: seeds: some of the experiment's [3, 4], as a list"),
         ("[3, 4]", "[3, 3]", "seeds = [3, 3]: each counts once"),
         ("[3, 4]", "[-1]", "seeds: a list of whole numbers from 0 is needed"),
         ("[3, 4]", "3", "seeds: a list of whole numbers from 0 is needed"),

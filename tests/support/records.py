@@ -33,7 +33,7 @@ def record(round: int, **changes: Any) -> dict[str, Any]:
         "false_flips": None, "entropy_iid": None, "entropy_side": None, "kept_by_layer": {"a": 1},
         "theta_histogram": [1, 2], "skipped": None, "clients": [client(0), client(1)], "seconds": {"train": 1.5},
         "head_temperature": None, "class_accuracy": [0.5, None], "client_accuracy": None,
-        "client_accuracy_adapted": None, "alone": None, "metrics": None, "epsilon": None,
+        "client_accuracy_adapted": None, "alone": None, "metrics": None, "hits": None, "epsilon": None,
     }  # fmt: skip
     plain |= changes
     return plain | {"bpp_total": plain["bpp_up"] + plain["bpp_down"]}

@@ -44,7 +44,7 @@ def golden_positions() -> Positions:
     return np.array([i for i in range(D) if (i * i + 3 * i) % 17 == 4 and i % 3], np.int64)
 
 
-MANY = 60_000  # positions of the second golden payload of `gap`: several chunks, so that its model has learnt
+MANY = 60_000  # positions of the second golden payload of what learns: several chunks, so that its model has learnt
 
 
 def many_flips() -> tuple[Positions, CodecContext]:
