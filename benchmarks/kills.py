@@ -1,6 +1,7 @@
 """Runs that are killed at random moments and resumed: their records must be those of a run that nobody touched.
 
-    python -m benchmarks.kills --runs 100
+    PYTHONPATH=. python benchmarks/kills.py --runs 100
+    PYTHONPATH=. python benchmarks/kills.py --runs 100 --first 40  # goes on: run n is the same whenever
 
 Every method in turn, with the tiny backbone of the tests. Each run is a child process that gets SIGKILL after a random
 part of the time that a whole run takes, again and again, until one comes to its end. Then its records, its checkpoint
@@ -73,21 +74,23 @@ def left_by(folder: RunFolder, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def main(runs: int = 100, seed: int = 0) -> int:
+def main(runs: int = 100, seed: int = 0, first: int = 0) -> int:
     """Kill and compare.
 
     Args:
         runs: How many runs, spread over the methods.
         seed: Of the moments at which they are killed.
+        first: The number of the first run that is played; those before it are left out.
     """
-    draw = random.Random(seed)
     names = list(methods.names())
     kills = different = 0
     with tempfile.TemporaryDirectory(prefix="deltamask-kills-") as place:
         os.environ["DELTAMASK_CACHE"] = f"{place}/cache"
         load_task(tiny.config())
         whole: dict[str, tuple[float, dict[str, Any]]] = {}
-        for number, name in zip(range(runs), itertools.cycle(names), strict=False):
+        every = zip(range(runs), itertools.cycle(names), strict=False)
+        for number, name in itertools.islice(every, first, None):
+            draw = random.Random(f"{seed}/{number}")
             config = tiny.config(method=name, rounds=4, rho=0.5, kappa=0.8)
             if name not in whole:
                 reference = RunFolder.create(Path(place) / f"whole-{name}", config)
@@ -108,7 +111,9 @@ def main(runs: int = 100, seed: int = 0) -> int:
             if wrong := [part for part in expected if found[part] != expected[part]]:
                 different += 1
                 print(f"run {number}, {name}: {', '.join(wrong)} differ", flush=True)
-    print(f"{runs} runs of {len(names)} methods, killed {kills} times: {runs - different} the same")
+            print(f"{number + 1} of {runs}, {name}, killed {kills} times so far", file=sys.stderr, flush=True)
+    played = max(0, runs - first)
+    print(f"{played} runs of {len(names)} methods, killed {kills} times: {played - different} the same")
     return 1 if different else 0
 
 

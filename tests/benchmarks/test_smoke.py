@@ -102,10 +102,20 @@ def test_updates(run: Run) -> None:
     assert "| `eden1` |" in run("benchmarks/updates.py", "--quick")
 
 
-def test_soak(run: Run) -> None:
-    report = json.loads(run("benchmarks/soak.py", "--count", "300", "--block", "0"))
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_soak(run: Run, way: str) -> None:
+    report = json.loads(run("benchmarks/soak.py", "--way", way, "--count", "300", "--block", "0"))
     assert sum(report["seen"].values()) == 300
     assert report["failures"] == []
+
+
+def test_a_soak_that_is_started_again_goes_on(run_apart: Run, tmp_path: Path) -> None:
+    words = ("benchmarks/soak.py", "--way", "down", "--count", 60, "--log", tmp_path / "log")
+    first = json.loads(run_apart(*words))
+    assert (first["count"], first["failures"]) == (60, [])
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    (tmp_path / "log").write_text(line.replace('"count": 60, "seen": {', '"count": 60, "seen": {"kept": 7, '))
+    assert json.loads(run_apart(*words))["kept"] == 7  # its only block is not run again
 
 
 def test_the_tables_of_the_scale_document_are_those_of_the_stored_measurements(run: Run, tmp_path: Path) -> None:
@@ -146,9 +156,12 @@ def test_dashboard(run_apart: Run) -> None:
 
 def test_kills() -> None:
     """In a process of its own: a run that was killed ends as one that was not."""
-    module = "benchmarks/kills.py".removesuffix(".py").replace("/", ".")
-    command = [sys.executable, "-m", module, "--runs", "1"]
-    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    command = [sys.executable, "benchmarks/kills.py", "--runs", "3", "--first", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, check=True, cwd=ROOT, capture_output=True, text=True, timeout=500, env=environment
+    )  # fmt: skip
+    assert done.stdout.startswith("1 runs of ")
     assert done.stdout.endswith(": 1 the same\n")
 
 
