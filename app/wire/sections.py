@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from ui.style import METRIC_WIDTH, markdown
+from ui.style import METRIC_WIDTH, html, markdown
 from wire.selection import stamp
 
 from deltamask.codecs import codecs
@@ -50,7 +50,7 @@ def draw_parts(opened: RecordedPayload) -> None:
     st.subheader("Where the bytes go")
     parts = part_costs(opened.anatomy)
     legend = "".join(
-        f'<span><i style="background: {payload_charts.part_color(part)}"></i>{part.name}</span>' for part in parts
+        f'<span><i style="background: {payload_charts.part_color(part)}"></i>{html(part.name)}</span>' for part in parts
     )
     st.html(f'<div class="legend">{legend}</div>')
     st.plotly_chart(payload_charts.part_costs(parts), key="wire_parts", config=CHART)
@@ -192,7 +192,7 @@ def draw_codecs(opened: RecordedPayload, flips: Flips) -> None:
                 bar.empty()
                 st.session_state[key] = results, codec_comparison.entropy_bounds(positions, opened.context)
         except StoreError as error:
-            st.warning(f"Some codecs, and one of the bounds, need θ_g as it was. {markdown(str(error))}")
+            st.warning(f"Not compared: {markdown(str(error))}. Some codecs, and one of the bounds, need θ_g as it was.")
     if key in st.session_state:
         results, bounds = st.session_state[key]
         used = recorded_payload.flip_codec(opened.run.config)

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from deltamask.codecs import CodecContext, codecs, entropy
 from deltamask.masking.masks import Positions
+from deltamask.runs import StoreError
 from deltamask.simulation.ledger import bits_per_parameter
+
+MOST_FLIPS = 5_000_000  # some minutes of a core over all codecs; a small payload of a stranger can stand for d of them
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,12 @@ class CodecResult:
 
 
 def compare_codecs(positions: Positions, context: CodecContext) -> Iterator[CodecResult]:
-    """Every registered codec in turn. Times are of one call; a codec's first one may include its compilation."""
+    """Every registered codec in turn. Times are of one call; a codec's first one may include its compilation.
+
+    StoreError for more than MOST_FLIPS.
+    """
+    if len(positions) > MOST_FLIPS:
+        raise StoreError(f"{len(positions):,} flips, at most {MOST_FLIPS:,} are encoded with every codec")
     for name in codecs:
         start = time.perf_counter()
         payload = codecs[name].encode(positions, context)

@@ -13,6 +13,10 @@ from deltamask.methods import masked, methods, refit
 from deltamask.runs import StoreError, payloads
 from deltamask.runs.reader import Run
 
+# Positions times rounds that are decoded to rebuild one θ_g: some minutes of a core. A message that changes nothing is
+# a hundred bytes whatever d is, so that a small folder could ask for hours.
+MOST_WORK = 1 << 32
+
 
 def memories(run: Run, first: int = 1) -> Iterator[ThetaMemory]:
     """What a client holds when it starts the local work of the rounds `first`, `first` + 1, …
@@ -46,9 +50,15 @@ def memories(run: Run, first: int = 1) -> Iterator[ThetaMemory]:
 def memory_before(run: Run, round: int) -> ThetaMemory:
     """What a client that has taken part in every round holds when it starts `round`'s local work (from 1).
 
-    Errors as `memories`.
+    Errors as `memories`, and StoreError where it would take more than MOST_WORK.
     """
     first = 1 if run.config.downlink == "counts" else round
+    d = run.task.get("d")
+    if type(d) is int and (work := d * (round - first + 1)) > MOST_WORK:
+        raise StoreError(
+            f"θ_g before round {round} of {run.id} takes {round - first + 1:,} messages of {d:,} positions each, "
+            f"{work:,} in all: at most {MOST_WORK:,} are decoded for it"
+        )
     return next(islice(memories(run, first), round - first, None))
 
 

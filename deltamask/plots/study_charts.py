@@ -56,7 +56,7 @@ def curves(results: Results, experiment: Experiment) -> go.Figure:
     """
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.03)
     rounds = results.rounds[results.rounds["experiment"] == experiment.name]
-    looks, labels = styles(experiment), {arm.name: arm.label for arm in experiment.arms}
+    looks, labels = styles(experiment), {arm.name: palette.plain(arm.label) for arm in experiment.arms}
     for name, frame in rounds.groupby("arm", sort=False):
         color, dash, _ = looks[str(name)]
         for col, columns in ((1, ["uplink_bytes"]), (2, ["uplink_bytes", "downlink_bytes"])):
@@ -84,7 +84,7 @@ def tradeoff(results: Results, experiment: Experiment) -> go.Figure:
         color, _, symbol = looks[row["arm"]]
         for col, bits in ((1, "bpp_up_all"), (2, "bpp_total_all")):
             figure.add_scatter(
-                x=[row[bits]], y=[row["accuracy"]], name=row["label"], mode="markers",
+                x=[row[bits]], y=[row["accuracy"]], name=palette.plain(row["label"]), mode="markers",
                 error_y={"type": "data", "array": [row["accuracy_ci95"]], "thickness": 1},
                 marker=_marker(color, symbol), showlegend=col == 1, row=1, col=col,
             )  # fmt: skip
@@ -106,11 +106,14 @@ def worth(results: Results, experiment: Experiment) -> go.Figure:
     for row in results.rows(experiment):
         color, _, symbol = looks[row["arm"]]
         figure.add_scatter(
-            x=[row["bpp_up_all"]], y=[row["accuracy"]], name=row["label"], mode="markers",
+            x=[row["bpp_up_all"]], y=[row["accuracy"]], name=palette.plain(row["label"]), mode="markers",
             marker=_marker(color, symbol), row=1, col=1,
         )  # fmt: skip
     effects = option_effects(results, experiment)
-    changes = [f"{f}:<br>{old} → {new}" for f, old, new in effects[["field", "old", "new"]].itertuples(index=False)]
+    changes = [
+        f"{f}:<br>{palette.plain(old)} → {palette.plain(new)}"
+        for f, old, new in effects[["field", "old", "new"]].itertuples(index=False)
+    ]
     effects = effects.assign(change=changes)
     for change, pairs in effects.groupby("change", sort=False):
         for col, column in ((2, "points"), (3, "up")):

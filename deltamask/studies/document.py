@@ -54,7 +54,7 @@ def draft(experiments: Sequence[Experiment]) -> str:
         if lies.played({(experiment.name, arm.name): arm.config for arm in experiment.arms}):
             kinds.insert(2, "attacks")
         marks = [f"<!-- made: {kind} {experiment.name} --><!-- /made -->" for kind in kinds]
-        parts.append("\n\n".join([f"## {experiment.title}", *marks]) + "\n")
+        parts.append("\n\n".join([f"## {blocks.quoted(experiment.title)}", *marks]) + "\n")
     return "\n".join(parts)
 
 

@@ -77,7 +77,7 @@ def table(results: Results, experiment: Experiment) -> str:
     if missing:
         parts.append(f"{len(missing)} of {len(experiment.trials)} runs are missing: {', '.join(missing)}.")
     parts += [
-        f"{row['label']}: {row['dropped']:.1f} client updates a run were lost or could not be used."
+        f"{quoted(row['label'])}: {row['dropped']:.1f} client updates a run were lost or could not be used."
         for row in rows
         if row["dropped"] > 0
     ]
@@ -109,7 +109,7 @@ def attacks(results: Results, experiment: Experiment) -> str:
     parts = [markdown_table(head, cells)]
     for liars, ends in lies.worst(found).items():
         said = [
-            f"{words} {end.lost.mean:+.2f} ({end.setting}, {end.lie.lower()})"
+            f"{words} {end.lost.mean:+.2f} ({quoted(end.setting)}, {end.lie.lower()})"
             for words, end in zip(("without protection", "with it"), ends, strict=True)
             if end
         ]
@@ -145,7 +145,8 @@ def settings(results: Results, experiment: Experiment) -> str:
         for arm, dump in zip(experiment.arms, dumps, strict=True)
     ]
     return (
-        f"{experiment.question}\n\nAll arms: {', '.join(shared)}; seeds {', '.join(map(str, experiment.seeds))}. "
+        f"{quoted(experiment.question)}\n\nAll arms: {', '.join(shared)}; "
+        f"seeds {', '.join(map(str, experiment.seeds))}. "
         f"`deltamask sweep experiments/{experiment.name}.toml`\n\n"
         "<details><summary>Settings of each arm (empty: the default)</summary>\n\n"
         f"{markdown_table(['', *(f'`{name}`' for name in differing)], cells)}\n\n</details>"
@@ -165,7 +166,7 @@ def statements(results: Results, experiment: Experiment) -> str:
     with_clients = [row for row in rows if math.isfinite(row["accuracy_worst"])]
     if with_clients:
         kindest = max(with_clients, key=lambda row: row["accuracy_worst"])
-        lines.append(f"Best for its worst client: **{kindest['label']}**, {_cell(kindest, 'accuracy_worst')}.")
+        lines.append(f"Best for its worst client: **{quoted(kindest['label'])}**, {_cell(kindest, 'accuracy_worst')}.")
     if all(row["seeds"] == 1 for row in rows):
         lines.append("One seed: no interval.")
     return "\n".join(f"- {line}" for line in lines)
@@ -187,7 +188,7 @@ def _within(results: Results, rows: list[Row], best: Row, name: str, budget: flo
 
 def _named(row: Row) -> str:
     up, total = (number(row[name], math.nan, name) for name in ("bpp_up_all", "bpp_total_all"))
-    return f"**{row['label']}**, {_cell(row, 'accuracy')} at {up} bpp up, {total} up + down"
+    return f"**{quoted(row['label'])}**, {_cell(row, 'accuracy')} at {up} bpp up, {total} up + down"
 
 
 def choices(results: Results, experiment: Experiment) -> str:
@@ -272,14 +273,19 @@ def _cell(row: Row, name: str) -> str:
 def _image(results: Results, experiment: Experiment, kind: str, words: str) -> str:
     if not results.rows(experiment):
         return _none(experiment)
-    return f"![{experiment.title}: {words}]({figure_file(kind, experiment.name).as_posix()})"
+    return f"![{quoted(experiment.title)}: {words}]({figure_file(kind, experiment.name).as_posix()})"
 
 
 def _none(experiment: Experiment) -> str:
     return f"No finished runs yet: `deltamask sweep experiments/{experiment.name}.toml`."
 
 
+def quoted(text: str) -> str:
+    """Text of an experiment file, which may be anybody's, where Markdown is read: no tag, link or cell, one line."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|").replace("](", "]\\(")
+
+
 def markdown_table(head: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
+    """A table in Markdown; what its cells hold is `quoted`."""
+    lines = [head, ["---"] * len(head), *([quoted(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -7,7 +7,8 @@ import pytest
 
 from deltamask import codecs
 from deltamask.inspection import recorded_payload
-from deltamask.inspection.codec_comparison import compare_codecs, entropy_bounds
+from deltamask.inspection.codec_comparison import MOST_FLIPS, compare_codecs, entropy_bounds
+from deltamask.runs import StoreError
 from deltamask.runs.reader import Run
 from tests.support.recorded import context_of, flips_of
 
@@ -32,3 +33,9 @@ def test_bounds_are_those_of_the_record(run: Run) -> None:
     found = [entropy_bounds(flips_of(run, p).sent, context_of(run, p)) for p in run.payloads(2)]  # type: ignore[arg-type]
     assert np.mean([iid for iid, _ in found]) == pytest.approx(run.records[2]["entropy_iid"])
     assert np.mean([side for _, side in found]) == pytest.approx(run.records[2]["entropy_side"])
+
+
+def test_as_many_flips_as_take_minutes_are_refused(run: Run) -> None:
+    context = context_of(run, run.payloads(2)[0])
+    with pytest.raises(StoreError, match="5,000,001 flips, at most 5,000,000"):
+        next(compare_codecs(np.arange(MOST_FLIPS + 1), context))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deltamask.inspection import recorded_payload
+from deltamask.inspection import recorded_payload, replay
 from deltamask.inspection.replay import theta_before
 from deltamask.runs import StoreError
 from deltamask.simulation.loop import simulate
@@ -42,3 +42,16 @@ def test_a_payload_that_was_not_kept_is_named(tiny_cache: Path, tmp_path: Path) 
     assert "client 2's payload of round 0 was not kept" in str(recorded_payload.missing_payload(few, 1))
     payload = next(payload for payload in few.payloads(2))
     assert flips_of(few, payload).false is not None  # needs no θ_g: it is only rebuilt when a codec asks
+
+
+def test_a_small_folder_cannot_ask_for_hours_of_work(
+    tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """θ_g before round r takes r messages of d positions; a message that says all of it is one."""
+    run = record_run(tiny.config(), tmp_path / "run")
+    monkeypatch.setattr(replay, "MOST_WORK", tiny.D)
+    assert len(theta_before(run, 1)) == tiny.D
+    with pytest.raises(StoreError, match=f"takes 2 messages of {tiny.D:,} positions each"):
+        theta_before(run, 2)
+    at_once = record_run(tiny.config(downlink="fp32"), tmp_path / "at-once")
+    assert len(theta_before(at_once, 2)) == tiny.D

@@ -114,3 +114,19 @@ def test_only_plotly_s_ids_are_renumbered() -> None:
     assert stable(svg) == (
         '<g id="clipid0000xy"/><g class="traceid0001"/><path stroke="#ab12ce" d="M0f0f0"/><use href="#clipid0000xy"/>'
     )
+
+
+def test_a_label_is_text_in_every_figure(tmp_path: Path, made: tuple[Experiment, Results]) -> None:
+    """A study may come from anybody: Plotly would make a link of an `<a>`, in the page and in the SVG."""
+    evil = '<a href="javascript:alert(1)">x</a><b>y</b>'
+    file = tmp_path / "made.toml"
+    file.write_text(FILE.replace('label = "X"', f"label = '{evil}'"))
+    experiment = read_experiment(file)
+    _, results = made
+    labels = {("made", arm.name): arm.label for arm in experiment.arms}
+    results = Results([experiment], [], results.rounds, tables.summarise(results.rounds, labels), {})
+    for figure in (curves(results, experiment), tradeoff(results, experiment), worth(results, experiment)):
+        names = [trace.name for trace in figure.data if trace.name]
+        assert names
+        assert not any("<" in name for name in names)
+        assert any("&lt;a href=" in name for name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -100,3 +101,24 @@ def test_a_study_without_liars_has_no_such_block(tmp_path: Path) -> None:
     file.write_text(FILE.replace(', "zero-mask"', "").replace("Liars", "Honest"))
     experiment = read_experiment(file)
     assert "made: attacks" not in draft([experiment])
+
+
+def test_no_text_of_an_experiment_is_markup_in_the_document(tmp_path: Path) -> None:
+    """Labels, titles and questions may be anybody's: no tag, no image, no cell of their own, no mark of a block."""
+    evil = "<img src=x> | ![i](http://out.side/p.png) <!-- /made --> <!-- made: table x -->"
+    file = tmp_path / "liars.toml"
+    file.write_text(FILE.replace('"Liars"', f"'{evil}'").replace('"What does a liar cost?"', f"'{evil}'")
+                    .replace("[arms.plain]", f"[arms.plain]\nlabel = '{evil}'"))  # fmt: skip
+    text_of_file = file.read_text()
+    _, results = study(tmp_path)
+    file.write_text(text_of_file)
+    experiment = read_experiment(file)
+    labels = {("liars", arm.name): arm.label for arm in experiment.arms}
+    results = Results([experiment], [], results.rounds, tables.summarise(results.rounds, labels), {})
+    text = draft([experiment])
+    for _ in range(2):  # made again, it stays whole
+        text = render(text, results)
+    own = re.sub(r"<!-- (/made|made: [a-z]+ liars) -->|</?(details|summary)>", "", text)
+    assert "<" not in own
+    assert "](http" not in own
+    assert "&lt;img src=x> \\| ![i]\\(http" in own
