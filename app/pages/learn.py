@@ -98,7 +98,7 @@ def draw(chosen: Settings) -> None:
         st.rerun()  # the row of buttons above marks the step
     round, scene = cached_round(chosen), SCENES[state.learn_step]
     at = state.learn_step
-    st.subheader(f"{at + 1}. {scene.title}")
+    st.header(f"{at + 1}. {scene.title}")
     st.markdown(scene.text(round))
     answered = ask(round, scene.key)
     st.html(as_html(scene.grids(round), blurred=not answered))
