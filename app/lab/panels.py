@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
-from ui import curves, exports, links, processes, rounds, scrubber, squares, style
+from ui import curves, exports, links, manage, processes, progress, rounds, scrubber, squares, style
 
-from deltamask.base.progress import ALONE
 from deltamask.base.units import byte_size
 from deltamask.runs import queue
 from deltamask.runs.figures import LAST
@@ -98,17 +96,17 @@ def _draw_start(run_id: str) -> None:
 def _draw_state(run: Run) -> None:
     """State, progress with time left, and the buttons that make sense in this state."""
     # From the top: a button that goes stays in its column until the redraw ends, and must not push the others about.
-    text, *buttons, share = st.columns([4, 1, 1, 1, 1], vertical_alignment="top")
+    text, *buttons, share, own = st.columns([4, 1.1, 1.1, 1.1, 1.1, 1.1], vertical_alignment="top")
     status, state = run.status, run.state
     with text:
         if state in ACTIVE:
-            st.progress(*_progress(run))
+            st.progress(*progress.of(run))
         elif state == "failed":
             st.error(f"Failed: {style.markdown(str(status.get('message'))[:2000])}")
         elif state == "killed":
             st.warning("The process is gone: killed, or the machine went down. Resume goes on from the last round.")
         elif state == "stopped" and status:
-            st.info(f"Stopped {_after(len(run.records) - 1)} of {run.config.rounds}.")
+            st.info(f"Stopped {progress.after(len(run.records) - 1)} of {run.config.rounds}.")
         else:
             st.caption(f"Finished: {run.config.rounds} rounds, d = {run.task.get('d', 0):,} maskable weights.")
         if run.changes:
@@ -125,36 +123,8 @@ def _draw_state(run: Run) -> None:
         place.button(name, icon=f":material/{icon}:", key=f"{word}_run", width="stretch", on_click=act, args=args)
     with share:
         exports.draw_run_exports(run)
-
-
-def _progress(run: Run) -> tuple[float, str]:
-    """(share done, what is going on and how long it will take) of an active run."""
-    progress = run.status.get("progress") or {}
-    done, total = progress.get("done", 0), max(1, progress.get("total", 1))
-    what = progress.get("what", "")
-    if run.state == "starting" or not what:
-        return 0.0, "Starting: loading the libraries"
-    if what == ALONE:
-        return done / total, f"Going alone, client {min(done + 1, total)} of {total} (once for this run)"
-    if not what.startswith("round"):
-        begun = "Paused. " if run.state == "paused" else ""
-        count = f": {done:,} of {total:,}" if total > 1 else ""
-        return done / total, f"{begun}{what}{count} (once for this task, then cached)"
-    rounds = run.config.rounds
-    finished = len(run.records)
-    share = min(1.0, (finished + done / total) / (rounds + 1))
-    if run.state == "paused":
-        return share, f"Paused {_after(finished - 1)} of {rounds}"
-    seconds = [sum(record["seconds"].values()) for record in run.records if record["round"] > 0][-5:]
-    left = ""
-    if seconds:
-        left = f", about {style.duration(float(np.mean(seconds)) * (rounds + 1 - finished - done / total))} left"
-    return share, f"Round {finished} of {rounds}, client {min(done + 1, total)} of {total}{left}"
-
-
-def _after(round: int) -> str:
-    """A run may be stopped or paused before its first round has ended."""
-    return f"after round {round}" if round >= 0 else "before its first round ended,"
+    with own:
+        manage.draw(run)
 
 
 def _draw_figures(run: Run) -> None:

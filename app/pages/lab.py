@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from lab import controls, panels, sources
-from ui import exports, links, processes, scrubber, style
+from ui import exports, links, manage, processes, scrubber, style
 
 from deltamask import datasets
 from deltamask.base.paths import recorded_dir, runs_dir
@@ -208,6 +208,7 @@ st.title("What does a client send, and what does it buy?")
 st.html(FIRST_WORDS)
 draw_form()
 draw_queue(waiting)
+manage.draw_undo()
 focus, others = choose_runs({run.id: run for run in list_runs(runs_dir(), recorded_dir())}, waiting)
 if focus is None:
     links.draw_notes()

@@ -131,11 +131,13 @@ def ask(round: Walkthrough, step: str) -> bool:
 
 
 start()
-st.title("One round, step by step")
+st.title("Why send a picture?")
 origin = example().origin
 st.markdown(
-    f"A block of {len(example().theta)} real weights goes through one round of DeltaMask. "
-    "Every number is computed by the package's own code when you change a setting."
+    "A hospital wants to help train a network, but neither its images nor a million weights shall leave it in every "
+    "round. So it sends a small grey picture that says only where its *mask*, one bit a weight, has changed. Here a "
+    f"block of {len(example().theta)} real weights goes through one such round, step by step; every "
+    "number is computed by the package's own code when you change a setting."
 )
 for note in st.session_state.learn_notes:
     st.info(f"From the link: {markdown(note)}", icon=":material/link:")

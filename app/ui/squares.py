@@ -13,9 +13,8 @@ from deltamask.plots import palette, run_charts
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import Group
 
-SIDE = 330  # screen pixels of the outline
 WHOLE = 4  # bytes that full fine-tuning sends for each weight
-LEAST = 2.0  # pixels: a smaller square would not be seen
+LEAST = 2  # pixels: a smaller square would not be seen
 
 
 def draw(groups: Sequence[Group], round: int, focus: Run) -> None:
@@ -36,21 +35,23 @@ def draw(groups: Sequence[Group], round: int, focus: Run) -> None:
         f"square is what one client of a run sent in round {round}, on average over its clients.",
     )  # fmt: skip
     inside = [row for row in sorted(rows) if row[0] < 0.9 * WHOLE * d]
-    widest = max((_side(size, d) for size, *_ in inside), default=LEAST)
+    widest = max((_side(size, d) for size, *_ in inside), default=0.0)
     least = inside[0][0] if inside else None
     times = f", {WHOLE * d / least:,.0f} times the smallest square" if least else ""
     about = f"Bytes of one client's message in round {round}"
-    frame = f'<div class="outline" style="width:{SIDE}px;min-height:{SIDE}px" role="group" aria-label="{about}">'
     whole = f"<p>Full fine-tuning: this whole outline, {byte_size(WHOLE * d)}{times}</p>"
-    st.html(frame + whole + "".join(_row(*row, side=_side(row[0], d), widest=widest) for row in inside) + "</div>")
+    squares = "".join(_row(*row, side=_side(row[0], d), widest=widest) for row in inside)
+    st.html(f'<div class="outline" role="group" aria-label="{about}"><section>{whole}{squares}</section></div>')
 
 
 def _side(size: float, d: int) -> float:
-    return max(LEAST, SIDE * math.sqrt(size / (WHOLE * d)))
+    """In hundredths of the outline's side, which is as wide as its column."""
+    return 100 * math.sqrt(size / (WHOLE * d))
 
 
 def _row(size: float, name: str, color: str, *, side: float, widest: float) -> str:
+    square = f"width:max({LEAST}px,{side:.2f}cqw);background:{color}"
     return (
-        f'<div><span style="width:{widest:.1f}px"><i style="width:{side:.1f}px;height:{side:.1f}px;background:{color}">'
-        f"</i></span><p><em>{html(name)}</em><br><b>{size:,.0f} bytes</b></p></div>"
+        f'<div><span style="width:max({LEAST}px,{widest:.2f}cqw)"><i style="{square}"></i></span>'
+        f"<p><em>{html(name)}</em><br><b>{size:,.0f} bytes</b></p></div>"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -30,19 +31,23 @@ h2 {padding-top: 1.2rem !important;}
 .legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
 .legend span {display: inline-flex; align-items: center; gap: .4rem;}
 .legend i {width: .75rem; height: .75rem; border-radius: 2px;}
+.strip {font-size: .82rem; padding: .3rem .7rem; border-radius: .4rem; background: rgba(47,127,209,.13);}
+.strip a {color: inherit; font-weight: 600;}
 .lead a {color: inherit;}
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [role="radio"][aria-checked="true"], [role="radio"][aria-checked="true"] p,
 [data-testid="stTab"][aria-selected="true"] p {color: inherit !important; font-weight: 600;}
 [data-testid="stCaptionContainer"] {opacity: .85 !important;}
 .lead {font-size: .95rem; margin: 0; line-height: 1.45;}
-.outline {border: 2px solid rgba(128,138,155,.8); border-radius: 3px; padding: .35rem .6rem; max-width: 100%;
-  font-size: .8rem; line-height: 1.3; font-variant-numeric: tabular-nums; overflow: hidden; box-sizing: border-box;}
+.outline {border: 2px solid rgba(128,138,155,.8); border-radius: 3px; width: 100%; max-width: 20.6rem;
+  aspect-ratio: 1; container-type: inline-size; box-sizing: border-box; font-variant-numeric: tabular-nums;
+  line-height: 1.3;}
+.outline section {padding: .35rem .6rem;}
 .outline p {margin: 0 0 .4rem; font-size: .8rem;}
 .outline div {display: flex; align-items: center; margin: .2rem 0;}
 .outline div p {margin: 0; font-size: .78rem; line-height: 1.25;}
 .outline div > span {flex: none; display: inline-flex; justify-content: center; margin-right: .6rem;}
-.outline i {display: block;}
+.outline i {display: block; aspect-ratio: 1; flex: none;}
 .outline b {font-weight: 650; white-space: nowrap;}
 .outline em {font-style: normal;}
 .film {display: flex; flex-wrap: wrap; gap: 1rem 1.4rem; align-items: flex-end;}
@@ -88,6 +93,11 @@ def markdown(text: str) -> str:
 def html(text: str) -> str:
     """Text that is not ours, for where HTML is read."""
     return escape(text)
+
+
+def link(text: str) -> str:
+    """Text that is not ours, for an address."""
+    return quote(text, safe="")
 
 
 def duration(seconds: float) -> str:

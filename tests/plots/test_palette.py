@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,8 @@ from deltamask.studies.comparison import group_by_seed
 from deltamask.studies.labels import config_label
 from tests.studies.test_views import measured
 
-THEME = tomllib.loads((Path(__file__).resolve().parents[2] / "app" / ".streamlit" / "config.toml").read_text())["theme"]
+APP = Path(__file__).resolve().parents[2] / "app"
+THEME = tomllib.loads((APP / ".streamlit" / "config.toml").read_text())["theme"]
 PAGES = [THEME[scheme]["backgroundColor"] for scheme in ("light", "dark")]  # what charts are drawn on
 APART = 0.048  # in OKLab, to whoever tells two colours apart worst; 17 colours fit no further apart beside ours
 
@@ -161,3 +163,10 @@ def test_runs_of_another_task_are_grey_and_dashed() -> None:
     assert styles[0][:2] == (palette.look("deltamask")[0], "solid")
     assert styles[1][0] == palette.OTHER
     assert styles[1][1] != "solid"
+
+
+def test_texts_of_charts_can_be_read() -> None:
+    """WCAG 1.4.3: 4.5 to 1, on the page of each theme."""
+    texts = dict(re.findall(r'"(light|dark)": "(#[0-9a-f]{6})"', (APP / "ui" / "figures.py").read_text()))
+    for scheme, page in zip(("light", "dark"), PAGES, strict=True):
+        assert contrast(texts[scheme], page) >= 4.5
