@@ -9,6 +9,7 @@ from contextlib import suppress
 import pandas as pd
 import streamlit as st
 from ui import attacks, curves, exports, links, processes, rounds, scrubber, style
+from ui import budget as budgets
 from ui.figures import chart
 
 from deltamask.base.paths import recorded_dir, results_dir, runs_dir
@@ -109,7 +110,8 @@ def watch(names: list[str]) -> None:
             "Mean of the last ten rounds. No run on the line is beaten by another in both accuracy and bits. "
             "Only runs of one task are drawn."
         )
-        figure = run_charts.pareto(groups, way=way, per=per)
+        budget = budgets.draw(groups, way, per)
+        figure = run_charts.pareto(groups, way=way, per=per, budget=budget)
         chart("Pareto front: accuracy for bits", figure, "pareto", about=about, legend=False)
     with right:
         _draw_round_table(groups, round)

@@ -160,11 +160,24 @@ def _accuracy_curve(
         figure.add_scatter(x=marked[column], y=marked["accuracy"], mode="markers", marker=spot, **unseen)
 
 
-def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round", focus: Run | None = None) -> go.Figure:
+def bits_column(way: str, per: str) -> str:
+    """The figure of `Group.summary` that a front is drawn against."""
+    return WAYS[way] if per == "a round" else f"{WAYS[way]}_total"
+
+
+def pareto(
+    groups: Sequence[Group],
+    *,
+    way: str = "up",
+    per: str = "a round",
+    focus: Run | None = None,
+    budget: float | None = None,
+) -> go.Figure:
     """Accuracy (mean of the last ten rounds) against bits, a point a group, with its number in `numbered_names`; the
     line joins those that no other beats in both. Bars reach from the lowest to the highest seed. Only groups of one
-    task, the focus's or that of the most, are drawn: others cannot be better or worse."""
-    column = WAYS[way] if per == "a round" else f"{WAYS[way]}_total"
+    task, the focus's or that of the most, are drawn: others cannot be better or worse. budget: a line at so many bits.
+    """
+    column = bits_column(way, per)
     looks = palette.styles([group.config for group in groups], focus=focus.config if focus else None)
     same = of_one_task(groups, focus)
     points = [
@@ -202,6 +215,8 @@ def pareto(groups: Sequence[Group], *, way: str = "up", per: str = "a round", fo
             hovertemplate="accuracy %{y:.4f}<br>%{x:.4g} bpp<extra>" + name + "</extra>",
         )
     log_axis(figure)
+    if budget is not None:
+        figure.add_vline(budget, line={"color": CURSOR, "width": 2, "dash": "dash"})
     if bits:  # room for the names beside the outermost points
         low, high = np.log10(min(bits)), np.log10(max(bits))
         figure.update_xaxes(range=[low - 0.2 * (high - low) - 0.1, high + 0.2 * (high - low) + 0.1])
@@ -238,7 +253,7 @@ def flips_by_layer(run: Run, round: int, *, height: int = 300) -> go.Figure:
     figure = blank("share of the layer's weights", "", height)
     figure.add_trace(
         go.Bar(
-            x=[kept[name] / (clients * sizes[name]) for name in names],
+            x=[kept[name] / (max(1, clients) * sizes[name]) for name in names],
             y=[plain(name) for name in names],
             orientation="h",
             customdata=[[kept[name], sizes[name]] for name in names],

@@ -110,6 +110,18 @@ def of_one_task(groups: Sequence[Group], focus: Run | None = None) -> list[Group
     return [group for group, other in zip(groups, others, strict=True) if not other]
 
 
+def best_within(groups: Sequence[Group], budget: float, column: str = "bpp_up") -> Group | None:
+    """The most accurate group, of the task that the most have, whose figure `column` of `Group.summary` is at most the
+    budget; None where none is."""
+    told = [(group, group.summary()) for group in of_one_task(groups)]
+    within = [
+        (group, summary)
+        for group, summary in told
+        if summary["accuracy"] is not None and summary.get(column) is not None and summary[column] <= budget
+    ]
+    return max(within, key=lambda pair: float(pair[1]["accuracy"]))[0] if within else None
+
+
 def finding(groups: Sequence[Group], focus: Run | None = None, names: Sequence[str] | None = None) -> str | None:
     """What a comparison comes to, in a sentence, among those of one task; None before there is something to compare.
 

@@ -18,6 +18,7 @@ from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.studies.comparison import (
     Group,
+    best_within,
     differing,
     finding,
     group_by_seed,
@@ -247,3 +248,13 @@ def test_what_a_comparison_comes_to_leaves_other_tasks_out() -> None:
     assert "Head" not in str(finding(groups))
     assert finding(groups, focus=groups[2].runs[0]) is None  # alone in its task
     assert str(finding(groups, names=["A", "B", "C"])).startswith("Most accurate: A, 0.88")
+
+
+def test_the_best_within_a_budget(tmp_path: Path) -> None:
+    """By hand, and never one of another task."""
+    names = ["fashion-finetune", "fashion-recipe", "fashion-fedpm", "noniid-head"]
+    groups = group_by_seed([load_run(recorded_dir() / name) for name in names])
+    found = [best_within(groups, budget) for budget in (0.001, 0.1, 1.0, 40.0)]
+    assert [group and group.runs[0].id for group in found] == [None, "fashion-recipe", "fashion-recipe", names[0]]
+    drawn = run_charts.pareto(groups, budget=0.1)
+    assert [shape.x0 for shape in drawn.layout.shapes] == [0.1]
