@@ -33,6 +33,12 @@ from deltamask.teaching import check, figures
 figures.use_theme()
 
 # %% [markdown]
+# One round, and the next one begins with the model that came out of it:
+
+# %%
+figures.server_and_clients()
+
+# %% [markdown]
 # ## What there is to send
 #
 # A pretrained network is cut in two. The **trunk** stays frozen, so its output for an image is computed once and kept. The **tail**

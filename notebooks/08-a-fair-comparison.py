@@ -387,7 +387,7 @@ for method in ("deltamask", "fedpm", "finetune"):
     print(f"{method:10} accuracy {last.accuracy:.3f}, {last.bpp_up:.3f} bpp up")
 
 # %% [markdown]
-# More ways in, an observer's among them: [Bring your own](../docs/extending.md).
+# A method, a partition, a metric and an observer of your own: [notebook 9](09-your-own.ipynb).
 #
 # ## Exercises
 #
@@ -436,13 +436,15 @@ check(BitmapCodec)
 rng = np.random.default_rng(0)
 trials = rng.normal(0.88, 0.01, (5000, 3))
 hit = [abs(trial.mean() - 0.88) <= half_width(trial) for trial in trials]
-hasty = [abs(trial.mean() - 0.88) <= 1.96 * trial.std() / np.sqrt(3) for trial in trials]
+hasty = [
+    abs(trial.mean() - 0.88) <= 1.96 * trial.std(ddof=1) / np.sqrt(3) for trial in trials
+]
 print(
-    f"Student's interval holds the truth in {np.mean(hit):.1%} of experiments; the hasty 1.96 · σ/√n in {np.mean(hasty):.1%}"
+    f"Student's interval holds the truth in {np.mean(hit):.1%} of experiments; the hasty 1.96 · s/√n in {np.mean(hasty):.1%}"
 )
 
 # %% [markdown]
 # - **A competitor that was set up badly.** Find a step size, for any method here, that serves it better on held-out images (`evaluate_on="validation"`), and you have found something worth reporting.
 # - **The same ranking on other data?** Everything here is one task. Change `dataset`, `dirichlet_alpha`, `masked_blocks`, and see what survives.
 #
-# That was the last one. The [dashboard](http://localhost:8501) has all of it with sliders; [CONTRIBUTING.md](../CONTRIBUTING.md) says how to add what is missing.
+# **Next:** [9 · Your own](09-your-own.ipynb)

@@ -32,7 +32,16 @@ STUDY = "the paper's study"
 SLIDER_LOW = 0.01  # of κ and ρ
 ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 
-OPEN = ("Task", "Clients", "Method", "Bits")  # groups that are open at first
+KNOBS = ("backbone", "dataset", "kappa", "codec", "dirichlet_alpha")  # always in sight; of the codec, its width
+KNOB_WORDS = (
+    "",
+    "",
+    "flips: mask bits that changed",
+    "width of a filter's entry",
+    "10: clients alike; 0.1: not",
+)
+ASKED = ("Method", "Clients", "Training", "Bits")  # the groups under "More" that come first
+ACROSS = 4  # controls in a row
 WIDTH = re.compile(r"(bfuse|xor)(8|16|32)(-gated)?")  # codecs that come in several bits per entry
 
 
@@ -63,11 +72,32 @@ def start_form() -> None:
             values[name] = SLIDER_LOW
     if str(values.get("dataset")).startswith(tuple(datasets.families)):
         st.session_state.folder_of_link = values["dataset"]  # `sources` reads it when the visitor says so
-    base = RunConfig() if given else PRESETS[FIRST]
-    fill({**base.model_dump(), **values})
-    st.session_state.preset = OWN if given else FIRST
+    given_any = bool(given) or "bpe" in st.query_params
+    base = RunConfig() if given_any else PRESETS[FIRST]
+    values = {**base.model_dump(), **values}
+    if "bpe" in st.query_params:
+        values["codec"] = _of_width(values["codec"], st.query_params.pop("bpe"), notes)
+    fill(values)
+    st.session_state.preset = OWN if given_any else FIRST
     for text in notes:
         links.note(text)
+
+
+def _of_width(codec: str, bpe: str, notes: list[str]) -> str:
+    """The codec of a link that asks for bits per entry, which are a part of the codec's name."""
+    widths = _widths(codec)
+    if not widths:
+        notes.append(f"bpe = {bpe!r}: {codec} has no entries of a width that could be chosen, ignored")
+    elif bpe not in widths:
+        notes.append(f"bpe = {bpe!r} is none of {', '.join(widths)}: using {codec}")
+    return widths.get(bpe, codec)
+
+
+def _widths(codec: str) -> dict[str, str]:
+    """Bits per entry, and the codec of this one's family that has them; none for a family that has no choice."""
+    match, offered = WIDTH.fullmatch(codec), choices("codec")
+    found = {bpe: f"{match[1]}{bpe}{match[3] or ''}" for bpe in ("8", "16", "32")} if match else {}
+    return {bpe: name for bpe, name in found.items() if name in offered}
 
 
 def fill(values: dict[str, Any]) -> None:
@@ -95,22 +125,43 @@ def _changed() -> None:
     st.session_state.preset = OWN
 
 
-def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, list[str]]:
-    """Draw the form. Returns (config, []) or (None, what is wrong), and keeps the URL in step.
+def draw_knobs(extras: dict[str, Callable[[], None]]) -> Any:
+    """The five settings that matter most, in one row; returns the place at its end, for the button that runs them."""
+    with st.container(key="knobs"):
+        *columns, end = st.columns([5, 5, 5, 5, 5, 5], gap="medium")
+        for name, about, column in zip(KNOBS, KNOB_WORDS, columns, strict=False):
+            with column:
+                if name == "codec":
+                    _draw_bpe(disabled=_is_idle(name))
+                else:
+                    _draw(name)
+                if name in extras:
+                    extras[name]()
+                else:
+                    st.caption(about)
+    return end
+
+
+def draw_more(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, list[str]]:
+    """All other settings, by group. Returns (config, []) or (None, what is wrong), and keeps the URL in step.
 
     extras: what to draw below the control of a field.
     """
-    st.selectbox(
-        "Start from", [OWN, *PRESETS, STUDY], key="preset", on_change=_chosen_preset,
-        help="`quick` trains eight rounds in some ten seconds; the `fashion` and `noniid` presets are those of the "
-        "recorded runs; the paper's study needs a GPU; each control's help says which values are its own.",
-    )  # fmt: skip
-    for group in GROUPS:
-        with st.expander(group, expanded=group in OPEN):
-            for name in [name for name in RunConfig.model_fields if RunConfig.setting(name).group == group]:
-                _draw(name)
-                if name in extras:
-                    extras[name]()
+    with st.expander("More: method, clients, training, and every other setting"):
+        left, right = st.columns([1, 4], gap="medium")
+        left.selectbox(
+            "Start from", [OWN, *PRESETS, STUDY], key="preset", on_change=_chosen_preset,
+            help="`quick` trains eight rounds in some ten seconds; the `fashion` and `noniid` presets are those of the "
+            "recorded runs; the paper's study needs a GPU; each control's help says which values are its own.",
+        )  # fmt: skip
+        left.caption(
+            "Greyed: the chosen method does not read it. The ? of a setting says what it does to accuracy and bits."
+        )
+        groups = [group for group in dict.fromkeys((*ASKED, *GROUPS)) if _of(group)]
+        with right:
+            for group, tab in zip(groups, st.tabs(groups), strict=True):
+                with tab:
+                    _draw_group(_of(group), extras)
     values = {name: st.session_state[key(name)] for name in RunConfig.model_fields}
     st.session_state.form, st.session_state.form_preset = values, st.session_state.preset
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
@@ -119,6 +170,23 @@ def draw_form(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, 
         return RunConfig(**values), []
     except ValidationError as error:
         return None, explain_errors(error)
+
+
+def _of(group: str) -> list[str]:
+    """The fields of a group that are no knobs; the codec is one only in its bits per entry."""
+    knobs = set(KNOBS) - {"codec"}
+    return [name for name in RunConfig.model_fields if RunConfig.setting(name).group == group and name not in knobs]
+
+
+def _draw_group(names: list[str], extras: dict[str, Callable[[], None]]) -> None:
+    """A group's controls, ACROSS in a row, in the order of reading; what belongs to one of them spans the row below."""
+    for start in range(0, len(names), ACROSS):
+        row = names[start : start + ACROSS]
+        for name, column in zip(row, st.columns(ACROSS, gap="medium"), strict=False):
+            with column:
+                _draw(name)
+        for name in (name for name in row if name in extras):
+            extras[name]()
 
 
 def _is_idle(name: str) -> bool:
@@ -150,8 +218,6 @@ def _draw(name: str) -> None:
         # An exclusive bound is left to RunConfig, whose message is shown.
         ends = [None if exclusive else float(bound) for bound, exclusive in (low, high)]
         st.number_input(setting.label, ends[0], ends[1], step=0.01, format="%g", **common)
-    if name == "codec":
-        _draw_bpe(disabled=_is_idle(name))
 
 
 def _help(name: str) -> str:
@@ -171,19 +237,17 @@ def _help(name: str) -> str:
 
 def _draw_bpe(*, disabled: bool) -> None:
     """Bits per entry, for the codecs that come in several widths: another way to choose among them."""
-    match = WIDTH.fullmatch(st.session_state[key("codec")])
-    family = (match[1], match[3] or "") if match else None
-    codecs = choices("codec")
-    widths = [width for width in ("8", "16", "32") if family and f"{family[0]}{width}{family[1]}" in codecs]
-    st.session_state.bpe = match[2] if match else None
+    codec = st.session_state[key("codec")]
+    widths = _widths(codec)
+    st.session_state.bpe = next((bpe for bpe, name in widths.items() if name == codec), None)
 
     def choose() -> None:
-        if family and st.session_state.bpe:
-            st.session_state[key("codec")] = f"{family[0]}{st.session_state.bpe}{family[1]}"
+        if st.session_state.bpe:
+            st.session_state[key("codec")] = widths[st.session_state.bpe]
             _changed()
 
     st.segmented_control(
-        "Bits per entry (bpe)", widths or ["8", "16", "32"], key="bpe", on_change=choose,
+        "Bits per entry, bpe", list(widths) or ["8", "16", "32"], key="bpe", on_change=choose,
         disabled=disabled or not widths, width="stretch",
         help="Width of the filter's fingerprints. **Accuracy:** each bit more halves the false flips, d·2^−bpe a "
         "client. **Bits:** in proportion, some 1.15 × bpe a flip.",

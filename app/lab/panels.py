@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
-from ui import curves, exports, links, processes, rounds, scrubber, style
+from ui import curves, exports, links, manage, processes, progress, rounds, scrubber, squares, style
 
-from deltamask.base.progress import ALONE
 from deltamask.base.units import byte_size
 from deltamask.runs import queue
+from deltamask.runs.figures import LAST
 from deltamask.runs.folder import RunFolder
 from deltamask.runs.reader import Run
 from deltamask.runs.status import ACTIVE
@@ -30,15 +29,28 @@ def watch(run_id: str, others: list[str], state_before: str | None) -> None:
         if entry is None:
             _draw_start(run_id)
         return
-    if entry is None:
+    quiet = run.state == "finished" and not run.changes  # then curves come first
+    if entry is None and not quiet:
         _draw_state(run)
     if not run.records:
         return
-    _draw_figures(run)
     last = int(run.records[-1]["round"])
-    round = scrubber.draw(run.id, last, last if run.state in ACTIVE else last // 2)
+    left, right = st.columns([5, 6], gap="medium", vertical_alignment="bottom")
+    with left:
+        round = scrubber.draw(run.id, last, last if run.state in ACTIVE else last // 2)
+    with right:
+        way, per = curves.draw_measure()
     compared = [other for name in others if (other := processes.read(name))]
-    curves.draw([Group((each,)) for each in (run, *compared)], round)
+    groups = [Group((each,)) for each in (run, *compared)]
+    left, right = st.columns([10, 33], gap="medium")
+    with left:
+        squares.draw(groups, round, run)
+    with right:
+        curves.draw(groups, round, way, per, focus=run)
+    st.header("The run in focus", divider=False)
+    if entry is None and quiet:
+        _draw_state(run)
+    _draw_figures(run)
     rounds.draw(run, round)
     with notes:
         links.draw_notes()
@@ -84,25 +96,25 @@ def _draw_start(run_id: str) -> None:
 def _draw_state(run: Run) -> None:
     """State, progress with time left, and the buttons that make sense in this state."""
     # From the top: a button that goes stays in its column until the redraw ends, and must not push the others about.
-    text, *buttons, share = st.columns([4, 1, 1, 1, 1], vertical_alignment="top")
+    text, *buttons, share, own = st.columns([4, 1.1, 1.1, 1.1, 1.1, 1.1], vertical_alignment="top")
     status, state = run.status, run.state
     with text:
         if state in ACTIVE:
-            st.progress(*_progress(run))
+            st.progress(*progress.of(run))
         elif state == "failed":
             st.error(f"Failed: {style.markdown(str(status.get('message'))[:2000])}")
         elif state == "killed":
             st.warning("The process is gone: killed, or the machine went down. Resume goes on from the last round.")
         elif state == "stopped" and status:
-            st.info(f"Stopped after round {status.get('round')} of {run.config.rounds}.")
+            st.info(f"Stopped {progress.after(len(run.records) - 1)} of {run.config.rounds}.")
         else:
             st.caption(f"Finished: {run.config.rounds} rounds, d = {run.task.get('d', 0):,} maskable weights.")
         if run.changes:
             st.warning(f"Changed midway: {style.markdown('; '.join(run.changes)[:2000])}")
     actions = {
         "starting": [("Stop", "stop", "stop")],
-        "running": [("Pause", "pause", "pause"), ("Stop", "stop", "stop")],
-        "paused": [("Go on", "play_arrow", "run"), ("Step", "skip_next", "step"), ("Stop", "stop", "stop")],
+        "running": [("Pause run", "pause", "pause"), ("Stop", "stop", "stop")],
+        "paused": [("Continue", "play_arrow", "run"), ("Step", "skip_next", "step"), ("Stop", "stop", "stop")],
     }.get(state, [])
     if state in ("stopped", "failed", "killed") and processes.can_resume(run):
         actions = [("Resume", "play_arrow", "resume")]
@@ -111,31 +123,8 @@ def _draw_state(run: Run) -> None:
         place.button(name, icon=f":material/{icon}:", key=f"{word}_run", width="stretch", on_click=act, args=args)
     with share:
         exports.draw_run_exports(run)
-
-
-def _progress(run: Run) -> tuple[float, str]:
-    """(share done, what is going on and how long it will take) of an active run."""
-    progress = run.status.get("progress") or {}
-    done, total = progress.get("done", 0), max(1, progress.get("total", 1))
-    what = progress.get("what", "")
-    if run.state == "starting" or not what:
-        return 0.0, "Starting: loading the libraries"
-    if what == ALONE:
-        return done / total, f"Going alone, client {min(done + 1, total)} of {total} (once for this run)"
-    if not what.startswith("round"):
-        begun = "Paused. " if run.state == "paused" else ""
-        count = f": {done:,} of {total:,}" if total > 1 else ""
-        return done / total, f"{begun}{what}{count} (once for this task, then cached)"
-    rounds = run.config.rounds
-    finished = len(run.records)
-    share = min(1.0, (finished + done / total) / (rounds + 1))
-    if run.state == "paused":
-        return share, f"Paused after round {finished - 1} of {rounds}"
-    seconds = [sum(record["seconds"].values()) for record in run.records if record["round"] > 0][-5:]
-    left = ""
-    if seconds:
-        left = f", about {style.duration(float(np.mean(seconds)) * (rounds + 1 - finished - done / total))} left"
-    return share, f"Round {finished} of {rounds}, client {min(done + 1, total)} of {total}{left}"
+    with own:
+        manage.draw(run)
 
 
 def _draw_figures(run: Run) -> None:
@@ -148,11 +137,13 @@ def _draw_figures(run: Run) -> None:
         delta=f"{last['accuracy'] - probe:+.4f} vs round 0" if last["round"] else None,
         help="Server model on the test set, with the mean mask (weights times θ_g). The delta is to round 0.",
     )  # fmt: skip
+    counted = min(LAST, max(1, summary["rounds"]))
     cells.metric(
-        "Accuracy, last ten", f"{summary['accuracy']:.4f}", width=style.METRIC_WIDTH,
+        "Accuracy, last ten" if counted == LAST else f"Accuracy, mean of {counted}",
+        f"{summary['accuracy']:.4f}", width=style.METRIC_WIDTH,
         delta=f"worst client {summary['worst_client']:.4f}", delta_color="off", delta_arrow="off",
-        help="Mean over the last ten rounds: one round's figure is noisy. Below, the same for the client that "
-        "each round served worst.",
+        help=f"Mean over the last {LAST} rounds, or as many as there are: one round's figure is noisy. Below, the same "
+        "for the client that each round served worst.",
     )  # fmt: skip
     cells.metric(
         "Uplink a round", _bpp(summary["bpp_up"]), width=style.METRIC_WIDTH,

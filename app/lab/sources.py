@@ -77,7 +77,7 @@ def draw_backbone() -> None:
     elif weights != "pretrained":
         st.caption(f"Weights from {markdown(weights)}.")
     elif spec and spec.where():
-        st.caption(f"{byte_size(spec.size_bytes)}, {spec.license}.")
+        st.caption(f"{byte_size(spec.size_bytes)}, {_brief(spec.license)}", help=spec.license)
     elif spec and not spec.host:
         st.caption(f"{MISSING} Not on this machine: {spec.how_to_get}.")
     else:
@@ -87,6 +87,11 @@ def draw_backbone() -> None:
             "Fetch it when the run starts", key=f"fetch_{name}",
             help="Or set Weights, under Network and data, to a file that you have, or to `random`.",
         )  # fmt: skip
+
+
+def _brief(license: str) -> str:
+    """A licence without what stands in brackets behind it."""
+    return license.partition(" (")[0]
 
 
 def draw_dataset() -> None:
@@ -107,7 +112,8 @@ def draw_dataset() -> None:
         return
     fault = spec.fault()
     if fault is None:
-        st.caption(f"{byte_size(spec.size_bytes)}, {spec.license}." if spec.size_bytes else f"Licence: {spec.license}.")
+        size = f"{byte_size(spec.size_bytes)}, " if spec.size_bytes else "Licence: "
+        st.caption(f"{size}{_brief(spec.license)}", help=None if _brief(spec.license) == spec.license else spec.license)
         return
     _draw_missing(name, spec, fault)
     if fetch is not None and fetch.fault:

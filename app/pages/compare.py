@@ -9,58 +9,65 @@ from contextlib import suppress
 import pandas as pd
 import streamlit as st
 from ui import attacks, curves, exports, links, processes, rounds, scrubber, style
+from ui import budget as budgets
 from ui.figures import chart
 
 from deltamask.base.paths import recorded_dir, results_dir, runs_dir
+from deltamask.config import RunConfig
 from deltamask.methods import methods as registered
 from deltamask.plots import palette, pictures, report, run_charts
 from deltamask.runs import StoreError
 from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
+from deltamask.studies import views
 from deltamask.studies.attacks import TITLE as LIARS
-from deltamask.studies.comparison import VIEWS, Group, finding, group_by_seed, prepared
+from deltamask.studies.comparison import Group, group_by_seed, of_one_task
+from deltamask.studies.measured import MeasuredRun, measured_runs
+from deltamask.studies.tasks import Task, task_differences, task_of, task_words, unlike_seeds
 
 MOST = 60  # runs on one page: every recorded method with its seeds, which are drawn as bands
 MARKS = {"finished": "✓", "failed": "✕ failed", "killed": "✕ killed"}
 
 
 def choose(runs: dict[str, Run]) -> list[str]:
-    """The runs to compare: a prepared view of the recorded ones, or any set."""
-    recorded = [run for run in runs.values() if run.path.parent == recorded_dir()]
-    if "compared" not in st.session_state:
-        asked = links.names("runs", runs)
-        if asked is not None and len(asked) > MOST:
-            links.note(f"runs: {len(asked)} are more than the {MOST} that one page shows")
-        first = [run.id for run in prepared(next(iter(VIEWS)), recorded)]
-        st.session_state.compared = (asked or first)[:MOST]
-        st.session_state.view = None if asked else next(iter(VIEWS))
-        if st.query_params.get("view") == LIARS:
-            st.session_state.view, st.session_state.compared = LIARS, []
+    """The runs to compare: a prepared view of what has been measured, or any set."""
+    ours = [run for run in runs.values() if run.path.parent == recorded_dir() or isinstance(run, MeasuredRun)]
+    offered = [*views.ordered(), LIARS]  # the last one is a study's tables, and has no curves
 
     def take_view() -> None:
         if st.session_state.view:
-            chosen = prepared(st.session_state.view, recorded) if st.session_state.view in VIEWS else []
+            chosen = [] if st.session_state.view == LIARS else views.prepared(st.session_state.view, ours)
             st.session_state.compared = [run.id for run in chosen][:MOST]
 
     def own_choice() -> None:
         st.session_state.view = None
 
+    if "compared" not in st.session_state:
+        asked = links.names("runs", runs)
+        if asked is not None and len(asked) > MOST:
+            links.note(f"runs: {len(asked)} are more than the {MOST} that one page shows")
+        if asked is None:
+            links.choice("view", offered, offered[0])
+            take_view()
+        else:
+            st.session_state.compared, st.session_state.view = asked[:MOST], None
     st.session_state.compared = [name for name in st.session_state.compared if name in runs]
-    st.segmented_control(
-        "Prepared views of the recorded runs", [*VIEWS, LIARS], key="view", on_change=take_view,
-        help="Recorded runs that ship with the repository, each view on one task; the last one is a study's tables.",
+    view = st.pills(
+        "Prepared views of what has been measured", offered, key="view", on_change=take_view,
+        format_func=lambda name: name if name == LIARS else views.get(name).title,
+        help="Runs that ship with the repository, each view on one task: recorded ones, with their messages, and those "
+        "of the studies' tables, of which the figures of each round are kept.",
     )  # fmt: skip
-    return list(
-        st.multiselect(
-            "Runs",
-            list(runs),
-            key="compared",
-            max_selections=MOST,
-            on_change=own_choice,
-            placeholder="choose runs",
+    if view == LIARS:
+        links.write(view=view, runs=None)
+        return []
+    with st.expander(f"Runs in view: {len(st.session_state.compared)}", expanded=not view):
+        chosen = st.multiselect(
+            "Runs", list(runs), key="compared", max_selections=MOST, on_change=own_choice, placeholder="choose runs",
             help="Runs that differ in nothing but their seed become one curve with a band.",
-        )
-    )
+        )  # fmt: skip
+    links.write(view=view, runs=None if view else links.joined(chosen))
+    return list(chosen)
 
 
 def watch(names: list[str]) -> None:
@@ -75,21 +82,36 @@ def watch(names: list[str]) -> None:
         st.info("Choose runs above, or a prepared view.")
         return
     groups = group_by_seed(drawn)
-    if sentence := finding(groups):
-        st.markdown(style.markdown(sentence))
+    view = views.get(st.session_state.view) if st.session_state.get("view") else None
+    sentence = (view.finds if view else views.best_of)(groups, run_charts.numbered_names(groups))
+    if sentence:
+        asked = f"**{style.markdown(view.asks)}** " if view else ""
+        st.markdown(asked + style.markdown(sentence))
     last = max(int(run.records[-1]["round"]) for run in drawn)
-    left, right = st.columns([7, 1], vertical_alignment="bottom")
+    _draw_other_tasks(groups)
+    left, middle, right = st.columns([6, 5, 1.4], gap="medium", vertical_alignment="bottom")
     with left:
         growing = any(run.state in ACTIVE for run in drawn)
         round = scrubber.draw(",".join(names), last, last if growing else _middle(tuple(names), last))
+    with middle:
+        way, per = curves.draw_measure()
     with right:
         exports.draw_comparison_exports(drawn, round)
-    way, per = curves.draw(groups, round, numbered=True)
+    if st.session_state.get("apart") and len(tasks := _by_task(groups)) > 1:
+        for words, members in tasks:
+            st.markdown(f"**{style.markdown(words)}**")
+            curves.draw(members, round, way, per, name=words)
+    else:
+        curves.draw(groups, round, way, per)
     _draw_pictures(groups, round)
     left, right = st.columns(2, gap="medium")
     with left:
-        about = "Mean of the last ten rounds. No run on the line is beaten by another in both accuracy and bits."
-        figure = run_charts.pareto(groups, way=way, per=per)
+        about = (
+            "Mean of the last ten rounds. No run on the line is beaten by another in both accuracy and bits. "
+            "Only runs of one task are drawn."
+        )
+        budget = budgets.draw(groups, way, per)
+        figure = run_charts.pareto(groups, way=way, per=per, budget=budget)
         chart("Pareto front: accuracy for bits", figure, "pareto", about=about, legend=False)
     with right:
         _draw_round_table(groups, round)
@@ -112,8 +134,9 @@ def _middle(names: tuple[str, ...], last: int) -> int:
 def _draw_missing(runs: Sequence[Run], drawn: Sequence[Run]) -> None:
     """Say which methods of the view nobody has recorded, and which runs have nothing to show."""
     view = st.session_state.get("view")
+    wanted = views.get(view).methods if view else ()
     methods = {run.config.method for run in drawn}
-    missing = [registered[method].label for method in VIEWS[view].methods if method not in methods] if view else []
+    missing = [registered[method].label for method in wanted if method not in methods]
     if missing:
         st.caption(f"No recorded run of {', '.join(missing)} on this task.")
     silent = [style.markdown(run.id) for run in runs if not run.records]
@@ -121,11 +144,41 @@ def _draw_missing(runs: Sequence[Run], drawn: Sequence[Run]) -> None:
         st.caption(f"Without a finished round yet: {', '.join(silent)}.")
 
 
+def _by_task(groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
+    """Groups of one task together, the most first: (what the task is, its groups)."""
+    tasks: dict[Task, list[Group]] = {}
+    for group in groups:
+        tasks.setdefault(task_of(group.config), []).append(group)
+    return [(task_words(members[0].config), members) for members in sorted(tasks.values(), key=len, reverse=True)]
+
+
+def _draw_other_tasks(groups: Sequence[Group]) -> None:
+    """Say that not all is alike, and offer each task a chart of its own."""
+    same = of_one_task(groups)
+    if len(same) < len(groups):
+        names = run_charts.numbered_names(groups)
+        others = [style.markdown(name) for group, name in zip(groups, names, strict=True) if group not in same]
+        fields = dict.fromkeys(
+            field for group in groups for field in task_differences(group.config, same[0].config)
+        )  # fmt: skip
+        labels = ", ".join(RunConfig.setting(field).label for field in fields)
+        text, button = st.columns([5, 1.4], vertical_alignment="center")
+        text.warning(
+            f"Not one task: {', '.join(others)} differ{'s' if len(others) == 1 else ''} from the others in {labels}. "
+            "Grey and dashed, and left out of sentence and front: accuracies of two tasks cannot be ranked.",
+            icon=":material/difference:",
+        )  # fmt: skip
+        button.toggle("A chart for each task", key="apart")
+    if unlike_seeds([frozenset(run.config.seed for run in group.runs) for group in same]):
+        st.caption("Not all lines rest on the same seeds, so not on the same splits: small differences say little.")
+
+
 def _draw_pictures(groups: Sequence[Group], round: int) -> None:
     """One client's message of each group, all at one scale."""
-    st.subheader(f"Round {round}: what one client sends")
+    st.header(f"Round {round}: what one client sends")
     named, colors, lacking = [], [], []
-    for group, name in zip(groups, run_charts.numbered_names(groups), strict=True):
+    looks = palette.styles([group.config for group in groups])
+    for group, name, (color, *_) in zip(groups, run_charts.numbered_names(groups), looks, strict=True):
         try:
             picture = pictures.first_message(group.runs[0], round)
         except StoreError as error:
@@ -133,7 +186,7 @@ def _draw_pictures(groups: Sequence[Group], round: int) -> None:
             continue
         if picture:
             named.append((name, picture))
-            colors.append(palette.color(group.config))
+            colors.append(color)
         else:
             lacking.append(name)
     if not named:
@@ -166,7 +219,7 @@ def _draw_round_table(groups: Sequence[Group], round: int) -> None:
 
 def _draw_table(runs: Sequence[Run]) -> None:
     """Headline figures, and only those settings that are not the same for all."""
-    st.subheader("Where the runs differ, and what came of it")
+    st.header("Where the runs differ, and what came of it")
     rows = pd.DataFrame(report.comparison_rows(runs))
     rows["state"] = [MARKS.get(state, f"… {state}") for state in rows["state"]]
     fine = {
@@ -179,19 +232,18 @@ def _draw_table(runs: Sequence[Run]) -> None:
     )
 
 
+st.title("What does accuracy cost in bits?")
 st.html(
-    '<p class="lead">What does accuracy <b>cost in bits</b>? Press <b>Play</b> and watch the runs learn, with the very '
+    '<p class="lead">Choose a view, press <b>Play</b> and watch the runs learn, with the very '
     "messages that one client of each sends.</p>"
 )
 stored = {run.id: run for run in list_runs(runs_dir(), recorded_dir())}
+with suppress(StoreError):  # damaged tables: the view that is made of them says so
+    stored |= {run.id: run for run in measured_runs()}
 names = choose(stored)
-lying = st.session_state.view == LIARS
-links.write(view=LIARS if lying else None)
-if lying:
-    links.write(runs=None)
+if st.session_state.view == LIARS:
     attacks.draw(results_dir())
     st.stop()
-links.write(runs=",".join(names))
 active = any(stored[name].state in ACTIVE for name in names)
 beat = scrubber.TICK if scrubber.is_playing() else 1.0 if active else None
 st.fragment(watch, run_every=beat)(names)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from lab import controls, panels, sources
-from ui import exports, links, processes, scrubber, style
+from ui import exports, links, manage, processes, scrubber, style
 
 from deltamask import datasets
 from deltamask.base.paths import recorded_dir, runs_dir
@@ -20,12 +20,22 @@ from deltamask.runs.reader import Run, list_broken, list_runs
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.estimate import estimate_bytes, estimate_time
 from deltamask.studies.labels import config_label, label
+from deltamask.studies.tasks import task_of
 
 SPLIT_FIELDS = ("dataset", "train_samples", "clients", "partition", "seed")  # and what the partition reads
 BROKEN_SHOWN = 20
 RECORDED_FIRST = (
-    "fashion", "fashion-recipe", "fashion-gap", "fashion-paper", "fashion-fedpm", "fashion-deepreduce", "fashion-probe",
+    "fashion", "fashion-recipe", "fashion-deepreduce", "fashion-fedpm", "fashion-probe", "fashion-finetune",
 )  # fmt: skip
+
+# Three sentences: who sends, what is learnt, how it is counted. Each word is explained where it first stands.
+FIRST_WORDS = (
+    '<p class="lead">Many <b>clients</b>, each with images that never leave it, train one network together: each '
+    "round, some of them learn and send a short message. The network stays frozen; what is learnt is a <b>mask</b>, "
+    "one bit for each of its d weights that keeps or drops it, and a client sends only the bits that changed, its "
+    "<b>flips</b>. Cost is counted from bytes that were really sent and decoded, in <b>bits per parameter</b> (bpp): "
+    'the bits of a message over d. <a href="learn" target="_self">New to this? Begin with Learn.</a></p>'
+)
 
 
 @st.cache_data(show_spinner=False)
@@ -70,24 +80,22 @@ def draw_split() -> None:
 @st.fragment
 def draw_form() -> None:
     """The form, and what a run with it would take. Redrawn by itself, so that a control answers at once."""
-    top = st.container()
-    config, faults = controls.draw_form(
-        {"backbone": sources.draw_backbone, "dataset": sources.draw_dataset, "min_client_samples": draw_split}
-    )
+    end = controls.draw_knobs({"backbone": sources.draw_backbone, "dataset": sources.draw_dataset})
+    config, faults = controls.draw_more({"min_client_samples": draw_split})
     lacks = sources.lacking(config) if config else []
-    with top:
+    with end:
         st.button(
             "Run", type="primary", icon=":material/play_arrow:", width="stretch", key="run_button",
             disabled=config is None or bool(lacks), on_click=_press,
             help="Starts `deltamask run` with these settings. It goes on when you close this tab. If another run is "
             "under way, it waits its turn.",
         )  # fmt: skip
-        for fault in faults:
-            st.error(fault)
         if lacks:
-            st.caption(f":material/hourglass_top: Run waits for {' and '.join(lacks)}: see Task.")
+            st.caption(f":material/hourglass_top: Run waits for {' and '.join(lacks)}.")
         elif config is not None:
             draw_estimate(config)
+    for fault in faults:
+        st.error(fault)
     if st.session_state.pop("run_pressed", False) and config is not None:
         press_run(config)
 
@@ -104,17 +112,20 @@ def draw_estimate(config: RunConfig) -> None:
     if seconds is None and sent is None:
         st.caption("Estimate: no measurement yet for a run like this.")
         return
-    time = "time: no measurement yet" if seconds is None else f"≈ {style.duration(seconds.seconds)}"
-    size = "bytes: no measurement yet"
-    if sent is not None:
-        size = f"≈ {byte_size(sent.uplink)} up, {byte_size(sent.downlink)} down"
+    time = "no time yet" if seconds is None else f"≈ {style.duration(seconds.seconds)}"
+    size = "" if sent is None else f", {byte_size(sent.uplink)} up"
     sources = []
     if seconds is not None:
         where = "this machine" if seconds.local else "the machine that recorded it"
         sources.append(f"time from {seconds.runs} measured run{'s' if seconds.runs > 1 else ''} on {where}")
     if sent is not None:
-        sources.append(f"bytes as in {style.markdown(sent.like.id)} ({sent.bpp_up:.3g} bpp up a round)")
-    st.markdown(f":small[**Estimate** {time} · {size}]", help=f"Judged, not measured: {'; '.join(sources)}.")
+        sources.append(
+            f"bytes of all clients, {byte_size(sent.downlink)} down, as in {style.markdown(sent.like.id)} "
+            f"({sent.bpp_up:.3g} bpp up a round)"
+        )
+    else:
+        sources.append("no run of this coding and training has been measured, so no bytes")
+    st.markdown(f":small[**Estimate** {time}{size}]", help=f"Judged, not measured: {'; '.join(sources)}.")
 
 
 def press_run(config: RunConfig) -> None:
@@ -143,7 +154,7 @@ def choose_runs(runs: dict[str, Run], waiting: list[queue.Waiting]) -> tuple[str
     st.session_state.focus = asked or first
     if "compare" not in st.session_state:
         wanted = links.names("compare", runs)
-        st.session_state.compare = [name for name in RECORDED_FIRST if name in runs] if wanted is None else wanted
+        st.session_state.compare = _like(st.session_state.focus, runs) if wanted is None else wanted
     st.session_state.compare = [name for name in st.session_state.compare if name in runs]
 
     def title(name: str) -> str:
@@ -152,13 +163,24 @@ def choose_runs(runs: dict[str, Run], waiting: list[queue.Waiting]) -> tuple[str
         uploaded = " (uploaded)" if name in runs and runs[name].uploaded else ""
         return f"{label(runs[name])} · {name}{uploaded}" if name in runs else f"{name} (starting)"
 
-    left, right = st.columns([2, 3])
+    left, right = st.columns([2, 3], gap="medium")
     chosen = left.selectbox("Run in focus", names, key="focus", format_func=title)
     others = right.multiselect(
         "Compared with", list(runs), key="compare", format_func=lambda name: name, placeholder="no other run"
     )
-    links.write(run=chosen, compare=",".join(others))
+    links.write(run=chosen, compare=links.joined(others))
     return chosen, [name for name in others if name != chosen]
+
+
+def _like(focus: str, runs: dict[str, Run]) -> list[str]:
+    """Recorded runs of the focus's task to compare it with: those that a first visit shows, or one of each method."""
+    like = runs[focus].config if focus in runs else RunConfig()
+    recorded = [run for run in runs.values() if run.path.parent == recorded_dir() and run.config.seed == like.seed]
+    same = {run.id: run for run in recorded if task_of(run.config) == task_of(like)}
+    if first := [name for name in RECORDED_FIRST if name in same]:
+        return first
+    methods = {run.config.method: run.id for run in same.values()}  # the last, so the oldest, of each
+    return [*methods.values()]
 
 
 def draw_queue(waiting: list[queue.Waiting]) -> None:
@@ -182,23 +204,21 @@ def draw_broken() -> None:
 controls.start_form()
 queue.keep_starting()
 waiting = queue.waiting()
-with st.sidebar:
-    draw_form()
-    draw_queue(waiting)
-    exports.draw_upload()
-    draw_broken()
-
-st.html(
-    '<p class="lead">Federated fine-tuning of a frozen network, and <b>what crosses the wire</b> while it happens. '
-    "Every figure comes from bytes that were really sent and decoded.</p>"
-)
+st.title("What does a client send, and what does it buy?")
+st.html(FIRST_WORDS)
+draw_form()
+draw_queue(waiting)
+manage.draw_undo()
 focus, others = choose_runs({run.id: run for run in list_runs(runs_dir(), recorded_dir())}, waiting)
 if focus is None:
     links.draw_notes()
-    st.info("No runs yet. Press **Run** in the sidebar.")
+    st.info("No runs yet. Press **Run**.")
 else:
     run = processes.read(focus)
     state = "waiting" if any(entry.id == focus for entry in waiting) else run.state if run else None
     polled = state in (None, "waiting", *ACTIVE)
     beat = scrubber.TICK if scrubber.is_playing() else 1.0 if polled else None
     st.fragment(panels.watch, run_every=beat)(focus, others, state)
+st.header("A run from elsewhere")
+exports.draw_upload()
+draw_broken()

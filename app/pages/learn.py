@@ -98,7 +98,7 @@ def draw(chosen: Settings) -> None:
         st.rerun()  # the row of buttons above marks the step
     round, scene = cached_round(chosen), SCENES[state.learn_step]
     at = state.learn_step
-    st.subheader(f"{at + 1}. {scene.title}")
+    st.header(f"{at + 1}. {scene.title}")
     st.markdown(scene.text(round))
     answered = ask(round, scene.key)
     st.html(as_html(scene.grids(round), blurred=not answered))
@@ -131,11 +131,13 @@ def ask(round: Walkthrough, step: str) -> bool:
 
 
 start()
-st.title("One round, step by step")
+st.title("Why send a picture?")
 origin = example().origin
 st.markdown(
-    f"A block of {len(example().theta)} real weights goes through one round of DeltaMask. "
-    "Every number is computed by the package's own code when you change a setting."
+    "A hospital wants to help train a network, but neither its images nor a million weights shall leave it in every "
+    "round. So it sends a small grey picture that says only where its *mask*, one bit a weight, has changed. Here a "
+    f"block of {len(example().theta)} real weights goes through one such round, step by step; every "
+    "number is computed by the package's own code when you change a setting."
 )
 for note in st.session_state.learn_notes:
     st.info(f"From the link: {markdown(note)}", icon=":material/link:")

@@ -1,42 +1,62 @@
-"""Accuracy against bits and against rounds, for one run or for many, with one legend."""
+"""Accuracy against bits and against rounds, for one run or for many, with names at the lines' ends."""
 
 from __future__ import annotations
 
+import zlib
+
 import streamlit as st
-from ui import links, style
+from ui import links
 from ui.figures import chart
 
 from deltamask.plots import run_charts
+from deltamask.plots.line_names import height_for
+from deltamask.runs.reader import Run
 from deltamask.studies.comparison import Group
 
 WAYS = {"up": "Uplink", "down": "Downlink", "total": "Both"}
 PERS = {"so far": "In all", "a round": "A round"}
+HEIGHT = 330  # pixels
+DIP = (
+    "Why masked methods fall after round 0: its head was made for the network without a mask. From round 1 on a mask "
+    "drops weights, and it has learnt little yet."
+)
 
 
-def draw(groups: list[Group], round: int, *, numbered: bool = False) -> tuple[str, str]:
-    """Accuracy against bits and against rounds, with one legend, whose numbers other charts may use; against which
-    bits: (way, per)."""
+def draw(groups: list[Group], round: int, way: str, per: str, *, focus: Run | None = None, name: str = "") -> None:
+    """Accuracy against bits and against rounds, side by side; numbers against bits, numbered names against rounds.
+
+    name: tells the charts of a page apart that has several pairs.
+    """
     runs = [run for group in groups for run in group.runs]
     seeds = any(len(group.runs) > 1 for group in groups)
-    way, per = _draw_measure()
-    style.legend(groups, run_charts.numbered_names(groups) if numbered else run_charts.group_names(groups))
-    left, right = st.columns(2, gap="medium")
-    unit = "Bits per parameter and client, log scale. What comes after the chosen round is pale."
+    suffix = f"_{zlib.crc32(name.encode()):08x}" if name else ""
+    smooth = bool(st.session_state.get("smooth"))
+    height = max(HEIGHT, height_for(run_charts.numbered_names(groups, focus)))
+    left, right = st.columns([5, 6], gap="medium")
     with left:
-        figure = run_charts.accuracy_curves(runs, way=way, per=per, at_round=round, seeds=seeds)
-        chart("Accuracy against bits", figure.update_layout(height=360), "bits_curve", about=unit, legend=False)
+        figure = run_charts.accuracy_curves(
+            runs, way=way, per=per, at_round=round, seeds=seeds, focus=focus, smooth=smooth, height=height
+        )
+        about = (
+            "Bits per parameter and client, log scale: further left is cheaper. What comes after the chosen round is "
+            "pale. The numbers are those of the names at the right."
+        )
+        chart("Accuracy against bits", figure, f"bits_curve{suffix}", about=about, legend=False)
     with right:
-        figure = run_charts.accuracy_curves(runs, against="rounds", at_round=round, seeds=seeds)
-        about = "Test accuracy of the server model after each round."
-        chart("Accuracy against rounds", figure.update_layout(height=360), "rounds_curve", about=about, legend=False)
-    return way, per
+        figure = run_charts.accuracy_curves(
+            runs, against="rounds", at_round=round, seeds=seeds, focus=focus, smooth=smooth, height=height
+        )
+        about = f"Test accuracy of the server model after each round. {DIP}"
+        if seeds:
+            about += " A line is the mean over seeds, its band reaches from the lowest to the highest."
+        chart("Accuracy against rounds", figure, f"rounds_curve{suffix}", about=about, legend=False)
 
 
-def _draw_measure() -> tuple[str, str]:
+def draw_measure() -> tuple[str, str]:
     """Which bits the curves are drawn against: (way, per)."""
     links.choice("way", list(WAYS), "up")
     links.choice("per", list(PERS), "so far")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         way = st.segmented_control(
             "Bits", list(WAYS), key="way", format_func=WAYS.__getitem__, required=True,
             help="What clients send, what the server sends to each, or both together.",
@@ -45,5 +65,6 @@ def _draw_measure() -> tuple[str, str]:
             "Counted", list(PERS), key="per", format_func=PERS.__getitem__, required=True,
             help="Everything so far, round 0 included; or the mean over the rounds after 0.",
         )  # fmt: skip
+        st.toggle("Smooth", key="smooth", help=f"Means of {run_charts.SMOOTHED} rounds, above each round's pale line.")
     links.write(way=None if way == "up" else way, per=None if per == "so far" else per)
     return way or "up", per or "so far"  # a session that is ending has neither

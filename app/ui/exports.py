@@ -105,4 +105,7 @@ def draw_upload() -> None:
             return
         st.session_state.uploads += 1  # a fresh control, so that the file is not taken twice
         st.session_state.uploaded = folder.name
+        st.session_state.upload_said = f"Opened as {folder.name}: every file and every round's sums were checked."
         st.rerun()
+    if said := st.session_state.pop("upload_said", None):
+        st.success(markdown(said), icon=":material/check:")

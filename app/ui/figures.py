@@ -11,6 +11,8 @@ import streamlit as st
 from deltamask.plots import report, run_charts
 from deltamask.runs.export import csv_text
 
+TEXTS = {"light": "#4a5362", "dark": "#b9c1ce"}  # of charts, by the page's theme
+
 
 def chart(title: str, figure: go.Figure, key: str, *, about: str, legend: bool = True) -> None:
     """Draw a chart under its title, with a button that opens the numbers it draws.
@@ -24,10 +26,22 @@ def chart(title: str, figure: go.Figure, key: str, *, about: str, legend: bool =
         )
     if not legend:
         figure.update_layout(showlegend=False)
+    _make_readable(figure)
     st.plotly_chart(figure, key=key, config=_config(key), alt=f"{title}. {about}")
     if behind.open:
         with behind:
             _table(title, figure, key)
+
+
+def _make_readable(figure: go.Figure) -> None:
+    """Give every text of a chart the contrast of text, 4.5 to 1, on the page that it stands on."""
+    color = TEXTS.get(str(st.context.theme.type))
+    if color is None:  # the browser has not said yet
+        return
+    figure.update_layout(font={"color": color}, legend={"font": {"color": color}})
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(tickfont={"color": color}, title={"font": {"color": color}})
+    figure.for_each_annotation(lambda note: note.font.color or note.update(font={"color": color}))
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 from access import options
+from ui import strip
 from ui.style import STYLE
 from wire import precompile
 
@@ -39,5 +40,6 @@ page = st.navigation(
     position="top",
 )
 precompile.start()
+strip.draw()
 page.run()
 settle()

@@ -5,6 +5,7 @@ A page reads the address once, when it is opened, and writes it whenever somethi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 import streamlit as st
@@ -53,11 +54,22 @@ def names(name: str, existing: Collection[str]) -> list[str] | None:
     text = st.query_params.get(name)
     if text is None:
         return None
-    asked = [word for word in text.split(",") if word]
+    asked = split(text)
     missing = [word for word in asked if word not in existing]
     if missing:
         note(f"{name}: there is no run {', '.join(repr(word[:80]) for word in missing)} here")
     return [word for word in asked if word in existing]
+
+
+def joined(names: Sequence[str]) -> str:
+    """Runs' names as one text, in which commas part them; a comma of a name is written `\\,`, a backslash `\\\\`."""
+    return ",".join(name.replace("\\", "\\\\").replace(",", "\\,") for name in names)
+
+
+def split(text: str) -> list[str]:
+    """The names in what `joined` made."""
+    parts = re.findall(r"((?:[^,\\]|\\.|\\$)+)", text, re.DOTALL)
+    return [re.sub(r"\\(.)", r"\1", part, flags=re.DOTALL) for part in parts]
 
 
 def write(**values: object) -> None:

@@ -11,15 +11,17 @@ from deltamask.runs.folder import is_run_id
 from deltamask.runs.queue import LOG
 from deltamask.runs.reader import Run, load_run
 from deltamask.runs.status import is_alive, read_json
+from deltamask.studies.measured import measured_run
 
 MAX_LOG = 1 << 40
 TAIL = 64_000  # bytes of a log that are looked at
 
 
 def read(run_id: str) -> Run | None:
-    """A run by id, or None if there is no such folder (yet). An id is no path: links come from anywhere."""
+    """A run by id, with a folder or out of the studies' tables, or None if there is none (yet). An id is no path: links
+    come from anywhere."""
     try:
-        return load_run(run_id) if is_run_id(run_id) else None
+        return load_run(run_id) if is_run_id(run_id) else measured_run(run_id)
     except StoreError:
         return None
 

@@ -24,7 +24,7 @@ def draw(run: Run, round: int) -> None:
     record = next((record for record in run.records if record["round"] == round), None)
     if record is None:
         return
-    st.subheader(f"Round {round}: what the clients sent")
+    st.header(f"Round {round}: what the clients sent")
     st.markdown(_sentence(record))
     for client in record["clients"]:
         if client["dropped"]:

@@ -26,10 +26,10 @@ def draw(key: str, last: int, opening: int) -> int:
     _settle(key, last, opening)
     if is_playing():
         _advance(last)
-    button, slider = st.columns([1, 8], vertical_alignment="bottom")
+    button, slider = st.columns([2, 9], vertical_alignment="bottom")
     playing = is_playing()
     button.button(
-        "Halt" if playing else "Play", icon=f":material/{'pause' if playing else 'play_arrow'}:", key="play",
+        "Pause" if playing else "Play", icon=f":material/{'pause' if playing else 'play_arrow'}:", key="play",
         type="primary" if not playing else "secondary", width="stretch", on_click=_toggle, args=(last,),
         help="Plays through the recorded rounds: every chart and picture goes along.",
     )  # fmt: skip

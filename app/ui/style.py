@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
 from deltamask.plots import palette
-from deltamask.plots.swatch import swatch
-from deltamask.studies.comparison import Group
 
 METRIC_WIDTH = 165  # pixels: five in a row on a desk, two on a phone
 
 STYLE = """<style>
-.block-container {padding-top: 4.2rem; padding-bottom: 4rem; max-width: 1480px;}
+.block-container {padding-top: 3.9rem; padding-bottom: 4rem; max-width: 1480px;}
 [data-testid="stSidebarHeader"] {padding-bottom: 0; height: 2.5rem;}
 [data-testid="stMetric"] {padding: .4rem 0 !important;}
 [data-testid="stMetricLabel"] p {font-size: .8rem;}
@@ -25,16 +23,33 @@ STYLE = """<style>
 [data-testid="stMetric"] :is([data-testid="stMetricLabel"], [data-testid="stMetricDelta"]),
 [data-testid="stMetric"] :is([data-testid="stMetricLabel"], [data-testid="stMetricDelta"]) * {
   white-space: normal !important; overflow: visible !important; text-overflow: clip !important; height: auto;}
-h1 {padding-top: 0 !important;}
+h1 {padding: 0 0 .2rem !important;}
 h2 {padding-top: 1.2rem !important;}
+.block-container > [data-testid="stVerticalBlock"] {gap: .7rem;}
+.st-key-knobs [data-testid="stVerticalBlock"] {gap: .35rem;}
+.st-key-knobs [data-testid="stCaptionContainer"] p {font-size: .78rem; line-height: 1.3;}
+.legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
+.legend span {display: inline-flex; align-items: center; gap: .4rem;}
+.legend i {width: .75rem; height: .75rem; border-radius: 2px;}
+.strip {font-size: .82rem; padding: .3rem .7rem; border-radius: .4rem; background: rgba(47,127,209,.13);}
+.strip a {color: inherit; font-weight: 600;}
+.lead a {color: inherit;}
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [role="radio"][aria-checked="true"], [role="radio"][aria-checked="true"] p,
 [data-testid="stTab"][aria-selected="true"] p {color: inherit !important; font-weight: 600;}
 [data-testid="stCaptionContainer"] {opacity: .85 !important;}
-.lead {font-size: 1.05rem; margin: 0; max-width: 62rem; line-height: 1.5;}
-.legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
-.legend span {display: inline-flex; align-items: center; gap: .4rem;}
-.legend i {width: .75rem; height: .75rem; border-radius: 2px;}
+.lead {font-size: .95rem; margin: 0; line-height: 1.45;}
+.outline {border: 2px solid rgba(128,138,155,.8); border-radius: 3px; width: 100%; max-width: 20.6rem;
+  aspect-ratio: 1; container-type: inline-size; box-sizing: border-box; font-variant-numeric: tabular-nums;
+  line-height: 1.3;}
+.outline section {padding: .35rem .6rem;}
+.outline p {margin: 0 0 .4rem; font-size: .8rem;}
+.outline div {display: flex; align-items: center; margin: .2rem 0;}
+.outline div p {margin: 0; font-size: .78rem; line-height: 1.25;}
+.outline div > span {flex: none; display: inline-flex; justify-content: center; margin-right: .6rem;}
+.outline i {display: block; aspect-ratio: 1; flex: none;}
+.outline b {font-weight: 650; white-space: nowrap;}
+.outline em {font-style: normal;}
 .film {display: flex; flex-wrap: wrap; gap: 1rem 1.4rem; align-items: flex-end;}
 .film figure {margin: 0; min-width: 6.5rem; max-width: 260px;}
 .film img {image-rendering: pixelated; display: block; border-radius: 3px; max-width: 100%;
@@ -52,20 +67,6 @@ h2 {padding-top: 1.2rem !important;}
   .film {gap: .8rem;}
 }
 </style>"""
-
-
-def legend(groups: Sequence[Group], names: Sequence[str]) -> None:
-    """One legend for several charts: line, marker and name of each group; unfinished and failed runs say so."""
-    chips = []
-    for group, name in zip(groups, names, strict=True):
-        picture = base64.b64encode(swatch(*palette.style(group.config)).encode()).decode()
-        states = {run.state for run in group.runs} - {"finished"}
-        mark = "".join(f' <em class="quiet">({state})</em>' for state in sorted(states))
-        chips.append(
-            f'<span><img alt="" width="30" height="12" src="data:image/svg+xml;base64,{picture}">'
-            f"{escape(name)}{mark}</span>"
-        )
-    st.html(f'<div class="legend">{"".join(chips)}</div>')
 
 
 def count_table(counts: npt.NDArray[np.int64], classes: Sequence[str], most: int = 30) -> None:
@@ -92,6 +93,11 @@ def markdown(text: str) -> str:
 def html(text: str) -> str:
     """Text that is not ours, for where HTML is read."""
     return escape(text)
+
+
+def link(text: str) -> str:
+    """Text that is not ours, for an address."""
+    return quote(text, safe="")
 
 
 def duration(seconds: float) -> str:

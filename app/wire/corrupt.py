@@ -23,7 +23,7 @@ TIMEOUT = 600  # seconds for repeating a round
 @st.fragment
 def draw(opened: RecordedPayload) -> None:
     """Controls, what the server makes of the change, and on demand the accuracy."""
-    st.subheader("Break it")
+    st.header("Break it")
     flips = opened.flips
     if flips is None:
         st.caption("Only payloads of flips can be broken here.")

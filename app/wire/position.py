@@ -44,7 +44,7 @@ def choose(position: int) -> None:
 
 def draw(opened: RecordedPayload, flips: Flips, answer: Lookup | None) -> None:
     """The field and buttons that choose a position, the lookup's steps, and what became of the position."""
-    st.subheader("Ask about a position")
+    st.header("Ask about a position")
     field, buttons = st.columns([2, 5])
     field.number_input(
         "Position", 0, opened.context.d - 1, key="wire_position", step=1,

@@ -47,7 +47,7 @@ def draw_figures(opened: RecordedPayload) -> None:
 
 def draw_parts(opened: RecordedPayload) -> None:
     """Where the file's bytes go."""
-    st.subheader("Where the bytes go")
+    st.header("Where the bytes go")
     parts = part_costs(opened.anatomy)
     legend = "".join(
         f'<span><i style="background: {payload_charts.part_color(part)}"></i>{html(part.name)}</span>' for part in parts
@@ -92,7 +92,7 @@ def _about_slots(opened: RecordedPayload) -> str:
 @st.fragment
 def draw_map(opened: RecordedPayload, flips: Flips) -> None:
     """Where flips lie in the layers."""
-    st.subheader("Where the flips lie")
+    st.header("Where the flips lie")
     kinds = _kinds(flips)
     names = list(kinds)
     choice = st.segmented_control("Show", names, default=names[0], key="wire_kind", label_visibility="collapsed")
@@ -137,7 +137,7 @@ def draw_false_flips(opened: RecordedPayload) -> None:
     """Counted against expected false flips, over the whole run."""
     codec = recorded_payload.flip_codec(opened.run.config)
     assert codec is not None
-    st.subheader("False flips, counted and expected")
+    st.header("False flips, counted and expected")
     if codec.exact:
         st.markdown(f"`{codec.name}` is exact: what the server reads is what was sent, so there are none.")
         return
@@ -173,7 +173,7 @@ def _about_false_flips(codec: str, rate: float, shown: FalseFlips, not_sent: int
 @st.fragment
 def draw_codecs(opened: RecordedPayload, flips: Flips) -> None:
     """The same flips in every codec, on demand."""
-    st.subheader("The same flips in every codec")
+    st.header("The same flips in every codec")
     positions = flips.best_known
     what = "the flips that were sent" if flips.sent is not None else "the flips as read, false ones included"
     st.markdown(

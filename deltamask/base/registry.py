@@ -31,6 +31,7 @@ HOMES = {
     "partition": "deltamask.datasets.partitions",
     "attack": "deltamask.attacks",
     "metric": "deltamask.training.metrics",
+    "view": "deltamask.studies.views",
 }
 _registries: dict[str, Registry[Any]] = {}
 _loading = threading.RLock()

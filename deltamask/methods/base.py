@@ -177,6 +177,9 @@ class Method:
     refit: Refit | None = None
     private: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Method {self.label}: sends {self.sends}>"
+
 
 METHOD_FIELDS = RunConfig.read_by("method")
 methods: Registry[Method] = Registry("method")

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from deltamask.runs import StoreError, jsonl, payloads
 from deltamask.runs.folder import free_name, write_json
-from deltamask.runs.reader import read_folder
+from deltamask.runs.reader import Run, read_folder
 from deltamask.runs.stored import read_config, read_status
 
 MAX_ENTRIES = 20_000
@@ -27,6 +27,7 @@ MAX_BYTES = 400_000_000  # of all files together, inflated
 MAX_JSON = 50_000_000  # of one JSON file, inflated
 MAX_SHOWN = 500  # characters of its message
 CHUNK = 1 << 20
+SLACK = 1e-6  # of a sum of fractions, relatively
 UPLOAD = ".upload-"  # how the folder begins in which an upload is checked
 STALE = 3600  # seconds that checking one cannot take
 NAMES = re.compile(
@@ -135,6 +136,7 @@ def _check(place: Path) -> None:
         raise UnpackError(str(error).replace(f"{place}{os.sep}", "")) from None
     if (place / "rounds.jsonl").exists() and jsonl.has_torn_end(place / "rounds.jsonl"):
         raise UnpackError("rounds.jsonl: its last line is torn")
+    _check_sums(run)
     last = len(run.records) - 1
     state = status.get("state")
     if state not in ("finished", "failed"):
@@ -143,6 +145,27 @@ def _check(place: Path) -> None:
         raise UnpackError(f"status.json says finished, but the records end at round {last} of {config.rounds}")
     message = status.get("message", "")[:MAX_SHOWN]
     write_json(place / "status.json", {"state": state, "message": message, "round": last, "uploaded": True})
+
+
+def _check_sums(run: Run) -> None:
+    """Do the figures of each round agree with each other? What does not cannot have been measured."""
+    d = run.task.get("d")
+    for record in run.records:
+        where = f"rounds.jsonl: round {record['round']}"
+        by_clients = sum(client["uplink_bytes"] for client in record["clients"])
+        if by_clients != record["uplink_bytes"]:
+            raise UnpackError(
+                f"{where}: uplink_bytes is {record['uplink_bytes']:,}, but its clients sent {by_clients:,}"
+            )
+        for way in ("up", "down"):
+            sent, bpp = record[f"{way}link_bytes"], record[f"bpp_{way}"]
+            messages = 8 * sent / (d * bpp) if d and bpp > 0 else 0.0
+            whole = abs(messages - round(messages)) <= SLACK * max(1.0, messages)
+            if bool(sent) != (bpp > 0) or (d and not (whole and messages <= run.config.clients + 0.5)):
+                raise UnpackError(
+                    f"{where}: bpp_{way} is {bpp:g}, which {sent:,} bytes over d = {d} weights are for no number of "
+                    "clients"
+                )  # fmt: skip
 
 
 def _settle(place: Path, root: Path, folder: str) -> Path:

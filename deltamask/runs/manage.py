@@ -1,11 +1,12 @@
-"""What is done to whole run folders: delete, rename, give more rounds. Only to one's own, and to none that runs.
+"""What is done to whole run folders: delete, put aside, rename, give more rounds.
 
-Needs no torch.
+Only to one's own, and to none that runs. Needs no torch.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import filelock
 
 from deltamask.base.locks import LOOK
-from deltamask.base.paths import recorded_dir, sweeps_dir
+from deltamask.base.paths import recorded_dir, runs_dir, sweeps_dir
 from deltamask.config import RunConfig
 from deltamask.config.run_config import UNPRINTABLE
 from deltamask.privacy import plan
@@ -22,6 +23,9 @@ from deltamask.runs.folder import is_run_id, write_json
 from deltamask.runs.reader import Run
 from deltamask.runs.status import LOCK
 from deltamask.runs.stored import read_config
+
+ASIDE = ".discarded"  # among the runs; listing leaves it out
+A_DAY = 24 * 3600.0  # seconds
 
 
 @contextmanager
@@ -50,6 +54,32 @@ def delete(run: Run) -> None:
         run.path.unlink()
     else:
         shutil.rmtree(run.path)
+
+
+def discard(run: Run) -> Path:
+    """Put a run's folder aside, from where `restore` brings it back within a day; returns where. StoreError as for
+    `delete`. What was put aside over a day ago is removed for good."""
+    with _alone(run, "deleted"):
+        pass
+    aside = runs_dir() / ASIDE
+    aside.mkdir(parents=True, exist_ok=True)
+    for old in aside.iterdir():
+        if time.time() - float(old.name.partition("-")[0]) > A_DAY:
+            shutil.rmtree(old, ignore_errors=True)
+    target = aside / f"{time.time():.6f}-{run.path.name}"
+    run.path.rename(target)
+    return target
+
+
+def restore(aside: Path) -> Path:
+    """Bring back what `discard` put aside; returns the run's folder. StoreError where it is gone, or its name taken."""
+    target = runs_dir() / aside.name.partition("-")[2]
+    if not aside.is_dir():
+        raise StoreError(f"{target.name} is gone for good")
+    if target.exists():
+        raise StoreError(f"there is a run called {target.name!r} again: rename it first")
+    aside.rename(target)
+    return target
 
 
 def rename(run: Run, name: str) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,37 +13,11 @@ import pandas as pd
 from deltamask.config import RunConfig
 from deltamask.runs.reader import Run
 from deltamask.studies.labels import CHANGED, config_label
+from deltamask.studies.tasks import other_task
 
 NOT_A_SETTING = {"seed", "keep_payloads"}  # what may differ between runs of one group
 WAYS = {"up": "bpp_up", "down": "bpp_down", "total": "bpp_total"}
 FEW_BITS = 0.1  # bpp up: what the paper promises
-# What the recorded comparisons hold still: the task, and who takes part.
-TASK_FIELDS = (
-    "backbone", "weights", "masked_blocks", "image_size", "dataset", "train_samples", "test_samples", "clients", "rho",
-    "partition", "dirichlet_alpha", "evaluate_on",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class View:
-    """A prepared comparison. methods: which, in this order; none means all. task: how it differs from the default."""
-
-    methods: tuple[str, ...] = ()
-    task: Mapping[str, Any] = field(default_factory=dict)
-
-    def shows(self, config: RunConfig) -> bool:
-        """Is a run with this config one of the view's?"""
-        wanted = RunConfig().model_dump() | dict(self.task)
-        same_task = all(getattr(config, name) == wanted[name] for name in TASK_FIELDS)
-        return same_task and (not self.methods or config.method in self.methods)
-
-
-VIEWS: dict[str, View] = {
-    "DeltaMask, FedPM, DeepReduce": View(("deltamask", "fedpm", "deepreduce")),
-    "DeltaMask's variants": View(("deltamask",)),
-    "Every method": View(),
-    "Clients that differ": View(task={"clients": 30, "rho": 0.2, "dirichlet_alpha": 0.1}),
-}
 
 
 @dataclass(frozen=True)
@@ -77,6 +51,12 @@ class Group:
         mean = every.mean()
         mean["accuracy_min"], mean["accuracy_max"] = every["accuracy"].min(), every["accuracy"].max()
         return mean[every.size() == len(frames)].reset_index()
+
+    def message_bytes(self, round: int) -> float | None:
+        """Bytes that one client sends in a round, on average; None where the round or d is not known."""
+        at, d = self.rounds, self.runs[0].task.get("d")
+        bpp = at[at["round"] == round]["bpp_up"].tolist() if len(at) else []
+        return float(bpp[0]) * d / 8 if bpp and d else None
 
     def summary(self) -> dict[str, Any]:
         """The runs' summaries: means, and for the accuracy the lowest and the highest. None where a run has none."""
@@ -124,27 +104,40 @@ def pareto_front(bits: Sequence[float], accuracy: Sequence[float]) -> list[int]:
     return front
 
 
-def prepared(view: str, runs: Sequence[Run]) -> list[Run]:
-    """The runs of a prepared view, by method. KeyError for an unknown view."""
-    wanted = VIEWS[view]
-    order = list(wanted.methods) or list(dict.fromkeys(run.config.method for run in runs))
-    chosen = [run for run in runs if wanted.shows(run.config)]
-    return sorted(chosen, key=lambda run: (order.index(run.config.method), run.id))
+def of_one_task(groups: Sequence[Group], focus: Run | None = None) -> list[Group]:
+    """The groups of the focus's task, or without one of the task that most of them have: they alone can be ranked."""
+    others = other_task([group.config for group in groups], focus.config if focus else None)
+    return [group for group, other in zip(groups, others, strict=True) if not other]
 
 
-def finding(groups: Sequence[Group]) -> str | None:
-    """What a comparison comes to, in a sentence; None before there is something to compare.
+def best_within(groups: Sequence[Group], budget: float, column: str = "bpp_up") -> Group | None:
+    """The most accurate group, of the task that the most have, whose figure `column` of `Group.summary` is at most the
+    budget; None where none is."""
+    told = [(group, group.summary()) for group in of_one_task(groups)]
+    within = [
+        (group, summary)
+        for group, summary in told
+        if summary["accuracy"] is not None and summary.get(column) is not None and summary[column] <= budget
+    ]
+    return max(within, key=lambda pair: float(pair[1]["accuracy"]))[0] if within else None
+
+
+def finding(groups: Sequence[Group], focus: Run | None = None, names: Sequence[str] | None = None) -> str | None:
+    """What a comparison comes to, in a sentence, among those of one task; None before there is something to compare.
 
     The most accurate group, and the most accurate of those that send at most FEW_BITS up, the head's bits included.
+    names: what the groups are called, if not by their `name`.
     """
-    measured = [(group, summary) for group in groups if (summary := group.summary())["bpp_up_all"] is not None]
+    same = of_one_task(groups, focus)
+    measured = [(group, summary) for group in same if (summary := group.summary())["bpp_up_all"] is not None]
     if len(measured) < 2:
         return None
 
     def best(among: Sequence[tuple[Group, dict[str, Any]]]) -> str:
         group, summary = max(among, key=lambda pair: float(pair[1]["accuracy"]))
-        alike = [other for other in groups if other.name == group.name]
+        alike = [other for other in same if other.name == group.name]
         name = group.name if len(alike) == 1 else f"{group.name} · {group.runs[0].id}"
+        name = names[list(groups).index(group)] if names else name
         return f"{name}, {summary['accuracy']:.4f} at {summary['bpp_up_all']:.4g} bpp up with the head"
 
     cheap = [(group, summary) for group, summary in measured if summary["bpp_up_all"] <= FEW_BITS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,15 +30,25 @@ exercises: Registry[Callable[[Answer], str]] = Registry("exercise")
 """name of the reader's function → its check, which returns what to say when it is right and raises Hint otherwise."""
 
 
-def check_answer(answer: Answer) -> CheckResult:
-    """Check a reader's function; its own name says which exercise it answers. KeyError if there is no such exercise."""
+def check_answer(answer: Any) -> CheckResult:
+    """Check a reader's function; its own name says which exercise it answers. Whatever is given gets an answer."""
+    name = getattr(answer, "__name__", None)
+    if not callable(answer) or not isinstance(name, str):
+        given = "nothing" if answer is None else f"a {type(answer).__name__}"
+        return CheckResult(False, f"`check` wants the function itself, as in check(bpp), and was given {given}.")
+    if name not in exercises:
+        near = difflib.get_close_matches(name, exercises.names(), 1)
+        like = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(exercises.names())}."
+        return CheckResult(False, f"No exercise asks for a function called {name!r}.{like}")
     try:
-        return CheckResult(True, exercises[answer.__name__](answer))
+        return CheckResult(True, exercises[name](answer))
     except Hint as hint:
         return CheckResult(False, str(hint))
+    except Exception as error:  # the check itself could do nothing with what came
+        return CheckResult(False, f"{name} returns something of another kind than asked for ({error}).")
 
 
-def check(answer: Answer) -> None:
+def check(answer: Any) -> None:
     """Check a reader's function, and print what was found."""
     result = check_answer(answer)
     print(f"{'✓ Right.' if result.passed else '○ Not yet.'} {result.message}")

@@ -162,3 +162,39 @@ def picture_map(pixels: bytes, width: int, parts: Sequence[tuple[str, int, int]]
     figure.update_yaxes(autorange="reversed", scaleanchor="x", showgrid=False, constrain="domain")
     figure.update_xaxes(showgrid=False, constrain="domain")
     return figure
+
+
+def server_and_clients(clients: int = 3) -> go.Figure:
+    """One round as a picture: a server, its clients with their own data, and what travels between them."""
+    figure = go.Figure(layout={"height": 380, "showlegend": False, "margin": {"l": 10, "r": 10, "t": 10, "b": 10}})
+    _box(figure, 0.5, 0.86, "<b>server</b><br>1 sends the model · 4 averages what comes back", BLUE, width=0.5)
+    for at in (np.arange(clients) + 0.5) / clients:
+        _box(
+            figure,
+            at,
+            0.2,
+            "<b>client</b><br>2 trains on its own data,<br>which stays here",
+            ORANGE,
+            width=0.8 / clients,
+        )
+        for shift, low, high, color in ((-0.025, 0.33, 0.73, BLUE), (0.025, 0.73, 0.33, ORANGE)):
+            top = 0.5 + 0.4 * (at - 0.5) + shift
+            ends = ((top, high), (at + shift, low)) if color == BLUE else ((at + shift, high), (top, low))
+            (x, y), (to_x, to_y) = ends
+            figure.add_annotation(
+                x=to_x, y=to_y, ax=x, ay=y, axref="x", ayref="y", text="", showarrow=True, arrowhead=2, arrowwidth=2,
+                arrowcolor=color,
+            )  # fmt: skip
+    down, up = "<b>down</b><br>the model, or<br>what changed in it", "<b>up</b><br>3 an update"
+    for x, text, color in ((0.12, down, BLUE), (0.88, up, ORANGE)):
+        figure.add_annotation(x=x, y=0.86, text=text, showarrow=False, font={"color": color, "size": 14})
+    figure.update_xaxes(range=[0, 1], visible=False, fixedrange=True)
+    figure.update_yaxes(range=[0, 1], visible=False, fixedrange=True)
+    return figure
+
+
+def _box(figure: go.Figure, x: float, y: float, text: str, color: str, *, width: float, height: float = 0.24) -> None:
+    """A box around a text; x, y: its middle, all in shares of the picture."""
+    corners = {"x0": x - width / 2, "x1": x + width / 2, "y0": y - height / 2, "y1": y + height / 2}
+    figure.add_shape(type="rect", line={"color": color, "width": 2}, **corners)
+    figure.add_annotation(x=x, y=y, text=text, showarrow=False, align="center", font={"size": 13})

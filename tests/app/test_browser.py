@@ -20,7 +20,7 @@ from deltamask.plots.run_charts import as_table, bits_by_round
 from deltamask.runs.queue import PLACE
 from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.status import read_json
-from tests.support.browsing import Server, button, metric, new_visitor, open_page, points, settle
+from tests.support.browsing import Server, button, metric, new_visitor, open_more, open_page, points, settle
 
 pytestmark = pytest.mark.browser
 SMALL = "train_samples=600&test_samples=200&probe_epochs=5"
@@ -55,9 +55,9 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     assert curve["x"] == pytest.approx(run.rounds["bpp_up_total"].tolist())
 
     button(page, "Play")
-    expect(page.get_by_role("button", name="Halt", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile(r"^Round ([3-9]|1\d): what"))).to_be_visible()
-    button(page, "Halt")
+    button(page, "Pause")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     settle(page)
     stopped_at = round_shown(page)
@@ -65,6 +65,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     record = run.records[stopped_at]
     expect(page.get_by_text(f"{record['uplink_bytes']:,} bytes together")).to_be_visible()
 
+    open_more(page, "Clients")
     split = page.locator(".split")
     before = split.inner_text()
     page.get_by_role("slider", name="Dirichlet α").focus()
@@ -78,7 +79,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
 
     button(page, "Run")
     expect(page.get_by_text(re.compile("Round [12] of 8, client"))).to_be_visible()
-    button(page, "Pause")
+    button(page, "Pause run")
     paused = page.get_by_text(re.compile(r"Paused after round \d+ of 8"))
     expect(paused).to_be_visible()
     (folder,) = [path for path in server.runs.iterdir() if (path / "config.json").exists()]
@@ -89,13 +90,13 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     button(page, "Step")
     expect(page.get_by_text(f"Paused after round {records} of 8")).to_be_visible()
     assert len(read_records(folder)) == records + 1
-    button(page, "Go on")
+    button(page, "Continue")
     expect(page.get_by_text("Finished: 8 rounds")).to_be_visible()
     expect(page.get_by_text("Round 8: what the clients sent")).to_be_visible()
 
     mine = load_run(folder)
     assert [record["round"] for record in mine.records] == list(range(9))
-    assert metric(page, "Accuracy, last ten") == f"{mine.summary()['accuracy']:.4f}"
+    assert metric(page, "Accuracy, mean of 8") == f"{mine.summary()['accuracy']:.4f}"
     expect(page.locator(".film img")).to_have_count(5)  # keep_payloads = all, 5 clients
     assert sum(payload.size for payload in mine.payloads()) == mine.summary()["uplink_bytes"]
 
@@ -125,7 +126,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     open_page(tab, page.url)
     expect(tab.get_by_text("Round 5: what the clients sent")).to_be_visible()
     expect(tab.get_by_role("slider", name="κ, share of flips sent")).to_have_value("0.99")
-    assert metric(tab, "Accuracy, last ten") == f"{mine.summary()['accuracy']:.4f}"
+    assert metric(tab, "Accuracy, mean of 8") == f"{mine.summary()['accuracy']:.4f}"
 
     tab.locator("input[type=file]").set_input_files(archive)
     tab.wait_for_function(f"() => location.search.includes('run={folder.name}-2')")
@@ -145,6 +146,7 @@ def test_what_is_not_here_is_fetched_only_when_somebody_says_so(server: Server, 
     expect(page.get_by_text("huggingface.co has it: 351.4 MB. Licence: MIT (OpenAI CLIP)")).to_be_visible()
     expect(page.get_by_text(re.compile(r"has it: 170\.1 MB\. Licence: none stated"))).to_be_visible()
     expect(page.get_by_role("button", name="Download", exact=True)).to_be_visible()
+    open_more(page, "Clients")
     start = page.get_by_role("combobox", name="Start from")
     start.fill("the paper's study")  # of this backbone and this dataset; a long list shows what fits
     start.press("Enter")
@@ -196,6 +198,40 @@ def test_faulty_settings_name_field_and_range_and_block_run(server: Server, page
     expect(page.get_by_role("button", name="Run", exact=True)).to_be_disabled()
 
 
+def test_the_first_screen_has_knobs_picture_and_both_curves(server: Server, browser: Browser) -> None:
+    """At 1440 × 900, without scrolling; and the squares are as large as what was sent."""
+    visitor = new_visitor(browser, viewport={"width": 1440, "height": 900})
+    page = visitor.new_page()
+    open_page(page, server.url)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert page.get_by_role("heading", level=2).count() >= 2
+    places = [page.get_by_role("combobox", name=name) for name in ("Backbone", "Dataset")]
+    places += [page.get_by_role("slider", name=name) for name in ("κ, share of flips sent", "Dirichlet α")]
+    places += [page.get_by_role("radiogroup", name="Bits per entry, bpe"), page.locator(".outline")]
+    places += [page.locator(f".st-key-{name} .js-plotly-plot") for name in ("bits_curve", "rounds_curve")]
+    for place in places:
+        box = place.bounding_box()
+        assert box, place
+        assert box["y"] + box["height"] <= 900, place
+    round = round_shown(page)
+    sent = load_run("fashion").records[round]
+    one = sent["uplink_bytes"] / len(sent["clients"])
+    square = page.locator(".outline div").filter(has_text=f"{one:,.0f} bytes").locator("i")
+    share = (square.bounding_box() or {})["width"] / (page.locator(".outline").bounding_box() or {})["width"]
+    assert share**2 == pytest.approx(one / (4 * load_run("fashion").task["d"]), rel=0.1)
+    visitor.close()
+
+
+def test_bits_per_entry_in_a_link(server: Server, page: Page) -> None:
+    open_page(page, f"{server.url}/?bpe=16&kappa=0.5")
+    expect(page.get_by_role("radio", name="16", exact=True)).to_be_checked()
+    page.wait_for_function("() => location.search.includes('codec=bfuse16') && !location.search.includes('bpe')")
+    open_page(page, f"{server.url}/?bpe=12")
+    expect(page.get_by_text("bpe = '12' is none of 8, 16, 32: using bfuse8")).to_be_visible()
+    open_page(page, f"{server.url}/?bpe=16&codec=gap")
+    expect(page.get_by_text("bpe = '16': gap has no entries of a width that could be chosen")).to_be_visible()
+
+
 def queued(server: Server) -> list[str]:
     """The runs that wait."""
     return [json.loads(file.read_text())["run"] for file in sorted((server.runs / PLACE).glob("*.json"))]
@@ -231,7 +267,7 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     os.kill(read_json(long / "status.json")["pid"], signal.SIGKILL)
     expect(open_later.get_by_text("Finished: 2 rounds")).to_be_visible()  # its turn has come
     run = load_run(short)
-    assert metric(open_later, "Accuracy, last ten") == f"{run.summary()['accuracy']:.4f}"
+    assert metric(open_later, "Accuracy, mean of 2") == f"{run.summary()['accuracy']:.4f}"
     assert queued(server) == []
 
     watcher = second.new_page()

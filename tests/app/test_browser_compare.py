@@ -16,7 +16,9 @@ from deltamask.config import RunConfig
 from deltamask.plots.run_charts import group_names
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import list_runs, load_run
-from deltamask.studies.comparison import VIEWS, group_by_seed, prepared
+from deltamask.studies.comparison import group_by_seed
+from deltamask.studies.measured import measured_runs
+from deltamask.studies.views import get, ordered, prepared
 from tests.support.browsing import Server, button, new_visitor, open_page, points, settle
 
 pytestmark = pytest.mark.browser
@@ -50,14 +52,14 @@ def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -
     expect(page.get_by_text("Round 17: what one client sends")).to_be_visible()  # near the middle, and kept by all
     expect(page.get_by_text("No payload of this round was kept")).to_have_count(0)
     settle(page)
-    runs = prepared(next(iter(VIEWS)), list_runs(recorded_dir()))
+    runs = prepared(ordered()[0], list_runs(recorded_dir()))
     groups = group_by_seed(runs)
     curves = {curve["name"]: curve for curve in reversed(points(page, "rounds_curve"))}
     for group, name in zip(groups, group_names(groups), strict=True):
         assert curves[name]["y"] == pytest.approx(group.rounds["accuracy"].tolist())
     button(page, "Play")
     expect(page.get_by_text(re.compile(r"^Round ([2-9]|1\d): what one"))).to_be_visible()
-    button(page, "Halt")
+    button(page, "Pause")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     settle(page)
     at = int(page.get_by_role("slider", name="Round").input_value())
@@ -66,18 +68,20 @@ def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -
         kept = group.runs[0].payloads(at)
         if kept:
             expect(page.locator(".film").get_by_text(f"{kept[0].size:,} bytes")).not_to_have_count(0)
-    page.get_by_role("radio", name="Every method").click()
-    every = prepared("Every method", list_runs(recorded_dir()))
-    expect(page.locator(".legend > span")).to_have_count(len(group_by_seed(every)))
+    page.get_by_role("button", name=get("methods").title).click()
+    page.wait_for_function("() => location.search.includes('view=methods')")
+    settle(page)
+    every = prepared("methods", [*list_runs(recorded_dir()), *measured_runs()])
+    expect(page.locator(".st-key-rounds_curve .annotation-text")).to_have_count(len(group_by_seed(every)))
 
 
 def test_seeds_marks_and_links(server: Server, browser: Browser, page: Page, stored: Path, tmp_path: Path) -> None:
     names = f"fashion,second-seed,fashion-fedpm,{EVIL},hardly-begun,gone"
     open_page(page, f"{server.url}/compare?runs={names}&way=down&per=a round&round=3")
     expect(page.get_by_text("runs: there is no run 'gone' here")).to_be_visible()
-    legend = page.locator(".legend")
-    expect(legend.get_by_text("2 seeds")).to_be_visible()
-    expect(legend.get_by_text("(failed)")).to_be_visible()
+    names = " ".join(page.locator(".st-key-rounds_curve .annotation-text").all_inner_texts())
+    assert "2 seeds" in names.replace("\n", " ")
+    assert "(failed)" in names
     expect(page.get_by_text("Without a finished round yet: hardly-begun.")).to_be_visible()
     assert page.locator("img[src=x]").count() == 0
 

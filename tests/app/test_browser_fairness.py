@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from deltamask.runs import figures
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, load_run
-from tests.support.browsing import Server, button, open_page, points, settle
+from tests.support.browsing import Server, button, open_more, open_page, points, settle
 from tests.support.records import TASK, record
 
 pytestmark = pytest.mark.browser
@@ -111,6 +111,7 @@ def test_a_run_is_compared_live(server: Server, page: Page) -> None:
     small = "train_samples=300&test_samples=100&probe_epochs=2&clients=4&rounds=2&dirichlet_alpha=0.1"
     before = set(server.runs.iterdir()) if server.runs.exists() else set()
     open_page(page, f"{server.url}/?{small}")
+    open_more(page, "Clients")
     page.get_by_text("Compare with going alone").click()
     page.wait_for_function("() => location.search.includes('compare_alone=True')")
     button(page, "Run")

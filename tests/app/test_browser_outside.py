@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from deltamask.plots.palette import look
-from tests.support.browsing import Server, open_page
+from tests.support.browsing import Server, open_more, open_page
 from tests.support.outside import environment, write_package
 
 pytestmark = pytest.mark.browser
@@ -32,7 +32,9 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_its_method_codec_and_dataset_are_offered_and_its_run_is_drawn(outside: Server, page: Page) -> None:
     open_page(page, f"{outside.url}/?method=toy&codec=toy&dataset=toy&run=toy-run")
-    for field in ("Method", "Codec", "Dataset"):
+    expect(page.get_by_role("combobox", name="Dataset").first).to_have_value("toy")
+    for field, group in (("Method", "Method"), ("Codec", "Bits")):
+        open_more(page, group)
         expect(page.get_by_role("combobox", name=field).first).to_have_value("toy")
     expect(page.get_by_role("combobox", name="Run in focus")).to_have_value("Toy · toy-run")
     drawn = page.locator(".st-key-bits_curve .js-plotly-plot").evaluate(

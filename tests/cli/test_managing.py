@@ -18,6 +18,7 @@ from deltamask.runs.reader import Run
 from deltamask.runs.status import LOCK
 from tests.support import tiny
 from tests.support.commands import quiet, uninterrupted
+from tests.support.records import finished_run
 from tests.support.tiny import flags, timeless
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,3 +213,31 @@ def test_the_readme_plots_a_run_as_it_prints() -> None:
     exec(compile(f"figure = {plot}", "README.md", "exec"), names)
     (line,) = names["figure"].data  # type: ignore[attr-defined]
     assert list(line.y) == list(load_run("fashion").rounds["accuracy"])
+
+
+def test_a_run_that_was_put_aside_comes_back_as_it_was(runs: Path) -> None:
+    run = finished_run(runs / "mine")
+    records = run.records
+    aside = manage.discard(run)
+    assert list_runs(runs) == []
+    finished_run(runs / "mine")
+    with pytest.raises(StoreError, match="called 'mine' again"):
+        manage.restore(aside)
+    manage.delete(load_run("mine"))
+    assert manage.restore(aside) == runs / "mine"
+    assert load_run("mine").records == records
+    with pytest.raises(StoreError, match="gone for good"):
+        manage.restore(aside)
+
+
+def test_what_was_put_aside_long_ago_is_removed(runs: Path) -> None:
+    old = manage.discard(finished_run(runs / "old-one"))
+    long_ago = old.with_name("1000.0-old-one")
+    old.rename(long_ago)
+    manage.discard(finished_run(runs / "new"))
+    assert not long_ago.exists()
+
+
+def test_a_recorded_run_is_not_put_aside() -> None:
+    with pytest.raises(StoreError, match="recorded run"):
+        manage.discard(load_run("fashion"))

@@ -9,9 +9,10 @@ from typing import Any
 
 import jupytext
 import numpy as np
+import pandas as pd
 import pytest
 
-from deltamask.teaching import check_answer, exercises
+from deltamask.teaching import check, check_answer, exercises
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 STEMS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
@@ -84,6 +85,10 @@ def named(name: str, answer: Any) -> Any:
         ("accuracy_for_client", lambda by_class, counts: by_class.mean(), "same number|as many samples"),
         ("worst_client", lambda t, r: t.loc[t["accuracy"].idxmin(), "client"], "round 1"),
         ("interval", lambda v: 1.96 * np.std(v, ddof=1) / len(v) ** 0.5, "Student"),
+        ("chance_overlap", lambda n, d: n / d, "the other sent too"),
+        ("chance_overlap", lambda n, d: n / d / 2, "counted twice"),
+        ("growing", lambda y, n: np.array_split(np.arange(len(y)), n), "where client k \\+ 1 begins"),
+        ("growing", lambda y, n: np.arange(len(y)), "A list of 5 arrays"),
         ("interval", lambda v: "wide", "cannot be compared"),
         ("interval", lambda v: 1 / 0, "ZeroDivisionError"),
     ],
@@ -92,3 +97,33 @@ def test_a_common_mistake_gets_its_own_hint(name: str, wrong: Any, hint: str) ->
     result = check_answer(named(name, wrong))
     assert not result.passed
     assert re.search(hint, result.message), result.message
+
+
+WRONG_KINDS = [
+    None, ..., "wide", b"wide", 3, True, 2.5, float("nan"), 1 + 2j, [], [1, "two"], {}, {1}, (), object(), int,
+    np.zeros((2, 3)), np.array(["a"]), pd.DataFrame(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSOLVED)
+def test_whatever_comes_back_gets_a_hint_and_no_traceback(name: str) -> None:
+    for value in WRONG_KINDS:
+        result = check_answer(named(name, lambda *arguments, value=value: value))
+        assert not result.passed, value
+        assert len(result.message) > 10
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (0.5, "wants the function itself, as in check\\(bpp\\), and was given a float"),
+        (None, "was given nothing"),
+        ("bpp", "was given a str"),
+        (np.zeros(3), "was given a ndarray"),
+        (lambda: 1, "No exercise asks for a function called '<lambda>'. There are: .*bpp"),
+        (named("interva", lambda values: 1), "Did you mean interval\\?"),
+    ],
+)
+def test_what_is_no_answer_is_told_so(given: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    check(given)
+    assert re.search("○ Not yet. .*" + said, capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,9 +16,13 @@ from deltamask.config import RunConfig
 from deltamask.methods import methods
 from deltamask.plots import palette, swatch
 from deltamask.plots.color_vision import contrast, distances, rgb, seen
+from deltamask.studies import views
+from deltamask.studies.comparison import group_by_seed
 from deltamask.studies.labels import config_label
+from tests.studies.test_views import measured
 
-THEME = tomllib.loads((Path(__file__).resolve().parents[2] / "app" / ".streamlit" / "config.toml").read_text())["theme"]
+APP = Path(__file__).resolve().parents[2] / "app"
+THEME = tomllib.loads((APP / ".streamlit" / "config.toml").read_text())["theme"]
 PAGES = [THEME[scheme]["backgroundColor"] for scheme in ("light", "dark")]  # what charts are drawn on
 APART = 0.048  # in OKLab, to whoever tells two colours apart worst; 17 colours fit no further apart beside ours
 
@@ -133,3 +138,35 @@ def test_variants_of_deltamask_look_different() -> None:
     assert {color for color, *_ in styles} == {methods["deltamask"].color}
     assert len({dash for _, dash, _ in styles}) == len(styles)
     assert len({config_label(config) for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize("view", views.names())
+def test_no_two_runs_of_a_prepared_view_look_the_same(view: str) -> None:
+    """Nor are their colours alike to anybody, and each can be seen on both pages."""
+    configs = [group.config for group in group_by_seed(views.prepared(view, measured()))]
+    styles = palette.styles(configs)
+    assert len({(color, dash) for color, dash, _ in styles}) == len(configs)
+    colors = [color for color, *_ in styles]
+    assert nearest(colors) >= palette.APART
+    assert min(contrast(color, page) for color in colors for page in PAGES) >= 3
+    firsts = {config.method: color for config, color in reversed(list(zip(configs, colors, strict=True)))}
+    assert firsts == {method: palette.look(method)[0] for method in firsts}  # the method decides the family
+
+
+def test_a_run_keeps_its_look_when_others_come_after_it() -> None:
+    configs = [RunConfig(kappa=kappa) for kappa in (1.0, 0.5, 0.2, 0.1)]
+    assert palette.styles(configs)[:3] == palette.styles(configs[:3])
+
+
+def test_runs_of_another_task_are_grey_and_dashed() -> None:
+    styles = palette.styles([RunConfig(), RunConfig(dirichlet_alpha=0.1)], focus=RunConfig())
+    assert styles[0][:2] == (palette.look("deltamask")[0], "solid")
+    assert styles[1][0] == palette.OTHER
+    assert styles[1][1] != "solid"
+
+
+def test_texts_of_charts_can_be_read() -> None:
+    """WCAG 1.4.3: 4.5 to 1, on the page of each theme."""
+    texts = dict(re.findall(r'"(light|dark)": "(#[0-9a-f]{6})"', (APP / "ui" / "figures.py").read_text()))
+    for scheme, page in zip(("light", "dark"), PAGES, strict=True):
+        assert contrast(texts[scheme], page) >= 4.5

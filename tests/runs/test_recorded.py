@@ -21,7 +21,6 @@ from deltamask.plots import run_charts
 from deltamask.runs.payloads import Payload
 from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.studies.comparison import Group
-from deltamask.studies.labels import label
 from tests.support.recorded import flips_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,4 +123,5 @@ def test_legend_names_are_unique() -> None:
     runs = list_runs(recorded_dir())
     names = run_charts.group_names([Group((run,)) for run in (*runs, runs[0])])
     assert len(set(names[:-1])) == len(runs)
-    assert names[0] == names[-1] == f"{label(runs[0])} · {runs[0].id}"
+    assert names[0] == names[-1]
+    assert f" · {runs[0].id}" in names[0]  # the same run twice is told by its folder

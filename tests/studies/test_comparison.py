@@ -17,16 +17,16 @@ from deltamask.plots import palette, report, run_charts
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.studies.comparison import (
-    TASK_FIELDS,
-    VIEWS,
     Group,
+    best_within,
     differing,
     finding,
     group_by_seed,
+    of_one_task,
     pareto_front,
-    prepared,
 )
 from deltamask.studies.estimate import estimate_bytes, estimate_time
+from deltamask.studies.views import prepared
 from tests.support.records import TASK, record
 
 
@@ -87,16 +87,6 @@ def test_only_differing_fields_are_named() -> None:
     assert differing(configs[:1]) == []
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_prepared_views_hold_recorded_runs_of_their_methods(view: str) -> None:
-    runs = prepared(view, list_runs(recorded_dir()))
-    assert runs
-    assert not VIEWS[view].methods or {run.config.method for run in runs} <= set(VIEWS[view].methods)
-    tasks = {tuple(getattr(run.config, name) for name in TASK_FIELDS) for run in runs}
-    assert len(tasks) == 1  # like with like
-    assert runs[0].config.dirichlet_alpha == VIEWS[view].task.get("dirichlet_alpha", 10.0)
-
-
 def test_a_comparison_comes_to_the_best_and_the_best_of_few_bits() -> None:
     names = ["fashion-finetune", "fashion-recipe", "fashion-probe"]
     groups = group_by_seed([load_run(recorded_dir() / name) for name in names])
@@ -110,7 +100,7 @@ def test_a_comparison_comes_to_the_best_and_the_best_of_few_bits() -> None:
     )
     assert finding(groups[::2]) == said.split(" With")[0] + " None sends at most 0.1 bpp up."
     assert finding(groups[:1]) is None
-    differing = group_by_seed(prepared("Clients that differ", list_runs(recorded_dir())))
+    differing = group_by_seed(prepared("unlike-clients", list_runs(recorded_dir())))
     assert "noniid-recipe-cof, 0.8546 at 0.01778 bpp" in str(finding(differing))  # several have its label
 
 
@@ -118,7 +108,10 @@ def test_pareto_chart_draws_summaries_and_the_front() -> None:
     groups = group_by_seed(list_runs(recorded_dir()))
     figure = run_charts.pareto(groups, way="total", per="so far")
     table = run_charts.as_table(figure)
-    said = {name: group.summary() for group, name in zip(groups, run_charts.numbered_names(groups), strict=True)}
+    same = of_one_task(groups)
+    names = zip(groups, run_charts.numbered_names(groups), strict=True)
+    said = {name: group.summary() for group, name in names if group in same}
+    assert 0 < len(same) < len(groups)  # of another task: never in a front
     assert set(table["curve"]) == set(said)
     for row in table.itertuples(index=False):
         assert row[1] == pytest.approx(said[row[0]]["bpp_up_total"] + said[row[0]]["bpp_down_total"])
@@ -239,3 +232,29 @@ def test_report_says_what_the_folders_say() -> None:
         assert row["bytes up in all"] == sum(record["uplink_bytes"] for record in run.records)
     assert json.dumps(rows)
     assert all(np.isfinite(row["bpp up in all"]) for row in rows)
+
+
+def test_one_clients_message_is_what_the_round_sent_by_its_clients() -> None:
+    run = load_run(recorded_dir() / "fashion")
+    group = Group((run,))
+    for row in run.records:
+        assert group.message_bytes(row["round"]) == pytest.approx(row["uplink_bytes"] / len(row["clients"]))
+    assert group.message_bytes(1000) is None
+
+
+def test_what_a_comparison_comes_to_leaves_other_tasks_out() -> None:
+    names = ["fashion", "fashion-fedpm", "noniid-head"]
+    groups = group_by_seed([load_run(recorded_dir() / name) for name in names])
+    assert "Head" not in str(finding(groups))
+    assert finding(groups, focus=groups[2].runs[0]) is None  # alone in its task
+    assert str(finding(groups, names=["A", "B", "C"])).startswith("Most accurate: A, 0.88")
+
+
+def test_the_best_within_a_budget(tmp_path: Path) -> None:
+    """By hand, and never one of another task."""
+    names = ["fashion-finetune", "fashion-recipe", "fashion-fedpm", "noniid-head"]
+    groups = group_by_seed([load_run(recorded_dir() / name) for name in names])
+    found = [best_within(groups, budget) for budget in (0.001, 0.1, 1.0, 40.0)]
+    assert [group and group.runs[0].id for group in found] == [None, "fashion-recipe", "fashion-recipe", names[0]]
+    drawn = run_charts.pareto(groups, budget=0.1)
+    assert [shape.x0 for shape in drawn.layout.shapes] == [0.1]

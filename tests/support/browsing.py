@@ -141,3 +141,11 @@ def points(page: Page, chart: str) -> list[dict[str, list[float]]]:
     return page.locator(f".st-key-{chart} .js-plotly-plot").evaluate(
         "plot => plot._fullData.map(trace => ({name: trace.name, x: Array.from(trace.x), y: Array.from(trace.y)}))"
     )
+
+
+def open_more(page: Page, group: str) -> None:
+    """Open the Lab's form at one of its groups."""
+    opened = page.get_by_role("tab", name=group, exact=True)
+    if not opened.is_visible():
+        page.get_by_text("More: method, clients, training").click()
+    opened.click()
