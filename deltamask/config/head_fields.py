@@ -17,8 +17,9 @@ class HeadFields(Described):
         "probe",
         label="Head from", group="Method",
         about="Where the classifier head comes from in round 0. `probe`: training by the clients sampled first. The "
-        "others follow by a formula from statistics that every client sends once: class means (`ncm`, `cof`) or the "
-        "Gram matrix of its features (`gram`, `gram-rp` of a random projection).",
+        "others follow by a formula from statistics that every client sends once: class means (`ncm`, `cof`), the "
+        "Gram matrix of its features (`gram`, `gram-rp` of a random projection), or mean directions (`unit-means`, "
+        "which can be private).",
         accuracy="where clients differ, it decides more than the method: `gram` is the same for every split",
         bits="once: a few kilobytes for means, a megabyte for the Gram matrix",
         registry="head",

@@ -37,6 +37,15 @@ class PrivacyFields(Described):
         accuracy="smaller takes slightly more noise",
         bits="hardly any",
     )  # fmt: skip
+    dp_head_share: float = setting(
+        0.5,
+        gt=0, le=1,
+        label="ε for the head", group="Method",
+        about="The share of ε that the head's statistics may spend (`head_init = unit-means`); the steps after them "
+        "have the rest. A run that trains nothing after the head gives it all.",
+        accuracy="more makes a better head, and noisier steps after it",
+        bits="none",
+    )  # fmt: skip
     dp_clip: float = setting(
         0.1,
         gt=0, le=1e6,

@@ -2,4 +2,6 @@
 
 from deltamask.heads.base import HeadKind, heads
 
-heads.register("probe")(HeadKind("Linear probing", "One round of training the head on the frozen network, averaged."))
+heads.register("probe")(
+    HeadKind("Linear probing", "One round of training the head on the frozen network, averaged.", private=True)
+)

@@ -36,10 +36,15 @@ def check(config: RunConfig, samples: Sequence[int]) -> None:
         return
     if not find("method")[config.method].private:
         raise ValueError(f"dp = {config.dp}: method {config.method} does not say that it keeps the promise")
-    if config.head_init != "probe":
+    if not find("head")[config.head_init].private:
         raise ValueError(
-            f"dp = {config.dp}: head_init = {config.head_init} sends sums of features without noise; use probe"
+            f"dp = {config.dp}: head_init = {config.head_init} sends sums of features without noise; use unit-means or "
+            "probe"
         )
+    if not _is_probed(config) and not config.head_temperature:
+        raise ValueError("head_temperature = 0 asks clients for losses without noise, which dp forbids: set it")
+    if not _is_probed(config) and config.head_refit:
+        raise ValueError(f"head_refit = {config.head_refit} sends statistics again, which dp does not account for")
     smallest = min(range(len(samples)), key=lambda client: samples[client])
     if samples[smallest] < config.batch_size:
         raise ValueError(
@@ -63,8 +68,8 @@ def steps_in(config: RunConfig, samples: int, epochs: int) -> int:
 
 def steps_until(config: RunConfig, client: int, samples: int, round: int) -> int:
     """Noisy steps that a client takes up to and with a round. One that vanished counts as if it had answered."""
-    turns = int(_turns(config)[round, client]) if find("method")[config.method].sends != "nothing" else 0
-    head = client in trainers(config, 0) and config.head_init == "probe"
+    turns = int(_turns(config)[round, client]) if _trains(config) else 0
+    head = client in trainers(config, 0) and _is_probed(config)
     return steps_in(config, samples, turns * config.local_epochs + head * config.probe_epochs)
 
 
@@ -73,13 +78,16 @@ def noise_of(config: RunConfig, client: int, samples: int) -> float:
     count = steps_until(config, client, samples, config.rounds)
     if config.dp_noise or not count:
         return config.dp_noise
-    return accountant.noise_for(config.dp_epsilon, config.dp_delta, rate_of(config, samples), count)
+    return accountant.noise_for(
+        config.dp_epsilon, config.dp_delta, rate_of(config, samples), count, _head_release(config)
+    )  # fmt: skip
 
 
 def spent_by(config: RunConfig, client: int, samples: int, round: int) -> tuple[Steps, ...]:
     """What a client has done up to and with a round."""
     count = steps_until(config, client, samples, round)
-    return (Steps(noise_of(config, client, samples), rate_of(config, samples), count),) if count else ()
+    trained = (Steps(noise_of(config, client, samples), rate_of(config, samples), count),) if count else ()
+    return _head_release(config) + trained
 
 
 def epsilon(config: RunConfig, samples: Sequence[int], round: int, by: Accountant = "rdp") -> float:
@@ -93,6 +101,29 @@ def epsilon(config: RunConfig, samples: Sequence[int], round: int, by: Accountan
 def is_spent(config: RunConfig, samples: Sequence[int], round: int) -> bool:
     """Would this round spend more than the run has? Never where the noise was found for all rounds."""
     return is_private(config) and config.dp_noise > 0 and epsilon(config, samples, round) > config.dp_epsilon
+
+
+def head_noise(config: RunConfig) -> float:
+    """σ of the statistics that every client sends once, over the most that one sample adds; 0 where none are noisy."""
+    if not is_private(config) or _is_probed(config) or not find("head")[config.head_init].private:
+        return 0.0
+    share = config.dp_head_share if _trains(config) else 1.0
+    return accountant.noise_for(share * config.dp_epsilon, config.dp_delta, 1.0, 1)
+
+
+def _head_release(config: RunConfig) -> tuple[Steps, ...]:
+    """What the head's statistics spend: one step of everybody with all samples."""
+    noise = head_noise(config)
+    return (Steps(noise, 1.0, 1),) if noise else ()
+
+
+def _is_probed(config: RunConfig) -> bool:
+    return config.head_init == "probe"
+
+
+def _trains(config: RunConfig) -> bool:
+    """Does a client's work after the head touch its samples?"""
+    return bool(find("method")[config.method].sends != "nothing")
 
 
 @functools.lru_cache(maxsize=8)

@@ -78,6 +78,10 @@ def test_shards_heads_and_methods_that_break_the_promise_are_refused(monkeypatch
     plan.check(private(), SAMPLES)
     with pytest.raises(ValueError, match=r"batch_size = 90 is larger than client 3's 84 samples"):
         plan.check(private(batch_size=90), SAMPLES)
+    with pytest.raises(ValueError, match="head_temperature = 0 asks clients for losses without noise"):
+        plan.check(private(head_init="unit-means"), SAMPLES)
+    with pytest.raises(ValueError, match="head_refit = 2 sends statistics again"):
+        plan.check(private(head_init="unit-means", head_temperature=1.0, head_refit=2), SAMPLES)
     with pytest.raises(ValueError, match="head_init = gram sends sums of features without noise"):
         plan.check(private(head_init="gram"), SAMPLES)
     with pytest.raises(ValueError, match=r"dp_epsilon = 0\.0001 cannot be kept over"):

@@ -1,0 +1,98 @@
+"""`unit-means`: each class's mean direction, of features scaled to length 1; with `dp`, the noisy one.
+
+A sample adds a vector of length 1 to one class's sum, so that Gaussian noise on the sums protects every sample at once,
+in one release (Dwork & Roth 2014, section 3.5; DP prototypes: Wahdany et al., arXiv 2406.08039). Each client adds its
+own before anything leaves it. How many samples a class has is not sent then: the direction of a sum needs no count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from deltamask.heads import statistics, wire
+from deltamask.heads.base import (
+    ALL_STATISTICS,
+    ClosedForm,
+    Features,
+    HeadSettings,
+    Integers,
+    Linear,
+    Sender,
+    Statistics,
+    Total,
+    heads,
+)
+from deltamask.privacy.mechanism import Noise
+
+KIND = "head-unit-means"
+UNIT_BITS = 10  # a feature of length 1 is 2¹⁰ steps long
+ALIKE = 1 << 16  # what a noisy message says of every class's count
+
+
+def to_unit_steps(x: Features) -> Integers:
+    """(n, features) of length 1 each, in steps; zeros stay zeros. Raises FloatingPointError."""
+    if not np.isfinite(x).all():
+        raise FloatingPointError("features are NaN or infinite")
+    lengths = np.linalg.norm(np.asarray(x, np.float64), axis=1, keepdims=True)
+    return np.rint(x / np.maximum(lengths, 1e-30) * 2**UNIT_BITS).astype(np.int64)
+
+
+def longest(features: int) -> float:
+    """The length in steps that no rounded feature vector exceeds: each value is off by half a step at most."""
+    return float(2**UNIT_BITS + np.sqrt(features) / 2)
+
+
+def _as_sent(sender: Sender, settings: HeadSettings) -> tuple[Sender, HeadSettings]:
+    """Who and what the message is written for: with noise it says the same counts of every class."""
+    if not settings.noise:
+        return sender, settings
+    return replace(sender, registered=np.full(settings.classes, ALIKE)), replace(settings, min_samples=1)
+
+
+def summarise(x: Features, y: Integers, sender: Sender, settings: HeadSettings) -> Statistics:
+    steps = to_unit_steps(x)
+    if not settings.noise:
+        return statistics.summarise(steps, y, sender, settings)
+    sums = np.zeros((settings.classes, settings.features), np.int64)
+    np.add.at(sums, y, steps)
+    deviation = settings.noise * longest(settings.features)
+    source = Noise(deviation, settings.seed, "dp head release", round=sender.round, client=sender.client)
+    noisy = sums + np.rint(source.draw(sums.size)).astype(np.int64).reshape(sums.shape)
+    return Statistics(np.arange(settings.classes), np.full(settings.classes, ALIKE), noisy)
+
+
+def encode(found: Statistics, sender: Sender, settings: HeadSettings) -> bytes:
+    return wire.encode(KIND, found, *_as_sent(sender, settings))
+
+
+def decode(payload: bytes, sender: Sender, settings: HeadSettings) -> Statistics:
+    return wire.decode(KIND, payload, *_as_sent(sender, settings), settings.features)
+
+
+def total(parts: Iterable[Statistics], settings: HeadSettings) -> Total:
+    return statistics.total(parts, settings.classes, settings.features)
+
+
+def solve(of: Total, settings: HeadSettings) -> Linear:
+    """w = the sum's direction, no bias: the class whose mean direction is nearest, whatever the features' length."""
+    lengths = np.linalg.norm(of.sums.astype(np.float64), axis=1, keepdims=True)
+    return Linear(of.sums / np.maximum(lengths, 1.0), np.zeros(settings.classes))
+
+
+wire.register(KIND, 111)
+heads.register("unit-means")(
+    ClosedForm(
+        "Mean directions",
+        "Each class's mean direction; with dp each client adds noise once, and it is private.",
+        summarise,
+        encode,
+        decode,
+        total,
+        solve,
+        reads=ALL_STATISTICS,
+        private=True,
+    )
+)
