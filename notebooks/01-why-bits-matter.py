@@ -14,7 +14,7 @@
 # **Goal.** Count, by hand and then with the package, what federated learning sends; learn the one unit that everything here is
 # measured in. You need PyTorch's idea of a weight, and nothing of federated learning.
 #
-# *15 minutes to read, a few seconds to run. [All notebooks](index.ipynb) ·
+# *15 minutes to read, under a minute to run. [All notebooks](index.ipynb) ·
 # [the same in the dashboard](http://localhost:8501/learn)*
 #
 # Some hospitals, or some thousand phones, hold pictures that must not leave them, and want to train one model

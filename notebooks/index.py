@@ -17,7 +17,7 @@
 #
 # | | | reading | running |
 # |---|---|---|---|
-# | [1 · Why bits matter](01-why-bits-matter.ipynb) | what federated averaging sends; the unit, bits per parameter; both directions | 15 min | seconds |
+# | [1 · Why bits matter](01-why-bits-matter.ipynb) | what federated averaging sends; the unit, bits per parameter; both directions | 15 min | under a minute |
 # | [2 · Masks instead of weights](02-masks-instead-of-weights.ipynb) | scores, coins, straight-through gradients; a mask that beats a linear probe | 15 min | 1 min |
 # | [3 · What changed?](03-what-changed.ipynb) | public randomness, flips, κ; why one u for all clients collapses θ | 20 min | ½ min |
 # | [4 · Filters from scratch](04-filters-from-scratch.ipynb) | Bloom, xor, binary fuse; a filter peeled by hand; false positives counted | 20 min | seconds |
