@@ -69,19 +69,23 @@ def table(results: Results, experiment: Experiment) -> str:
     columns = COLUMNS | (COUNTS if any(row["false_flips"] > 0 for row in rows) else {})
     cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
     parts = [markdown_table(["", "seeds", *columns.values()], cells)]
-    missing = [
-        f"`{trial.folder.name}` ({why})"
-        for trial, why in results.missing.items()
-        if trial.experiment == experiment.name
-    ]
-    if missing:
-        parts.append(f"{len(missing)} of {len(experiment.trials)} runs are missing: {', '.join(missing)}.")
+    parts += _missing(results, experiment)
     parts += [
         f"{quoted(row['label'])}: {row['dropped']:.1f} client updates a run were lost or could not be used."
         for row in rows
         if row["dropped"] > 0
     ]
     return "\n\n".join(parts)
+
+
+def _missing(results: Results, experiment: Experiment) -> list[str]:
+    """A sentence that names the runs without which these figures were made; none if all are there."""
+    missing = [
+        f"`{trial.folder.name}` ({why})"
+        for trial, why in results.missing.items()
+        if trial.experiment == experiment.name
+    ]
+    return [f"{len(missing)} of {len(experiment.trials)} runs are missing: {', '.join(missing)}."] if missing else []
 
 
 def clients(results: Results, experiment: Experiment) -> str:
@@ -106,7 +110,7 @@ def attacks(results: Results, experiment: Experiment) -> str:
         for without, with_it in lies.beside(found)
         if (named := without or with_it)
     ]  # fmt: skip
-    parts = [markdown_table(head, cells)]
+    parts = [markdown_table(head, cells), *_missing(results, experiment)]
     for liars, ends in lies.worst(found).items():
         said = [
             f"{words} {end.lost.mean:+.2f} ({quoted(end.setting)}, {end.lie.lower()})"

@@ -119,7 +119,7 @@ def test_the_experiments_that_ship_are_valid_and_the_document_shows_them(path: P
     assert read_experiment(path).trials
     document = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     shown = {tuple(block["what"].split()[:2]) for block in BLOCK.finditer(document)}
-    assert {("table", path.stem), ("choices", path.stem)} & shown
+    assert {("table", path.stem), ("choices", path.stem), ("attacks", path.stem)} & shown
     assert ("settings", path.stem) in shown
 
 
