@@ -89,7 +89,7 @@ def watch(names: list[str]) -> None:
         st.markdown(asked + style.markdown(sentence))
     last = max(int(run.records[-1]["round"]) for run in drawn)
     _draw_other_tasks(groups)
-    left, middle, right = st.columns([6, 5, 1.4], gap="medium", vertical_alignment="bottom")
+    left, middle, right = st.columns([5, 6, 1.6], gap="medium", vertical_alignment="bottom")
     with left:
         growing = any(run.state in ACTIVE for run in drawn)
         round = scrubber.draw(",".join(names), last, last if growing else _middle(tuple(names), last))
