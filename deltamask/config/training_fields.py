@@ -92,6 +92,25 @@ class TrainingFields(Described):
         bits="gradient: once a bit a weight up, and B and A down; weights: none",
         reader="method",
     )  # fmt: skip
+    zo_steps: int = setting(
+        20,
+        ge=1, le=10000,
+        label="Directions a round", group="Method",
+        about="Zeroth-order methods: random directions that a round looks along, with two forward passes each. Read "
+        "instead of the local epochs.",
+        accuracy="more see more of the gradient; all together see little of it",
+        bits="a bit (FeedSign) or a number (DeComFL) each, up and down",
+        reader="method",
+    )  # fmt: skip
+    zo_radius: float = setting(
+        0.001,
+        gt=0, le=1,
+        label="Radius μ", group="Method",
+        about="μ: zeroth-order methods take the loss's slope from w − μz to w + μz, z being ±1 for every weight.",
+        accuracy="too large sees the curve, too small the rounding",
+        bits="none",
+        reader="method",
+    )  # fmt: skip
     theta_init: float = setting(
         0.95,
         gt=0, lt=1,

@@ -26,7 +26,7 @@ SAME_WORK = (
 SAME_BITS = (
     "method", "dataset", "backbone", "masked_blocks", "image_size", "codec", "kappa", "kappa_schedule", "noise",
     "aggregation", "server_lr", "lr", "lr_schedule", "theta_init", "downlink", "update_codec", "weight_lr", "lora_rank",
-    "adapter_bases",
+    "adapter_bases", "zo_steps",
     "head_init", "head_means", "head_projection", "head_fraction_bits", "head_refit", "local_loss", "side_information",
     "smoothing", "dp", "dp_epsilon", "dp_noise",
 )  # fmt: skip

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deltamask.training import adapters, square_adapters
+    from deltamask.training import adapters, square_adapters, zeroth_order
     from deltamask.training.adapters import train_adapters
     from deltamask.training.evaluation import Evaluation, client_accuracy, evaluate
     from deltamask.training.head import batches, split_head, train_head
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Evaluation", "ScoreStep", "Trained", "adapters", "batches", "client_accuracy", "evaluate", "local_loss",
     "scheduled", "split_head", "square_adapters", "train_adapters", "train_head", "train_scores", "train_weights",
+    "zeroth_order",
 ]  # fmt: skip
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "scores": ("ScoreStep", "Trained", "train_scores"),
     "square_adapters": (),
     "weights": ("train_weights",),
+    "zeroth_order": (),
 }
 
 
