@@ -21,7 +21,7 @@ from deltamask.runs.reader import load_run
 from deltamask.studies import sweep as sweeping
 from deltamask.studies.experiments import Trial, read_experiment
 
-REPOSITORY_DOCUMENT = Path("docs/results.md")
+REPOSITORY_DOCUMENT, README = Path("docs/results.md"), Path("README.md")
 Files = Annotated[list[Place], tyro.conf.Positional]
 
 
@@ -83,7 +83,7 @@ def results(
     """Make the tables, the document and its figures from the runs of all experiments.
 
     Runs that are not here are taken from the tables, so the document can be made again without any run folder. In the
-    repository they are docs/results.md and data/results.
+    repository they are docs/results.md, with figures in README, and data/results.
     """
     from deltamask.plots import study_charts
     from deltamask.studies import document, tables
@@ -99,10 +99,14 @@ def results(
     gathered = tables.gather(studied, runs or sweeps_dir(), data)
     text = doc.read_text(encoding="utf-8") if doc.exists() else document.draft(studied)
     made = document.render(text, gathered)
+    pages = {doc: made}
+    if ours and README.is_file():  # README quotes figures within its sentences
+        pages[README] = document.render(README.read_text(encoding="utf-8"), gathered)
     written = tables.write(gathered, data)
     doc.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with write_atomic(doc.absolute()) as file:
-        file.write(made.encode())
+    for page, rendered in pages.items():
+        with write_atomic(page.absolute()) as file:
+            file.write(rendered.encode())
     named = {experiment.name: experiment for experiment in gathered.experiments}
     drawn = []
     for kind, name in document.figures(made):
@@ -113,7 +117,7 @@ def results(
         print(gathered.summary.to_json(orient="records", indent=1))
     for trial, why in gathered.missing.items():
         people.print(f"{trial}: missing, {why}")
-    for path in [*written, doc, *drawn]:
+    for path in [*written, *pages, *drawn]:
         people.print(f"wrote {path}")
     return 0
 

@@ -4,6 +4,7 @@ A block stands between `<!-- made: KIND EXPERIMENT … -->` and `<!-- /made -->`
 is between such marks and nothing else.
 
     settings table statements     what was run; every measure of every arm; what follows from the figures
+    comparisons EXPERIMENT ARM    an arm against each other one: paired by seed and by image, corrected for their number
     clients                       how evenly each arm serves its clients; who is better off than alone
     attacks                       what a liar costs, without protection and with it
     choices                       for arms that list values: the accuracy of each value, and the best one
@@ -26,6 +27,7 @@ KINDS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "settings": (blocks.settings, ("EXPERIMENT",)),
     "table": (blocks.table, ("EXPERIMENT",)),
     "statements": (blocks.statements, ("EXPERIMENT",)),
+    "comparisons": (blocks.comparisons, ("EXPERIMENT", "ARM")),
     "clients": (blocks.clients, ("EXPERIMENT",)),
     "attacks": (blocks.attacks, ("EXPERIMENT",)),
     "choices": (blocks.choices, ("EXPERIMENT",)),

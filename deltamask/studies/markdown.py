@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import geometric_mean, median
 
 from deltamask.config import RunConfig
 from deltamask.runs.figures import MEASURES
 from deltamask.studies import attacks as lies
+from deltamask.studies import intervals, tables
 from deltamask.studies.experiments import Arm, Experiment
-from deltamask.studies.tables import Results, Row, option_effects, paired_difference
+from deltamask.studies.intervals import Difference
+from deltamask.studies.tables import Results, Row, option_effects
 
 UP_BUDGETS = (0.03, 0.1, 1.0)  # bpp uplink, the head included, for which the best arm is named
 TOTAL_BUDGETS = (0.15, 1.0)  # bpp up + down
@@ -35,6 +37,7 @@ OF_CLIENTS = {
     "better_than_alone_adapted": "better off, with label shares",
     "gain_over_alone_adapted": "gain, with label shares",
 }
+SHARES = ("accuracy", "better_than_alone")  # how measures begin that cannot leave [0, 1]
 COUNTS = {"kept": "flips sent", "false_flips": "false flips"}
 ALWAYS_SAID = ("clients", "rho", "dirichlet_alpha", "rounds")
 
@@ -45,20 +48,27 @@ def figure_file(kind: str, experiment: str) -> Path:
 
 
 def number(value: float, width: float, name: str) -> str:
-    """A measure with its interval: `0.8931 ± 0.0024`; `–` where it is not defined."""
+    """A measure with its interval: `0.8931 ± 0.0024`; `–` where it is not defined.
+
+    The interval of a share that would leave [0, 1] is given by its ends: `0.9903 (0.9721 to 1)`.
+    """
     if not math.isfinite(value):
         return "–"
     digits = 0 if name in COUNTS else 2 if name.startswith("megabytes") or value >= 10 else 4
+    if name.startswith(SHARES) and math.isfinite(width) and not 0 <= value - width <= value + width <= 1:
+        low, high = (f"{end:.{digits}f}" if 0 < end < 1 else f"{end:.0f}" for end in intervals.inside(value, width))
+        return f"{value:.{digits}f} ({low} to {high})"
     interval = f" ± {width:,.{digits}f}" if math.isfinite(width) else ""
     return f"{value:,.{digits}f}{interval}"
 
 
-def points(gap: float, width: float, pairs: int) -> str:
-    """A difference in accuracy, in points: `+0.31 ± 0.20 points`."""
-    if not pairs:
-        return "no seed in common"
-    interval = f" ± {100 * width:.2f}" if math.isfinite(width) else ""
-    return f"{100 * gap:+.2f}{interval} points"
+def points(gap: Difference) -> str:
+    """A difference in accuracy, in points, with its interval over seeds: `+0.31 ± 0.20 points`."""
+    return f"{_points(gap.mean, gap.seeds)} points" if gap.pairs else "no seed in common"
+
+
+def _points(mean: float, width: float) -> str:
+    return f"{100 * mean:+.2f}" + (f" ± {100 * width:.2f}" if math.isfinite(width) else "")
 
 
 def table(results: Results, experiment: Experiment) -> str:
@@ -69,6 +79,7 @@ def table(results: Results, experiment: Experiment) -> str:
     columns = COLUMNS | (COUNTS if any(row["false_flips"] > 0 for row in rows) else {})
     cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
     parts = [markdown_table(["", "seeds", *columns.values()], cells)]
+    parts += [line for line in [_test_error(results, experiment, rows)] if line]
     parts += _missing(results, experiment)
     parts += [
         f"{quoted(row['label'])}: {row['dropped']:.1f} client updates a run were lost or could not be used."
@@ -185,8 +196,8 @@ def _within(results: Results, rows: list[Row], best: Row, name: str, budget: flo
         first = max(inside, key=lambda row: row["accuracy"])
         gap = ""
         if first["arm"] != best["arm"]:
-            pair = paired_difference(results.rounds, first["experiment"], first["arm"], best["arm"], "accuracy")
-            gap = f" ({points(*pair)} against the most accurate)"
+            pair = tables.difference(results, first["experiment"], first["arm"], best["arm"])
+            gap = f" ({points(pair)} against the most accurate)"
         yield f"At ≤ {budget:g} bpp {words}: {_named(first)}{gap}."
 
 
@@ -260,7 +271,55 @@ def difference(results: Results, experiment: Experiment, arm: str, other: str) -
     """One arm's accuracy less another's, paired by seed, in points. KeyError for an arm that is not there."""
     if not (_row(results, experiment, arm) and _row(results, experiment, other)):
         return "–"
-    return points(*paired_difference(results.rounds, experiment.name, arm, other, "accuracy"))
+    return points(tables.difference(results, experiment.name, arm, other))
+
+
+def comparisons(results: Results, experiment: Experiment, arm: str) -> str:
+    """One arm against each other one: difference in accuracy, paired by seed and by image, corrected for how many are
+    read; and how many times as many bits the other one needs. KeyError for an arm that is not there."""
+    own = _row(results, experiment, arm)
+    others = [row for row in results.rows(experiment) if row["arm"] != arm]
+    if own is None or not others:
+        return _none(experiment)
+    gaps = [tables.difference(results, experiment.name, arm, row["arm"]) for row in others]
+    corrected = intervals.holm([gap.p for gap in gaps])
+    cells = [
+        [
+            row["label"],
+            str(gap.pairs),
+            _points(gap.mean, gap.seeds) if gap.pairs else "–",
+            f"± {100 * gap.images:.2f}" if math.isfinite(gap.images) else "–",
+            _p(gap.p),
+            _p(p),
+            *(times(row[name] / own[name]) for name in ("bpp_up_all", "bpp_total_all")),
+        ]  # fmt: skip
+        for row, gap, p in zip(others, gaps, corrected, strict=True)
+    ]
+    head = [f"{own['label']} against", "seeds", "points, ± over seeds", "over images", "p", "p, all together"]
+    return markdown_table([*head, "bits up", "bits up + down"], cells)
+
+
+def times(ratio: float) -> str:
+    """A ratio: `× 24.3`, `× 1,272`."""
+    return f"× {ratio:,.0f}" if ratio >= 100 else f"× {ratio:.3g}"
+
+
+def _p(p: float) -> str:
+    return "–" if not math.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _test_error(results: Results, experiment: Experiment, rows: list[Row]) -> str:
+    """What ± leaves out: the error of the test images, which all runs share."""
+    sizes = [run.get("test_samples") or 0 for run in results.runs if run["experiment"] == experiment.name]
+    if not sizes or min(sizes) == 0 or min(sizes) < max(sizes):
+        return ""
+    typical = median(row["accuracy"] for row in rows)
+    error = intervals.over_test_images(typical, sizes[0])
+    seeds = "± covers seeds" if any(row["seeds"] > 1 for row in rows) else "One seed has no interval"
+    return (
+        f"{seeds}. The choice of the {sizes[0]:,} images that all are measured on makes an accuracy of {typical:.2f} "
+        f"uncertain by ± {error:.4f} (95 %, binomial)."
+    )
 
 
 def _row(results: Results, experiment: Experiment, arm: str) -> Row | None:

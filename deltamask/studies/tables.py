@@ -3,6 +3,7 @@
 runs.jsonl     a line a run: experiment, arm, seed, its whole config, and what made it
 rounds.csv     a row a round of each run: accuracies, bits, bytes, flips
 summary.csv    a row an arm: the mean over its seeds of every measure, and the half width of its 95 % interval
+images.jsonl   which test images each run gets right (`images.py`), where its records say so
 
 The tables alone are enough to make docs/results.md again: run folders are too large to ship.
 """
@@ -13,21 +14,22 @@ import io
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
-from scipy.special import stdtrit
 
 from deltamask.base.files import write_atomic
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError
 from deltamask.runs.figures import MEASURES, OF_CLIENTS
 from deltamask.runs.reader import Run, load_run
+from deltamask.studies import images, intervals
 from deltamask.studies.experiments import Experiment, Trial
+from deltamask.studies.intervals import Difference, half_width
 from deltamask.studies.sweep import Standing, standing
 
 Row = dict[str, Any]  # of the summary
@@ -45,13 +47,15 @@ WHY: dict[Standing, str] = {"new": "not run yet", "begun": "cut short", "running
 
 @dataclass(frozen=True)
 class Results:
-    """The tables, in the experiments' order. missing: trials without a finished run, and why."""
+    """The tables, in the experiments' order. missing: trials without a finished run, and why. images: a line for each
+    run of which it is known which images it gets right."""
 
     experiments: list[Experiment]
     runs: list[dict[str, Any]]
     rounds: pd.DataFrame
     summary: pd.DataFrame
     missing: dict[Trial, str]
+    images: dict[images.Key, images.Line] = field(default_factory=dict)
 
     def rows(self, experiment: Experiment) -> list[Row]:
         """An experiment's rows of the summary, in its own order."""
@@ -68,6 +72,7 @@ def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Resul
     stored_runs, stored_rounds = read_tables(data)
     stored = {(run["experiment"], run["arm"], run["seed"]): run for run in stored_runs}
     runs, parts, missing = list[dict[str, Any]](), list[pd.DataFrame](), dict[Trial, str]()
+    stored_images, right = images.read(data), dict[images.Key, images.Line]()
     for trial in (trial for experiment in experiments for trial in _by_arm(experiment)):
         path, key = sweeps / trial.folder, (trial.experiment, trial.arm, trial.seed)
         state = standing(trial, path)
@@ -76,16 +81,20 @@ def gather(experiments: Sequence[Experiment], sweeps: Path, data: Path) -> Resul
         elif state == "finished":
             runs.append(describe(trial, run))
             parts.append(tidy_rounds(trial, run))
+            if line := images.line_of(key, run):
+                right[key] = line
         elif key in stored and config_of(stored[key]) == trial.config:
             runs.append(stored[key])
             rows = (stored_rounds[KEY] == list(key)).all(axis=1)
             parts.append(stored_rounds[rows])
+            if key in stored_images:
+                right[key] = stored_images[key]
         else:
             stale = key in stored and state == "new"
             missing[trial] = "the tables hold it with another config" if stale else WHY[state]
     rounds = _from_csv(_to_csv(pd.concat(parts, ignore_index=True))) if parts else stored_rounds.iloc[:0]
     labels = {(e.name, arm.name): arm.label for e in experiments for arm in e.arms}
-    return Results(list(experiments), runs, rounds, _from_csv(_to_csv(summarise(rounds, labels))), missing)
+    return Results(list(experiments), runs, rounds, _from_csv(_to_csv(summarise(rounds, labels))), missing, right)
 
 
 def write(results: Results, data: Path) -> list[Path]:
@@ -99,13 +108,13 @@ def write(results: Results, data: Path) -> list[Path]:
     for name, text in texts.items():
         with write_atomic(data / name) as file:
             file.write(text.encode())
-    return [data / name for name in texts]
+    return [*(data / name for name in texts), *images.write(results.images, data)]
 
 
 def describe(trial: Trial, run: Run) -> dict[str, Any]:
     """A run's line in runs.jsonl: what was asked, and what made it."""
     made = {name: run.provenance.get(name) for name in ("deltamask", "git_revision", "created")}
-    task = {name: run.task.get(name) for name in ("d", "head_size", "torch", "threads")}
+    task = {name: run.task.get(name) for name in ("d", "head_size", "test_samples", "torch", "threads")}
     return {**_key(trial), **made, **task, "config": run.config.model_dump()}
 
 
@@ -151,18 +160,18 @@ def summarise(rounds: pd.DataFrame, labels: dict[tuple[str, str], str]) -> pd.Da
     return pd.DataFrame(rows, columns=["experiment", "arm", "label", "seeds", "rounds", *columns])
 
 
-def half_width(values: np.ndarray) -> float:
-    """Half the 95 % interval of a mean, t₀.₉₇₅(n − 1) · s / √n (Student's t); NaN for fewer than two values."""
-    n = len(values)
-    return float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-
-
-def paired_difference(rounds: pd.DataFrame, experiment: str, arm: str, other: str, of: str) -> tuple[float, float, int]:
-    """(mean, half width, n) of arm − other over the n seeds that both have: a pair shares its split and its draws."""
+def difference(results: Results, experiment: str, arm: str, other: str) -> Difference:
+    """Accuracy of arm − other over the seeds that both have: a pair shares its split, its draws and its test images."""
+    rounds = results.rounds
     runs = measure(rounds[(rounds["experiment"] == experiment) & rounds["arm"].isin([arm, other])])
-    table = runs.pivot(index="seed", columns="arm", values=of).dropna()
+    table = runs.pivot(index="seed", columns="arm", values="accuracy").reindex(columns=[arm, other]).dropna()
     gaps = (table[arm] - table[other]).to_numpy(np.float64)
-    return float(gaps.mean()) if len(gaps) else float("nan"), half_width(gaps), len(gaps)
+    sides = [[results.images.get((experiment, name, int(seed))) for seed in table.index] for name in (arm, other)]
+    lines = [line for side in sides for line in side if line]
+    if not lines or len(lines) < 2 * len(gaps) or len({line["images"] for line in lines}) > 1:
+        return intervals.paired(gaps)
+    right, against = (np.array([images.shares(line) for line in side if line]) for side in sides)
+    return intervals.paired(gaps, right, against)
 
 
 def option_effects(results: Results, experiment: Experiment) -> pd.DataFrame:
@@ -179,11 +188,11 @@ def option_effects(results: Results, experiment: Experiment) -> pd.DataFrame:
         differing = [name for name, value in dumps[arm.name].items() if value != dumps[other.name][name]]
         if len(differing) != 1 or dumps[arm.name][differing[0]] != dumps[arms[0].name][differing[0]]:
             continue
-        points, _, pairs = paired_difference(results.rounds, experiment.name, other.name, arm.name, "accuracy")
-        if pairs:
+        gap = difference(results, experiment.name, other.name, arm.name)
+        if gap.pairs:
             up, total = (rows[other.name][name] / rows[arm.name][name] for name in ("bpp_up", "bpp_total"))
             field, old, new = differing[0], dumps[arm.name][differing[0]], dumps[other.name][differing[0]]
-            found.append((field, str(old), str(new), arm.name, other.name, 100 * points, up, total))
+            found.append((field, str(old), str(new), arm.name, other.name, 100 * gap.mean, up, total))
     return pd.DataFrame(found, columns=["field", "old", "new", "arm", "other", "points", "up", "total"])
 
 

@@ -74,6 +74,14 @@ def test_codec_scale(run: Run) -> None:
     run("benchmarks/codec_scale.py", "--quick")
 
 
+def test_mask_sizes(run: Run) -> None:
+    *_, line = run("benchmarks/mask_sizes.py", "--quick").splitlines()
+    rounds, blind, given, bound, ratio = (cell.strip() for cell in line.strip("|").split("|"))
+    assert rounds == "1 … 2"
+    assert float(bound) < 1.02 * float(given) < float(blind)
+    assert float(ratio) > 1
+
+
 def test_codec_sizes_and_what_reads_its_flips(run: Run, tmp_path: Path) -> None:
     table = run("benchmarks/codec_sizes.py", "--quick", "--dump", tmp_path)
     assert "| `gap` |" in table

@@ -145,7 +145,7 @@ def test_a_study_of_ones_own_from_its_file_to_its_document(
     for figure in re.findall(r"\]\(([^)]+\.svg)\)", text):
         assert (tmp_path / "study" / figure).exists(), figure
     assert {path.name for path in (tmp_path / "study" / "tables").iterdir()} == {
-        "runs.jsonl", "rounds.csv", "summary.csv",
+        "runs.jsonl", "rounds.csv", "summary.csv", "images.jsonl",
     }  # fmt: skip
 
     (tmp_path / "study" / "results.md").write_text(text.replace("## My question", "## Mine\n\nMy words."))

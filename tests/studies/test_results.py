@@ -2,128 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from deltamask.base.paths import results_dir, sweeps_dir
-from deltamask.cli import main
 from deltamask.runs import StoreError
-from deltamask.runs.folder import RunFolder
-from deltamask.runs.runner import execute
 from deltamask.studies import tables as tables
 from deltamask.studies.document import DocumentError, figures, render
 from deltamask.studies.experiments import Experiment, read_experiment
-from deltamask.studies.tables import Results, gather, half_width, option_effects, paired_difference
+from deltamask.studies.tables import Results, difference, gather, option_effects
 from tests.support import tiny
+from tests.support.study import (
+    FILE,
+    HANDS,
+    HANDS_FLIPS,
+    T2,
+    command,
+    raw,
+    read_csv,
+    results_of,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-T2 = 4.302653  # Student's t, 97.5 %, two degrees of freedom
-
-FILE = """
-title = "Small"
-question = "What is it worth?"
-seeds = [0, 1, 2]
-[base]
-backbone = "tiny"
-dataset = "digits"
-image_size = 32
-train_samples = 200
-test_samples = 100
-clients = 4
-rho = 0.5
-batch_size = 32
-probe_epochs = 5
-rounds = 12
-keep_payloads = "none"
-[arms.filter]
-label = "Filter"
-codec = ["bfuse8", "gap"]
-[arms.fedpm]
-label = "FedPM"
-method = "fedpm"
-"""
-DOCUMENT = """# Small
-Before <!-- made: value small fedpm bpp_up -->0.1234<!-- /made -->, between.
-<!-- made: settings small --><!-- /made -->
-<!-- made: table small -->old<!-- /made -->
-<!-- made: statements small --><!-- /made -->
-<!-- made: clients small --><!-- /made -->
-<!-- made: choices small --><!-- /made -->
-Gap: <!-- made: difference small filter-gap fedpm --><!-- /made -->. After.
-"""
-
-
-@pytest.fixture(scope="module")
-def study(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with experiments/, runs/small/ (nine finished runs) and results.md."""
-    root = tmp_path_factory.mktemp("study")
-    (root / "experiments").mkdir()
-    (root / "experiments" / "small.toml").write_text(FILE)
-    (root / "results.md").write_text(DOCUMENT)
-    for trial in read_experiment(root / "experiments" / "small.toml").trials:
-        folder = RunFolder.create(root / "runs" / trial.folder, trial.config)
-        execute(folder, trial.config, on_record=lambda record: None, show=lambda what, done, total: None)
-    return root
-
-
-@pytest.fixture
-def copied(study: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(study, tmp_path / "study"))
-
-
-def command(root: Path, runs: str = "runs") -> int:
-    folders = {"experiments": "experiments", "runs": runs, "data": "data", "doc": "results.md"}
-    return main(["results", *(word for name, path in folders.items() for word in (f"--{name}", str(root / path)))])
-
-
-def experiment_of(root: Path) -> Experiment:
-    return read_experiment(root / "experiments" / "small.toml")
-
-
-def results_of(root: Path) -> Results:
-    return gather([experiment_of(root)], root / "runs", root / "data")
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def raw(root: Path, arm: str, seed: int) -> list[dict[str, Any]]:
-    """A run's records, read without our reader."""
-    lines = (root / "runs" / "small" / f"{arm}-s{seed}" / "rounds.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-HANDS: dict[str, Callable[[list[dict[str, Any]]], float]] = {
-    "accuracy": lambda run: fmean(r["accuracy"] for r in run[3:]),  # rounds 3 … 12 are the last ten
-    "accuracy_worst": lambda run: fmean(r["accuracy_worst"] for r in run[-10:]),
-    "accuracy_spread": lambda run: fmean(r["accuracy_spread"] for r in run[-10:]),
-    "accuracy_worst_tenth": lambda run: fmean(min(r["client_accuracy"]) for r in run[-10:]),  # of four, one
-    "accuracy_best_tenth": lambda run: fmean(max(r["client_accuracy"]) for r in run[-10:]),
-    "bpp_up": lambda run: fmean(8 * r["uplink_bytes"] / (2 * tiny.D) for r in run[1:]),  # two clients a round
-    "bpp_down": lambda run: fmean(r["bpp_down"] for r in run[1:]),
-    "bpp_total": lambda run: fmean(r["bpp_up"] + r["bpp_down"] for r in run[1:]),
-    "bpp_up_all": lambda run: sum(8 * r["uplink_bytes"] for r in run) / (12 * 2 * tiny.D),
-    "bpp_total_all": lambda run: sum(8 * (r["uplink_bytes"] + r["downlink_bytes"]) for r in run) / (12 * 2 * tiny.D),
-    "megabytes_up": lambda run: sum(r["uplink_bytes"] for r in run) / 4 / 1e6,  # four clients in all
-    "megabytes_down": lambda run: sum(r["downlink_bytes"] for r in run) / 4 / 1e6,
-    "megabytes": lambda run: sum(r["uplink_bytes"] + r["downlink_bytes"] for r in run) / 4 / 1e6,
-}
-HANDS_FLIPS: dict[str, Callable[[list[dict[str, Any]]], float]] = {
-    "kept": lambda run: fmean(r["kept"] for r in run[1:]),
-    "false_flips": lambda run: fmean(r["false_flips"] for r in run[1:]),
-}
 
 
 def test_the_summary_is_what_the_records_say(copied: Path) -> None:
@@ -169,7 +75,13 @@ def test_the_document_says_what_the_summary_holds_and_keeps_its_prose(copied: Pa
     rows = {row["arm"]: row for row in read_csv(copied / "data" / "summary.csv")}
 
     def said(row: dict[str, str], name: str, digits: int) -> str:
-        return f"{float(row[name]):,.{digits}f} ± {float(row[f'{name}_ci95']):,.{digits}f}"
+        value, width = float(row[name]), float(row[f"{name}_ci95"])
+        if name.startswith("accuracy") and (value - width < 0 or value + width > 1):
+            low, high = max(0.0, value - width), min(1.0, value + width)
+            return f"{value:.4f} ({low:.4f} to {high:.4f})".replace("(0.0000 to", "(0 to").replace(
+                "to 1.0000)", "to 1)"
+            )
+        return f"{value:,.{digits}f} ± {width:,.{digits}f}"
 
     for row in rows.values():
         cells = [row["label"], "3", *(said(row, name, 4) for name in ("accuracy", "accuracy_worst", "accuracy_spread"))]
@@ -239,17 +151,12 @@ def test_differences_are_paired_by_seed(copied: Path) -> None:
         HANDS["accuracy"](raw(copied, "filter-gap", s)) - HANDS["accuracy"](raw(copied, "fedpm", s)) for s in range(3)
     ]
     results = results_of(copied)
-    mean, width, n = paired_difference(results.rounds, "small", "filter-gap", "fedpm", "accuracy")
-    assert (mean, width) == pytest.approx((fmean(gaps), T2 * stdev(gaps) / math.sqrt(3)), rel=1e-4)
-    assert n == 3
+    found = difference(results, "small", "filter-gap", "fedpm")
+    width = T2 * stdev(gaps) / math.sqrt(3)
+    assert (found.mean, found.seeds) == pytest.approx((fmean(gaps), width), rel=1e-4)
+    assert found.pairs == 3
     text = render("<!-- made: difference small filter-gap fedpm --><!-- /made -->", results)
     assert f">{100 * fmean(gaps):+.2f} ± {100 * width:.2f} points<" in text
-
-
-def test_half_width_by_hand() -> None:
-    assert half_width(np.array([1.0, 2.0, 3.0])) == pytest.approx(T2 / math.sqrt(3))
-    assert half_width(np.array([1.0, 2.0])) == pytest.approx(12.7062 * math.sqrt(0.5) / math.sqrt(2), rel=1e-5)
-    assert math.isnan(half_width(np.array([1.0])))
 
 
 def made_up(tmp_path: Path, arms: str, accuracy: dict[str, float], up: dict[str, float]) -> tuple[Experiment, Results]:
@@ -340,6 +247,8 @@ def test_the_document_that_ships_is_what_the_shipped_tables_say() -> None:
     experiments = [read_experiment(path) for path in sorted((ROOT / "experiments").glob("*.toml"))]
     results = gather(experiments, ROOT / "no-run-folders", results_dir())
     assert render(document, results) == document
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert render(readme, results) == readme
     for kind, name in figures(document):
         if any(experiment.name == name and results.rows(experiment) for experiment in experiments):
             assert (ROOT / "docs" / "results" / f"{name}-{kind}.svg").stat().st_size > 5000
