@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deltamask.studies.document import BLOCK
-from deltamask.studies.markdown import markdown_table
+from deltamask.studies.wording import markdown_table
 
 DAY = 86_400
 CROWDS = (10_000, 100_000, 1_000_000)  # clients a day

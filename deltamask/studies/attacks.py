@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from deltamask.attacks import attacks
@@ -145,4 +146,4 @@ def _setting(config: RunConfig) -> tuple[object, ...]:
 def _figure(values: pd.Series[float]) -> Figure:
     if not len(values):
         return NOTHING
-    return Figure(float(values.mean()), half_width(values.to_numpy(float)), len(values))
+    return Figure(float(values.mean()), half_width(values.to_numpy(np.float64)), len(values))

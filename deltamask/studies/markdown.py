@@ -12,8 +12,8 @@ from deltamask.runs.figures import MEASURES
 from deltamask.studies import attacks as lies
 from deltamask.studies import intervals, tables
 from deltamask.studies.experiments import Arm, Experiment
-from deltamask.studies.intervals import Difference
 from deltamask.studies.tables import Results, Row, option_effects
+from deltamask.studies.wording import COUNTS, gap_text, markdown_table, number, p_text, points, quoted, times
 
 UP_BUDGETS = (0.03, 0.1, 1.0)  # bpp uplink, the head included, for which the best arm is named
 TOTAL_BUDGETS = (0.15, 1.0)  # bpp up + down
@@ -37,38 +37,12 @@ OF_CLIENTS = {
     "better_than_alone_adapted": "better off, with label shares",
     "gain_over_alone_adapted": "gain, with label shares",
 }
-SHARES = ("accuracy", "better_than_alone")  # how measures begin that cannot leave [0, 1]
-COUNTS = {"kept": "flips sent", "false_flips": "false flips"}
 ALWAYS_SAID = ("clients", "rho", "dirichlet_alpha", "rounds")
 
 
 def figure_file(kind: str, experiment: str) -> Path:
     """Where a figure lies, relative to the document."""
     return Path("results") / f"{experiment}-{kind}.svg"
-
-
-def number(value: float, width: float, name: str) -> str:
-    """A measure with its interval: `0.8931 ± 0.0024`; `–` where it is not defined.
-
-    The interval of a share that would leave [0, 1] is given by its ends: `0.9903 (0.9721 to 1)`.
-    """
-    if not math.isfinite(value):
-        return "–"
-    digits = 0 if name in COUNTS else 2 if name.startswith("megabytes") or value >= 10 else 4
-    if name.startswith(SHARES) and math.isfinite(width) and not 0 <= value - width <= value + width <= 1:
-        low, high = (f"{end:.{digits}f}" if 0 < end < 1 else f"{end:.0f}" for end in intervals.inside(value, width))
-        return f"{value:.{digits}f} ({low} to {high})"
-    interval = f" ± {width:,.{digits}f}" if math.isfinite(width) else ""
-    return f"{value:,.{digits}f}{interval}"
-
-
-def points(gap: Difference) -> str:
-    """A difference in accuracy, in points, with its interval over seeds: `+0.31 ± 0.20 points`."""
-    return f"{_points(gap.mean, gap.seeds)} points" if gap.pairs else "no seed in common"
-
-
-def _points(mean: float, width: float) -> str:
-    return f"{100 * mean:+.2f}" + (f" ± {100 * width:.2f}" if math.isfinite(width) else "")
 
 
 def table(results: Results, experiment: Experiment) -> str:
@@ -138,7 +112,7 @@ def _under_attack(line: lies.Line | None) -> list[str]:
     if line is None:
         return ["–", "–"]
     lost = line.lost
-    said = points(lost.mean / 100, lost.width / 100, lost.seeds).removesuffix(" points") if lost.seeds else "–"
+    said = gap_text(lost.mean / 100, lost.width / 100) if lost.seeds else "–"
     return [number(line.accuracy.mean, line.accuracy.width, "accuracy"), said]
 
 
@@ -287,25 +261,16 @@ def comparisons(results: Results, experiment: Experiment, arm: str) -> str:
         [
             row["label"],
             str(gap.pairs),
-            _points(gap.mean, gap.seeds) if gap.pairs else "–",
+            gap_text(gap.mean, gap.seeds) if gap.pairs else "–",
             f"± {100 * gap.images:.2f}" if math.isfinite(gap.images) else "–",
-            _p(gap.p),
-            _p(p),
+            p_text(gap.p),
+            p_text(p),
             *(times(row[name] / own[name]) for name in ("bpp_up_all", "bpp_total_all")),
-        ]  # fmt: skip
+        ]
         for row, gap, p in zip(others, gaps, corrected, strict=True)
     ]
     head = [f"{own['label']} against", "seeds", "points, ± over seeds", "over images", "p", "p, all together"]
     return markdown_table([*head, "bits up", "bits up + down"], cells)
-
-
-def times(ratio: float) -> str:
-    """A ratio: `× 24.3`, `× 1,272`."""
-    return f"× {ratio:,.0f}" if ratio >= 100 else f"× {ratio:.3g}"
-
-
-def _p(p: float) -> str:
-    return "–" if not math.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _test_error(results: Results, experiment: Experiment, rows: list[Row]) -> str:
@@ -341,14 +306,3 @@ def _image(results: Results, experiment: Experiment, kind: str, words: str) -> s
 
 def _none(experiment: Experiment) -> str:
     return f"No finished runs yet: `deltamask sweep experiments/{experiment.name}.toml`."
-
-
-def quoted(text: str) -> str:
-    """Text of an experiment file, which may be anybody's, where Markdown is read: no tag, link or cell, one line."""
-    return " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|").replace("](", "]\\(")
-
-
-def markdown_table(head: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown; what its cells hold is `quoted`."""
-    lines = [head, ["---"] * len(head), *([quoted(cell) for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

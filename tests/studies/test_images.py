@@ -15,8 +15,8 @@ import pytest
 
 from deltamask.runs import StoreError
 from deltamask.studies.document import DocumentError, render
-from deltamask.studies.markdown import number, times
 from deltamask.studies.tables import difference
+from deltamask.studies.wording import number, times
 from tests.support.study import HANDS, command, experiment_of, raw, read_csv, results_of
 
 
