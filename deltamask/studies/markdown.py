@@ -134,7 +134,7 @@ def _under_attack(line: lies.Line | None) -> list[str]:
     if line is None:
         return ["–", "–"]
     lost = line.lost
-    said = points(lost.mean / 100, lost.width / 100, lost.seeds).removesuffix(" points") if lost.seeds else "–"
+    said = _points(lost.mean / 100, lost.width / 100) if lost.seeds else "–"
     return [number(line.accuracy.mean, line.accuracy.width, "accuracy"), said]
 
 
@@ -288,7 +288,7 @@ def comparisons(results: Results, experiment: Experiment, arm: str) -> str:
             _p(gap.p),
             _p(p),
             *(times(row[name] / own[name]) for name in ("bpp_up_all", "bpp_total_all")),
-        ]  # fmt: skip
+        ]
         for row, gap, p in zip(others, gaps, corrected, strict=True)
     ]
     head = [f"{own['label']} against", "seeds", "points, ± over seeds", "over images", "p", "p, all together"]
