@@ -17,8 +17,9 @@ import pandas as pd
 
 from deltamask.attacks import attacks
 from deltamask.config import RunConfig
+from deltamask.studies.intervals import half_width
 from deltamask.studies.labels import config_label
-from deltamask.studies.tables import config_of, half_width, measure, read_tables
+from deltamask.studies.tables import config_of, measure, read_tables
 
 TITLE = "One client that lies"
 LIES, PROTECTION = ("attack", "attackers"), ("robust", "check_flips")
