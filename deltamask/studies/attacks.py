@@ -147,4 +147,4 @@ def _setting(config: RunConfig) -> tuple[object, ...]:
 def _figure(values: pd.Series[float]) -> Figure:
     if not len(values):
         return NOTHING
-    return Figure(float(values.mean()), half_width(values.to_numpy(np.float64)), len(values))
+    return Figure(float(values.mean()), half_width(np.asarray(values, np.float64)), len(values))
