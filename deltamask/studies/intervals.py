@@ -20,7 +20,7 @@ Z = float(ndtri(0.5 + LEVEL / 2))
 Values = npt.NDArray[np.float64]
 
 
-def half_width(values: Values) -> float:
+def half_width(values: npt.NDArray[np.floating]) -> float:
     """Half the 95 % interval of a mean, t₀.₉₇₅(n − 1) · s / √n (Student's t); NaN for fewer than two values."""
     n = len(values)
     return float(stdtrit(n - 1, 0.5 + LEVEL / 2) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
