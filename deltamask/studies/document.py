@@ -4,6 +4,7 @@ A block stands between `<!-- made: KIND EXPERIMENT … -->` and `<!-- /made -->`
 is between such marks and nothing else.
 
     settings table statements     what was run; every measure of every arm; what follows from the figures
+    short EXPERIMENT              accuracy and bits of every arm
     comparisons EXPERIMENT ARM    an arm against each other one: paired by seed and by image, corrected for their number
     clients                       how evenly each arm serves its clients; who is better off than alone
     attacks                       what a liar costs, without protection and with it
@@ -27,6 +28,7 @@ KINDS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "settings": (blocks.settings, ("EXPERIMENT",)),
     "table": (blocks.table, ("EXPERIMENT",)),
     "statements": (blocks.statements, ("EXPERIMENT",)),
+    "short": (blocks.short, ("EXPERIMENT",)),
     "comparisons": (blocks.comparisons, ("EXPERIMENT", "ARM")),
     "clients": (blocks.clients, ("EXPERIMENT",)),
     "attacks": (blocks.attacks, ("EXPERIMENT",)),

@@ -63,6 +63,16 @@ def table(results: Results, experiment: Experiment) -> str:
     return "\n\n".join(parts)
 
 
+def short(results: Results, experiment: Experiment) -> str:
+    """Accuracy and bits of every arm, for a page that has more to say."""
+    rows = results.rows(experiment)
+    if not rows:
+        return _none(experiment)
+    columns = {name: COLUMNS[name] for name in ("accuracy", "bpp_up_all", "bpp_total_all")}
+    cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
+    return markdown_table(["", "seeds", *columns.values()], cells)
+
+
 def _missing(results: Results, experiment: Experiment) -> list[str]:
     """A sentence that names the runs without which these figures were made; none if all are there."""
     missing = [

@@ -146,7 +146,7 @@ COLUMNS = {
 
 def test_tables() -> None:
     checked = 0
-    for page, (_, experiment), made in blocks("table"):
+    for page, (_, experiment), made in blocks("table", "short"):
         (_, seeds, *names), rows = cells_of(made)
         arms = labels(experiment)
         assert seeds == "seeds"
