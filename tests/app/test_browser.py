@@ -78,9 +78,10 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     expect(page.get_by_text("Estimate", exact=True)).to_be_visible()
 
     button(page, "Run")
-    expect(page.get_by_text(re.compile("Round [12] of 8, client"))).to_be_visible()
+    expect(page.get_by_test_id("stProgress").get_by_text(re.compile("Round [12] of 8, client"))).to_be_visible()
     button(page, "Pause run")
-    paused = page.get_by_text(re.compile(r"Paused after round \d+ of 8"))
+    below = page.get_by_test_id("stProgress")  # the strip on top says the same
+    paused = below.get_by_text(re.compile(r"Paused after round \d+ of 8"))
     expect(paused).to_be_visible()
     (folder,) = [path for path in server.runs.iterdir() if (path / "config.json").exists()]
     assert f"run={folder.name}" in page.url
@@ -88,7 +89,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     assert (config.kappa, config.dirichlet_alpha) == (0.99, 3.0)
     records = len(read_records(folder))
     button(page, "Step")
-    expect(page.get_by_text(f"Paused after round {records} of 8")).to_be_visible()
+    expect(below.get_by_text(f"Paused after round {records} of 8")).to_be_visible()
     assert len(read_records(folder)) == records + 1
     button(page, "Continue")
     expect(page.get_by_text("Finished: 8 rounds")).to_be_visible()
@@ -244,7 +245,7 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     one, two = first.new_page(), second.new_page()
     open_page(one, f"{server.url}/?{SMALL}&rounds=400")
     button(one, "Run")
-    expect(one.get_by_text(re.compile(r"Round [1-9]\d* of 400"))).to_be_visible()
+    expect(one.get_by_test_id("stProgress").get_by_text(re.compile(r"Round [1-9]\d* of 400"))).to_be_visible()
     (long,) = [path for path in set(server.runs.iterdir()) - before if (path / "config.json").exists()]
     open_page(two, f"{server.url}/?{SMALL}&rounds=2")
     button(two, "Run")
@@ -275,7 +276,8 @@ def test_two_users_a_closed_tab_a_restart_and_a_kill(server: Server, browser: Br
     expect(watcher.get_by_text("The process is gone: killed")).to_be_visible()
     rounds = len(read_records(long))
     button(watcher, "Resume")
-    expect(watcher.get_by_text(re.compile(rf"Round ({rounds + 1}|[1-9]\d+) of 400"))).to_be_visible()
+    going = watcher.get_by_test_id("stProgress")
+    expect(going.get_by_text(re.compile(rf"Round ({rounds + 1}|[1-9]\d+) of 400"))).to_be_visible()
     button(watcher, "Stop")
     expect(watcher.get_by_text(re.compile(r"Stopped after round \d+ of 400"))).to_be_visible()
     assert json.loads((long / "status.json").read_text())["state"] == "stopped"

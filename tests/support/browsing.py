@@ -145,7 +145,8 @@ def points(page: Page, chart: str) -> list[dict[str, list[float]]]:
 
 def open_more(page: Page, group: str) -> None:
     """Open the Lab's form at one of its groups."""
-    opened = page.get_by_role("tab", name=group, exact=True)
+    more = page.get_by_test_id("stExpander").filter(has_text="More: method, clients, training")
+    opened = more.get_by_role("tab", name=group, exact=True)  # the panels below have tabs of the same names
     if not opened.is_visible():
-        page.get_by_text("More: method, clients, training").click()
+        more.locator("summary").click()
     opened.click()
