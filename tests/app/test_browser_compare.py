@@ -19,7 +19,7 @@ from deltamask.runs.reader import list_runs, load_run
 from deltamask.studies.comparison import group_by_seed
 from deltamask.studies.measured import measured_runs
 from deltamask.studies.views import get, ordered, prepared
-from tests.support.browsing import Server, button, new_visitor, open_page, points, settle
+from tests.support.browsing import Server, button, line_names, new_visitor, open_page, points, settle
 
 pytestmark = pytest.mark.browser
 EVIL = "<img src=x onerror=alert(1)>"
@@ -68,7 +68,7 @@ def test_first_visit_plays_the_recorded_comparison(server: Server, page: Page) -
         kept = group.runs[0].payloads(at)
         if kept:
             expect(page.locator(".film").get_by_text(f"{kept[0].size:,} bytes")).not_to_have_count(0)
-    page.get_by_role("button", name=get("methods").title).click()
+    page.get_by_role("radio", name=get("methods").title).click()
     page.wait_for_function("() => location.search.includes('view=methods')")
     settle(page)
     every = prepared("methods", [*list_runs(recorded_dir()), *measured_runs()])
@@ -79,8 +79,8 @@ def test_seeds_marks_and_links(server: Server, browser: Browser, page: Page, sto
     names = f"fashion,second-seed,fashion-fedpm,{EVIL},hardly-begun,gone"
     open_page(page, f"{server.url}/compare?runs={names}&way=down&per=a round&round=3")
     expect(page.get_by_text("runs: there is no run 'gone' here")).to_be_visible()
-    names = " ".join(page.locator(".st-key-rounds_curve .annotation-text").all_inner_texts())
-    assert "2 seeds" in names.replace("\n", " ")
+    names = " ".join(line_names(page))
+    assert "2 seeds" in names
     assert "(failed)" in names
     expect(page.get_by_text("Without a finished round yet: hardly-begun.")).to_be_visible()
     assert page.locator("img[src=x]").count() == 0

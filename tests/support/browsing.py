@@ -150,3 +150,12 @@ def open_more(page: Page, group: str) -> None:
     if not opened.is_visible():
         more.locator("summary").click()
     opened.click()
+
+
+def line_names(page: Page) -> list[str]:
+    """What stands at the lines' ends in the chart against rounds, each on one line."""
+    parts = (
+        "each => [...each.querySelectorAll('tspan.line')].map(line => line.textContent).join(' ') || each.textContent"
+    )
+    names: list[str] = page.locator(".st-key-rounds_curve .annotation-text").evaluate_all(f"all => all.map({parts})")
+    return names
