@@ -187,7 +187,6 @@ def test_screenshots(run_apart: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.federation
-@pytest.mark.xdist_group("deployment")
 @pytest.mark.parametrize(
     "words",
     [
