@@ -84,7 +84,7 @@ class MessageFields(Described):
     )  # fmt: skip
     side_information: SideInformation = setting(
         "off",
-        label="Known to both sides", group="Bits",
+        label="Side information", group="Bits",
         about="`off`: as published, coded as if the server knew nothing. `on`: coded given what both sides hold: whole "
         "masks given θ_g (`mask-theta`), DeepReduce's changed positions given u and θ_g (`gap`).",
         accuracy="none: both are exact",

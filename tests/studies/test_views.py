@@ -64,10 +64,11 @@ def test_a_run_of_the_tables_has_their_figures() -> None:
         for name in ("accuracy", "bpp_up", "bpp_down", "bpp_up_all", "rounds"):
             assert summary[name] == pytest.approx(row[name]), (run.id, name)
         assert summary["worst_client"] == pytest.approx(row["accuracy_worst"], nan_ok=True)
-    assert runs[0].id == "bpe/filter-bfuse8-s0"
-    assert measured_run(runs[0].id) is runs[0]
+    named = measured_run("bpe/filter-bfuse8-s0")
+    assert named in runs
+    assert (named.experiment, named.arm, named.config.seed) == ("bpe", "filter-bfuse8", 0)
     assert measured_run("../etc") is None
-    assert (runs[0].state, runs[0].payloads()) == ("finished", [])
+    assert (named.state, named.payloads()) == ("finished", [])
 
 
 def test_there_may_be_no_tables(tmp_path: Path) -> None:

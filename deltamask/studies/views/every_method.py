@@ -12,7 +12,8 @@ def pick(runs: Sequence[Run]) -> list[Run]:
     """The recorded ones, then those of the tables whose method has no recorded run."""
     recorded = recorded_with()(runs)
     methods = {run.config.method for run in recorded}
-    return [*recorded, *(run for run in measured_in("variants")(runs) if run.config.method not in methods)]
+    others = [*measured_in("variants")(runs), *measured_in("headline")(runs)]
+    return [*recorded, *(run for run in others if run.config.method not in methods)]
 
 
 views.register("methods")(
