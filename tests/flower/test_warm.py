@@ -24,14 +24,16 @@ def warm(tmp_path: Path, node: str) -> subprocess.Popen[str]:
     places = os.pathsep.join([str(ROOT), str(ROOT / "flower_app")])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": places, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "deltamask_flower.warm", "sh", "-c", node]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def test_forks_say_what_flowers_own_program_says_and_the_nodes_status_is_passed_on(tmp_path: Path) -> None:
     node = """
     flwr-clientapp --help
     flwr-clientapp --nonsense
-    cp -r "$(dirname "$(command -v flwr-clientapp)")" "$TMPDIR/copy"
     exit 7
     """
     process = warm(tmp_path, node)
@@ -41,8 +43,21 @@ def test_forks_say_what_flowers_own_program_says_and_the_nodes_status_is_passed_
     assert said.startswith(own.stdout)
     assert "error: one of the arguments --token --token-file is required" in said
     assert not list(tmp_path.glob("deltamask-*")), "its own folder is gone"
-    left = subprocess.run([tmp_path / "copy" / "flwr-clientapp", "--help"], capture_output=True, text=True)
-    assert left.stdout == own.stdout, "with nobody to ask, it is Flower's own program"
+
+
+def test_with_nobody_to_ask_it_is_flowers_own_program(tmp_path: Path) -> None:
+    process = warm(tmp_path, "command -v flwr-clientapp; exec sleep 600")
+    assert process.stdout is not None
+    program = process.stdout.readline().strip()
+    assert program != str(FLOWERS_OWN)
+    process.kill()  # the SuperNode outlives it
+    process.wait()
+    said = [
+        subprocess.run([each, "--help"], capture_output=True, text=True, check=True).stdout
+        for each in (program, FLOWERS_OWN)
+    ]
+    os.killpg(process.pid, signal.SIGKILL)
+    assert said[0] == said[1]
 
 
 def test_a_service_managers_signal_reaches_the_node(tmp_path: Path) -> None:
