@@ -99,6 +99,10 @@ def controls(page: Page, url: str, tries: int, server: psutil.Process) -> dict[s
         page.get_by_role("slider", name=slider).focus()
         return lambda: page.keyboard.press(key)
 
+    more = page.get_by_test_id("stExpander").filter(has_text="More: method")
+    more.locator("summary").click()
+    more.get_by_role("tab", name="Clients", exact=True).click()
+    quiet(page)
     for step in range(1, tries + 1):
         value, last, odd = f"{1 - step / 100:.2f}".rstrip("0"), rounds - step, step % 2
         in_address = "() => location.search.includes('{}={}')"
