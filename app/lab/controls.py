@@ -106,6 +106,12 @@ def fill(values: dict[str, Any]) -> None:
         st.session_state[key(name)] = value
 
 
+def take_over(config: RunConfig) -> None:
+    """Set every control as a run has it."""
+    fill(config.model_dump())
+    _changed()
+
+
 def offered_backbones() -> list[str]:
     return [name for name in backbones.names() if backbones.get(name).offered]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from lab import controls
 from ui import curves, exports, links, manage, processes, progress, rounds, scrubber, squares, style
 
 from deltamask.base.units import byte_size
@@ -124,7 +125,7 @@ def _draw_state(run: Run) -> None:
     with share:
         exports.draw_run_exports(run)
     with own:
-        manage.draw(run)
+        manage.draw(run, controls.take_over)
 
 
 def _draw_figures(run: Run) -> None:

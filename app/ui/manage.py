@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 from ui import links
 from ui.style import markdown
@@ -12,8 +14,8 @@ from deltamask.runs import StoreError, manage
 from deltamask.runs.reader import Run
 
 
-def draw(run: Run) -> None:
-    """A menu with what can be done to this run."""
+def draw(run: Run, take_over: Callable[[RunConfig], None]) -> None:
+    """A menu with what can be done to this run. take_over: puts a config into the form."""
     if st.session_state.pop("manage_done", False):
         st.rerun()  # the form, and whatever else of the page shows it, must know
     box = st.popover("Manage", icon=":material/more_horiz:", key="manage_run", on_change="rerun", width="stretch")
@@ -21,8 +23,9 @@ def draw(run: Run) -> None:
         return
     with box:
         st.button(
-            "Take over its settings", icon=":material/input:", key="take_over", on_click=_take_over, args=(run.config,),
-            type="tertiary", help="Puts every setting of this run into the form, to change one and run it again.",
+            "Take over its settings", icon=":material/input:", key="take_over", type="tertiary",
+            on_click=_take_over, args=(take_over, run.config),
+            help="Puts every setting of this run into the form, to change one and run it again.",
         )  # fmt: skip
         if run.path.absolute().parent != runs_dir().absolute():
             st.caption("A recorded run: it comes with the repository, and keeps its name and its place.")
@@ -48,10 +51,9 @@ def draw_undo() -> None:
             st.button("Undo", icon=":material/undo:", key="undo_delete", on_click=_restore, type="tertiary")
 
 
-def _take_over(config: RunConfig) -> None:
-    for name, value in config.model_dump().items():
-        st.session_state[f"field_{name}"] = value
-    st.session_state.preset, st.session_state.manage_done = "own settings", True
+def _take_over(fill: Callable[[RunConfig], None], config: RunConfig) -> None:
+    fill(config)
+    st.session_state.manage_done = True
 
 
 def _rename(run: Run, name: str) -> None:

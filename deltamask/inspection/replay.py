@@ -9,7 +9,8 @@ from deltamask import downlink
 from deltamask.codecs.wire import dense
 from deltamask.downlink import ThetaMemory
 from deltamask.masking.masks import Theta
-from deltamask.methods import masked, methods, refit
+from deltamask.methods import methods, refit
+from deltamask.methods.base import with_head
 from deltamask.runs import StoreError, payloads
 from deltamask.runs.reader import Run
 
@@ -43,7 +44,7 @@ def memories(run: Run, first: int = 1) -> Iterator[ThetaMemory]:
             message, head = refit.message_parts(methods[run.config.method], run.config, round, message)
         memory = downlink.receive(law, run.config, d, head_size, round, message, memory)
         if head is not None:
-            memory = masked.with_head(memory, dense.decode_dense32(head, head_size, round, dense.SERVER))
+            memory = with_head(memory, dense.decode_dense32(head, head_size, round, dense.SERVER))
         yield memory
 
 

@@ -6,7 +6,7 @@ Methods are listed, labelled and drawn without torch: what needs it (`deltamask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from deltamask.base.registry import Registry
@@ -94,6 +94,11 @@ State = Any  # a dataclass whose fields are all NumPy arrays: that is what a che
 Memory = Any  # what a client keeps from one round to the next
 
 
+def with_head(of: Any, head: Head) -> Any:
+    """A state, or what a client holds, with another head: the field of that name."""
+    return replace(of, head=head)
+
+
 @dataclass(frozen=True)
 class Refit:
     """How a method's head can be found again while it learns (`head_refit`).
@@ -103,7 +108,7 @@ class Refit:
     """
 
     weights: Callable[[Task, RunConfig, Memory], Tensor]
-    with_head: Callable[[Any, Head], Any]
+    with_head: Callable[[Any, Head], Any] = with_head
 
 
 Sends = Literal["flips", "masks", "values", "head", "scalars", "nothing"]

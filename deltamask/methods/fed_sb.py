@@ -233,11 +233,6 @@ def effective(task: Task, config: RunConfig, state: SquareState, round: int) -> 
     yield "mean", weights(task, config, state.held)
 
 
-def with_head(of: SquareState | SquareMemory, head: Head) -> SquareState | SquareMemory:
-    """A state, or what a client holds, with another head."""
-    return replace(of, head=head)
-
-
 def alone(task: Task, config: RunConfig, state: SquareState, round: int, client: int) -> SquareState:
     """The client's own R, trained on, between B and A of its own gradient."""
     if len(state.bases):
@@ -260,7 +255,7 @@ methods.register("fed-sb")(
         effective,
         snapshot=snapshot,
         memory=SquareMemory,
-        refit=Refit(weights, with_head),
+        refit=Refit(weights),
         alone=alone,
         reads=(
             "weight_lr", "lr_schedule", "server_lr", "lora_rank", "adapter_bases", "update_codec", "downlink",

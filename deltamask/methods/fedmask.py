@@ -60,7 +60,7 @@ methods.register("fedmask")(
         reads=("side_information",),
         variant=lambda config: fedpm.variant(config.replace(server_lr=1.0, smoothing=0.0)),
         effective=effective,
-        refit=Refit(held, masked.with_head),
+        refit=Refit(held),
         alone=partial(masked.alone, threshold=True),
         color="#ab5322",
         marker="triangle-up",

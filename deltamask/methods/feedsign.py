@@ -27,6 +27,11 @@ KIND = "votes"
 register_kind(KIND, 112, body="votes", about="one bit a direction: does the loss rise along it?")
 
 
+def signs(slopes: Vector) -> Vector:
+    """±1 of each slope or sum of votes; 0 counts as up."""
+    return np.where(slopes >= 0, 1, -1).astype(np.float32)
+
+
 def encode_votes(config: RunConfig, values: Vector, context: UpdateContext) -> bytes:
     """Signs (steps,), 0 counting as +1, one bit each."""
     bits = np.packbits(values >= 0, bitorder="little")
@@ -56,12 +61,7 @@ def majority(
     total, answers = np.zeros(config.zo_steps, np.float32), 0
     for _, votes in decoded(payloads, decode, on_receipt):
         total, answers = total + votes, answers + 1
-    return np.where(total >= 0, 1, -1).astype(np.float32) if answers else None
-
-
-def signs(slopes: Vector) -> Vector:
-    """±1 of each slope."""
-    return np.where(slopes >= 0, 1, -1).astype(np.float32)
+    return signs(total) if answers else None
 
 
 methods.register("feedsign")(

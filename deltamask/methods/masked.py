@@ -120,11 +120,6 @@ def held(task: Task, config: RunConfig, memory: ThetaMemory) -> Tensor:
     return task.tail.times(to_float(memory.theta))
 
 
-def with_head(of: Any, head: Head) -> Any:
-    """A state, or what a client holds, with another head."""
-    return replace(of, head=head)
-
-
 def alone(
     task: Task, config: RunConfig, state: MaskState, round: int, client: int, *, threshold: bool = False
 ) -> MaskState:
@@ -157,7 +152,7 @@ def method(
         "effective": effective,
         "snapshot": snapshot,
         "memory": ThetaMemory,
-        "refit": Refit(held, with_head),
+        "refit": Refit(held),
         "alone": alone,
         "private": True,
     }

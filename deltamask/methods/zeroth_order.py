@@ -153,11 +153,6 @@ def effective(task: Task, config: RunConfig, state: WalkState, round: int) -> It
     yield "mean", weights(task, config, state.held)
 
 
-def with_head(of: WalkState | WalkMemory, head: Head) -> WalkState | WalkMemory:
-    """A state, or what a client holds, with another head."""
-    return replace(of, head=head)
-
-
 def alone(code: Code, task: Task, config: RunConfig, state: WalkState, round: int, client: int) -> WalkState:
     """The client's own weights, after a walk by its own slopes."""
     found, _ = training.zeroth_order.slopes(
@@ -183,7 +178,7 @@ def method(label: str, about: str, sends: Sends, code: Code, combine: Combine, *
         snapshot=snapshot,
         memory=WalkMemory,
         alone=partial(alone, code),
-        refit=Refit(weights, with_head),
+        refit=Refit(weights),
         reads=READS + reads,
         **rest,
     )

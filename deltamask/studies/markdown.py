@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import geometric_mean, median
 
@@ -51,10 +51,7 @@ def table(results: Results, experiment: Experiment) -> str:
     if not rows:
         return _none(experiment)
     columns = COLUMNS | (COUNTS if any(row["false_flips"] > 0 for row in rows) else {})
-    cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
-    parts = [markdown_table(["", "seeds", *columns.values()], cells)]
-    parts += [line for line in [_test_error(results, experiment, rows)] if line]
-    parts += _missing(results, experiment)
+    parts = [_measures(rows, columns), *_test_error(results, experiment, rows), *_missing(results, experiment)]
     parts += [
         f"{quoted(row['label'])}: {row['dropped']:.1f} client updates a run were lost or could not be used."
         for row in rows
@@ -68,7 +65,11 @@ def short(results: Results, experiment: Experiment) -> str:
     rows = results.rows(experiment)
     if not rows:
         return _none(experiment)
-    columns = {name: COLUMNS[name] for name in ("accuracy", "bpp_up_all", "bpp_total_all")}
+    return _measures(rows, {name: COLUMNS[name] for name in ("accuracy", "bpp_up_all", "bpp_total_all")})
+
+
+def _measures(rows: list[Row], columns: Mapping[str, str]) -> str:
+    """A line an arm. columns: measure → what stands above it."""
     cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
     return markdown_table(["", "seeds", *columns.values()], cells)
 
@@ -88,9 +89,8 @@ def clients(results: Results, experiment: Experiment) -> str:
     rows = [row for row in results.rows(experiment) if math.isfinite(row["accuracy_worst_tenth"])]
     if not rows:
         return _none(experiment)
-    columns = {name: words for name, words in OF_CLIENTS.items() if any(math.isfinite(row[name]) for row in rows)}
-    cells = [[row["label"], str(row["seeds"]), *(_cell(row, name) for name in columns)] for row in rows]
-    return markdown_table(["", "seeds", *columns.values()], cells)
+    known = {name: words for name, words in OF_CLIENTS.items() if any(math.isfinite(row[name]) for row in rows)}
+    return _measures(rows, known)
 
 
 def attacks(results: Results, experiment: Experiment) -> str:
@@ -283,18 +283,18 @@ def comparisons(results: Results, experiment: Experiment, arm: str) -> str:
     return markdown_table([*head, "bits up", "bits up + down"], cells)
 
 
-def _test_error(results: Results, experiment: Experiment, rows: list[Row]) -> str:
-    """What ± leaves out: the error of the test images, which all runs share."""
+def _test_error(results: Results, experiment: Experiment, rows: list[Row]) -> list[str]:
+    """A sentence on what ± leaves out, the error of the test images that all runs share; none if they share none."""
     sizes = [run.get("test_samples") or 0 for run in results.runs if run["experiment"] == experiment.name]
     if not sizes or min(sizes) == 0 or min(sizes) < max(sizes):
-        return ""
+        return []
     typical = median(row["accuracy"] for row in rows)
     error = intervals.over_test_images(typical, sizes[0])
     seeds = "± covers seeds" if any(row["seeds"] > 1 for row in rows) else "One seed has no interval"
-    return (
+    return [
         f"{seeds}. The choice of the {sizes[0]:,} images that all are measured on makes an accuracy of {typical:.2f} "
         f"uncertain by ± {error:.4f} (95 %, binomial)."
-    )
+    ]
 
 
 def _row(results: Results, experiment: Experiment, arm: str) -> Row | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,8 @@ from deltamask.task.task import Task, load_task
 from deltamask.training import train_scores
 from deltamask.training.private import PrivateSteps
 from tests.support import tiny
-from tests.support.commands import PATIENCE, quiet, records, started, uninterrupted, wait_until
-from tests.support.tiny import flags, timeless
+from tests.support.commands import quiet, records, run_and_kill, uninterrupted
+from tests.support.tiny import timeless
 
 PRIVATE = [name for name in methods.names() if methods.get(name).private]
 
@@ -85,11 +82,7 @@ def test_killed_during_a_round_it_goes_on_with_the_same_epsilon_noise_and_record
 ) -> None:
     private = config(rounds=6, local_epochs=3, rho=0.6)
     path = tmp_path / "run"
-    with started(["run", *flags(private), "--out", str(path)]) as process:
-        wait_until(lambda: len(records(path)) >= 2, process)
-        time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait(PATIENCE) == -signal.SIGKILL
+    run_and_kill(private, path)
     before = load_run(path)
     assert before.state == "killed"
     assert 2 <= len(before.records) < 7

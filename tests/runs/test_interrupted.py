@@ -23,18 +23,14 @@ from deltamask.runs.runner import Recorder
 from deltamask.runs.status import read_json
 from deltamask.task.task import load_task
 from tests.support import tiny
-from tests.support.commands import PATIENCE, quiet, records, started, uninterrupted, wait_until
+from tests.support.commands import PATIENCE, quiet, records, run_and_kill, started, uninterrupted, wait_until
 from tests.support.tiny import flags, timeless
 
 
 def test_killed_during_a_round_it_goes_on_as_if_nothing_had_happened(tiny_cache: Path, tmp_path: Path) -> None:
     config = tiny.config(rounds=16, local_epochs=8, rho=0.5, aggregation="unbiased")
     path = tmp_path / "run"
-    with started(["run", *flags(config), "--out", str(path)]) as process:
-        wait_until(lambda: len(records(path)) >= 2, process)
-        time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait(PATIENCE) == -signal.SIGKILL
+    run_and_kill(config, path)
     before = load_run(path)
     assert before.state == "killed"
     assert 2 <= len(before.records) < 17

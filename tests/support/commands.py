@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from deltamask import simulate
 from deltamask.config import RunConfig
 from deltamask.runs.folder import RunFolder
 from deltamask.runs.runner import execute
-from tests.support.tiny import timeless
+from tests.support.tiny import flags, timeless
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "import tests.support.tiny, deltamask.cli as c; raise SystemExit(c.main())"]
@@ -38,6 +40,15 @@ def started(arguments: list[str], **options: Any) -> Iterator[subprocess.Popen[s
     finally:
         process.kill()
         process.communicate()
+
+
+def run_and_kill(config: RunConfig, path: Path) -> None:
+    """`deltamask run` into `path`, killed a moment after its second record."""
+    with started(["run", *flags(config), "--out", str(path)]) as process:
+        wait_until(lambda: len(records(path)) >= 2, process)
+        time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait(PATIENCE) == -signal.SIGKILL
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
