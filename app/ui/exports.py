@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import streamlit as st
 from ui.figures import csv, download
-from ui.style import markdown
+from ui.style import markdown, menu
 
 from deltamask.base.paths import runs_dir
 from deltamask.plots import report
@@ -22,10 +22,7 @@ from deltamask.runs.reader import Run
 
 def draw_run_exports(run: Run) -> None:
     """Everything of one run: rounds, all of it, the folder, its config, and the command that makes it again."""
-    box = st.popover("Export", icon=":material/ios_share:", key="export_run", on_change="rerun", width="stretch")
-    if not box.open:
-        return
-    with box:
+    with menu("Export", ":material/ios_share:", "export_run"):
         st.markdown("**The command that makes this run again**")
         st.code(export.command_line(run.config), language="bash", wrap_lines=True)
         with st.container(horizontal=True):
@@ -44,10 +41,7 @@ def draw_run_exports(run: Run) -> None:
 
 def draw_comparison_exports(runs: Sequence[Run], round: int) -> None:
     """The comparison as a report, and its data."""
-    box = st.popover("Export", icon=":material/ios_share:", key="export_comparison", on_change="rerun", width="stretch")
-    if not box.open:
-        return
-    with box:
+    with menu("Export", ":material/ios_share:", "export_comparison"):
         st.markdown("**The comparison, to show to others**")
         with st.container(horizontal=True):
             download(

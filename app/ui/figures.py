@@ -15,22 +15,27 @@ TEXTS = {"light": "#4a5362", "dark": "#b9c1ce"}  # of charts, by the page's them
 
 
 def chart(title: str, figure: go.Figure, key: str, *, about: str, legend: bool = True) -> None:
-    """Draw a chart under its title, with a button that opens the numbers it draws.
+    """Draw a chart under its title, with a button that shows the numbers it draws below it.
 
     about: what the chart shows, also for who cannot see it. legend: leave it off where several charts share one.
     """
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
         st.markdown(f"**{title}**", help=about, width="content")
-        behind = st.popover(
-            "Table", icon=":material/table_rows:", type="tertiary", key=f"open_{key}", on_change="rerun"
-        )
+        shown = st.session_state.get(f"table_{key}", False)
+        st.button(
+            "Hide table" if shown else "Table", icon=":material/table_rows:", type="tertiary", key=f"open_{key}",
+            on_click=_show_table, args=(key, not shown),
+        )  # fmt: skip
     if not legend:
         figure.update_layout(showlegend=False)
     _make_readable(figure)
     st.plotly_chart(figure, key=key, config=_config(key), alt=f"{title}. {about}")
-    if behind.open:
-        with behind:
-            _table(title, figure, key)
+    if shown:
+        _table(title, figure, key)
+
+
+def _show_table(key: str, shown: bool) -> None:
+    st.session_state[f"table_{key}"] = shown
 
 
 def _make_readable(figure: go.Figure) -> None:
@@ -55,7 +60,7 @@ def _config(name: str) -> dict[str, Any]:
 
 def _table(title: str, figure: go.Figure, key: str) -> None:
     table = run_charts.as_table(figure)
-    st.dataframe(table, hide_index=True, height=320, width=560, alt=f"{title}, as a table")
+    st.dataframe(table, hide_index=True, height=320, alt=f"{title}, as a table")
     with st.container(horizontal=True):
         download("CSV", csv(table), f"{key}.csv", "text/csv")
         download("JSON", table.to_json(orient="records"), f"{key}.json", "application/json")

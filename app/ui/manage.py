@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 from ui import links
-from ui.style import markdown
+from ui.style import markdown, menu
 
 from deltamask.base.paths import runs_dir
 from deltamask.config import RunConfig
@@ -18,10 +18,7 @@ def draw(run: Run, take_over: Callable[[RunConfig], None]) -> None:
     """A menu with what can be done to this run. take_over: puts a config into the form."""
     if st.session_state.pop("manage_done", False):
         st.rerun()  # the form, and whatever else of the page shows it, must know
-    box = st.popover("Manage", icon=":material/more_horiz:", key="manage_run", on_change="rerun", width="stretch")
-    if not box.open:
-        return
-    with box:
+    with menu("Manage", ":material/more_horiz:", "manage_run"):
         st.button(
             "Take over its settings", icon=":material/input:", key="take_over", type="tertiary",
             on_click=_take_over, args=(take_over, run.config),

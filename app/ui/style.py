@@ -9,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from deltamask.plots import palette
 
@@ -67,6 +68,15 @@ h2 {padding-top: 1.2rem !important;}
   .film {gap: .8rem;}
 }
 </style>"""
+
+
+def menu(label: str, icon: str, key: str) -> DeltaGenerator:
+    """A button that opens a box to draw in.
+
+    Its content is drawn whether or not it is open. A popover that tells the page when it closes does so after the
+    click on another page's link that closed it, and inside a fragment that message leaves the other page blank.
+    """
+    return st.popover(label, icon=icon, key=key, width="stretch")
 
 
 def count_table(counts: npt.NDArray[np.int64], classes: Sequence[str], most: int = 30) -> None:

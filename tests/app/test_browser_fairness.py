@@ -86,7 +86,6 @@ def test_each_client_joined_and_alone_is_as_recorded(server: Server, page: Page,
     rows = list(csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text())))
     alone = {row["client"]: float(row["accuracy for the client"]) for row in rows if row["curve"] == "alone"}
     assert alone == {str(client): value for client, value in enumerate(ALONE)}
-    page.keyboard.press("Escape")
 
     (bars,) = points(page, "class_accuracy")
     assert (bars["x"], bars["y"][0]) == (TASK["classes"], last["class_accuracy"][0])

@@ -72,7 +72,7 @@ def test_a_recorded_payload_opens_with_its_figures_and_a_pixel_can_be_asked(serv
     expect(page.get_by_text(re.compile(f"Slot {slot:,} of fingerprints"))).to_be_visible()
     asking = filter_lookup.askers(anatomy.filter, slot, slot, opened.context.d)
     expect(page.get_by_text(f"{len(asking):,}", exact=True).first).to_be_visible()
-    assert f"byte={offset}" in page.url
+    expect(page).to_have_url(re.compile(rf"byte={offset}\b"))
 
     page.locator(PICTURE).press("ArrowRight")  # and by keyboard
     page.locator(PICTURE).press("Enter")
