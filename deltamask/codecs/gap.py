@@ -6,6 +6,9 @@ taken in chunks, each inside one layer; the model learns from a chunk after it h
 
 Positions of one coding level share a call of the range coder, which then costs nanoseconds a position. Level 0 (below
 2⁻¹²: most of d) is skipped unless a flag, one a chunk, says that a flip is there.
+
+Flips that do not crowd there (of a client that lies, of another method) may cost more than their plain gaps. Then those
+are sent, as `rice` codes them, under a scale of 0.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltamask.codecs import gap_model as model
-from deltamask.codecs import side_information
+from deltamask.codecs import rice, side_information
 from deltamask.codecs.base import LARGEST_CHUNK, CodecContext, checked, codecs, learning_chunks
 from deltamask.codecs.wire.message import DecodeError, Field, register_kind, seal, unseal
 from deltamask.codecs.wire.range_coder import ABOUT_RANGE_CODED, RANGE_CODED, Coder, Decoder, Encoder, Tally
 from deltamask.masking.masks import Positions
 
 FIELDS = struct.Struct("<HH")  # scale: mean distance of a flip, 1/16 score units; amplitude of the shape, 2⁻¹²
+PLAIN = FIELDS.pack(0, 0)  # plain gaps follow
 UNIT = 2.0**-model.BITS  # of the model's integer probabilities
 
 
@@ -123,7 +127,7 @@ class GapCodec:
             encoder = Encoder()
             scale, amplitude = fit(positions, context)
             run(encoder, context, scale, amplitude, positions)
-            body = FIELDS.pack(scale, amplitude) + encoder.finish()
+            body = min(FIELDS.pack(scale, amplitude) + encoder.finish(), PLAIN + rice.pack(positions), key=len)
         return seal(self.name, context.round, context.client, context.d, body)
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
@@ -132,6 +136,8 @@ class GapCodec:
             return np.zeros(0, np.int64)
         if len(body) < FIELDS.size:
             raise DecodeError(f"body of {len(body)} bytes is shorter than its fields, {FIELDS.size}")
+        if body[: FIELDS.size] == PLAIN:
+            return rice.unpack(body[FIELDS.size :], context.d)
         scale, amplitude = FIELDS.unpack_from(body)
         if not scale or not amplitude:
             raise DecodeError(f"scale {scale} and amplitude {amplitude} must be positive")
@@ -145,7 +151,7 @@ register_kind(
     "gap",
     4,
     fields=(
-        Field("scale", 2, "mean distance of a flip, 1/16 score unit"),
+        Field("scale", 2, "mean distance of a flip, 1/16 score unit; 0: plain gaps follow, as in `rice`"),
         Field("amplitude", 2, "of the model's shape, 2⁻¹²"),
     ),
     body=RANGE_CODED,

@@ -75,6 +75,35 @@ def _read(body, k, d, out):  # type: ignore[no-untyped-def]
     return at
 
 
+def pack(positions: Positions) -> bytes:
+    """How many there are, k, and the coded gaps of sorted positions."""
+    gaps = np.diff(positions, prepend=-1) - 1
+    k = best_k(gaps)
+    bits = int((gaps >> k).sum()) + len(gaps) * (k + 1)
+    out = np.zeros(-(-bits // 8), np.uint8)
+    _write(gaps, k, out)
+    return FIELDS.pack(len(gaps), k) + out.tobytes()
+
+
+def unpack(body: memoryview, d: int) -> Positions:
+    """The positions below d that `pack` made `body` of; DecodeError if it made no such thing."""
+    if len(body) < FIELDS.size:
+        raise DecodeError(f"body of {len(body)} bytes is shorter than its fields, {FIELDS.size}")
+    count, k = FIELDS.unpack_from(body)
+    coded = np.frombuffer(body[FIELDS.size :], np.uint8)
+    if k > MAX_K or count * (k + 1) > 8 * len(coded):
+        raise DecodeError(f"{count} gaps with k = {k} do not fit {len(coded)} bytes")
+    if count > d:
+        raise DecodeError(f"{count} flips among {d} positions")
+    positions = np.empty(count, np.int64)
+    read = _read(coded, k, d, positions)
+    if read < 0:
+        raise DecodeError("gaps end early" if read == -1 else f"a gap leads beyond position {d - 1}")
+    if -(-read // 8) != len(coded) or (read % 8 and coded[-1] >> (read % 8)):
+        raise DecodeError(f"{len(coded)} bytes of gaps, {read} bits were needed")
+    return positions
+
+
 @dataclass(frozen=True)
 class RiceCodec:
     """Flips as gaps, with the k that is best for this very set in the header."""
@@ -85,31 +114,11 @@ class RiceCodec:
     false_positive_rate: float = 0.0
 
     def encode(self, positions: Positions, context: CodecContext) -> bytes:
-        gaps = np.diff(checked(positions, context.d), prepend=-1) - 1
-        k = best_k(gaps)
-        bits = int((gaps >> k).sum()) + len(gaps) * (k + 1)
-        out = np.zeros(-(-bits // 8), np.uint8)
-        _write(gaps, k, out)
-        body = FIELDS.pack(len(gaps), k) + out.tobytes()
+        body = pack(checked(positions, context.d))
         return seal(self.name, context.round, context.client, context.d, body)
 
     def decode(self, payload: bytes, context: CodecContext) -> Positions:
-        body = unseal(payload, self.name, context.round, context.client, context.d)
-        if len(body) < FIELDS.size:
-            raise DecodeError(f"body of {len(body)} bytes is shorter than its fields, {FIELDS.size}")
-        count, k = FIELDS.unpack_from(body)
-        coded = np.frombuffer(body[FIELDS.size :], np.uint8)
-        if k > MAX_K or count * (k + 1) > 8 * len(coded):
-            raise DecodeError(f"{count} gaps with k = {k} do not fit {len(coded)} bytes")
-        if count > context.d:
-            raise DecodeError(f"{count} flips among {context.d} positions")
-        positions = np.empty(count, np.int64)
-        read = _read(coded, k, context.d, positions)
-        if read < 0:
-            raise DecodeError("gaps end early" if read == -1 else f"a gap leads beyond position {context.d - 1}")
-        if -(-read // 8) != len(coded) or (read % 8 and coded[-1] >> (read % 8)):
-            raise DecodeError(f"{len(coded)} bytes of gaps, {read} bits were needed")
-        return positions
+        return unpack(unseal(payload, self.name, context.round, context.client, context.d), context.d)
 
     def flips_in_byte(self, message: bytes, positions: Positions, offset: int) -> Positions:
         """The flips whose gaps have bits in the message's byte at `offset`. positions: all that it decodes to."""

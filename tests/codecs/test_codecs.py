@@ -62,6 +62,21 @@ def test_round_trip(name: str, case: tuple[Positions, CodecContext]) -> None:
     check(name, *case)
 
 
+@settings(max_examples=60, deadline=None)
+@given(case=flips_and_context())
+def test_gap_never_costs_more_than_plain_gaps(case: tuple[Positions, CodecContext]) -> None:
+    """Whatever flips: its fields of four bytes are all that it may lose."""
+    assert len(codecs["gap"].encode(*case)) <= len(codecs["rice"].encode(*case)) + 4
+
+
+def test_gap_sends_a_run_of_neighbours_as_such() -> None:
+    of = context(100_000)
+    flips = np.arange(40_000, 41_000)
+    payload = codecs["gap"].encode(flips, of)
+    assert len(payload) < 1000  # 148 bits a flip by distance, with nothing to be learnt from u
+    np.testing.assert_array_equal(codecs["gap"].decode(payload, of), flips)
+
+
 @every_codec
 def test_tiny_sets_have_their_true_size(name: str) -> None:
     """0, 1 and 2 flips of 100,000: headers and pictures included, nothing that grows with d but whole masks."""

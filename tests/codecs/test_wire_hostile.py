@@ -80,6 +80,8 @@ IMPOSSIBLE = [
     ("rice", "<QB", (64, 0), "bytes of gaps"),
     ("gap", "<HH", (0, 4096), "must be positive"),
     ("gap", "<HH", (16, 0), "must be positive"),
+    ("gap", "<HHQB", (0, 0, 1 << 63, 1), "do not fit"),
+    ("gap", "<HHQB", (0, 0, 64, 0), "bytes of gaps"),
     ("gap", "<H", (16,), "shorter than its fields"),
 ]
 
