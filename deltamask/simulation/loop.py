@@ -238,7 +238,9 @@ def exchange(
             after, fault = state, str(error)
         if fault is not None:
             recorder.refused(fault)
-            after = state
+            # The state after a round that nobody answered, not the one before: a broadcast that says what the last
+            # round changed would say it twice.
+            after = method.server_update(config, state, round, (), lambda receipt: None)
     observer.progress(f"round {round}, clients", len(sampled), len(sampled))
     return after
 

@@ -23,7 +23,7 @@ from deltamask.methods.base import State
 from deltamask.methods.base import methods as registered
 from deltamask.simulation import commit
 from deltamask.simulation.delivery import is_complete
-from deltamask.simulation.loop import Answer, Checkpoint, Observer, OpenRound, client_round, serve
+from deltamask.simulation.loop import Answer, Checkpoint, Observer, OpenRound, client_round, serve, simulate
 from deltamask.simulation.records import RoundRecord
 from deltamask.task.task import Task, load_task
 from tests.support import tiny
@@ -147,6 +147,42 @@ def test_a_state_that_cannot_be_sent_is_refused_and_the_record_says_so(task: Tas
     assert all(record.skipped and "cannot be sent" in record.skipped for record in records[1:])
     np.testing.assert_array_equal(checkpoints[3].state.values, checkpoints[0].state.values)
     assert all(line.dropped is None for record in records for line in record.clients)
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if registered[name].snapshot])
+def test_a_refused_round_is_not_told_and_the_one_before_it_not_twice(
+    name: str, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server makes a state of round 2 that no message holds: each client holds what the server does all along."""
+    method = registered[name]
+
+    def wrong_in_round_2(config: RunConfig, state: Any, round: int, payloads: Any, on_receipt: Any) -> Any:
+        after = method.server_update(config, state, round, payloads, on_receipt)
+        return replace(after, head=np.full_like(after.head, np.inf)) if round == 2 and payloads != () else after
+
+    monkeypatch.setitem(registered._entries, name, replace(method, server_update=wrong_in_round_2))
+    config = tiny.config(method=name, rounds=4, probe_epochs=1, lr=0.3, aggregation="unbiased", noise="per_client")
+    broadcasts: dict[int, bytes] = {}
+    held: dict[int, State] = {}
+
+    class Keeps(Observer):
+        def broadcast(self, round: int, message: bytes) -> None:
+            broadcasts[round] = message
+
+        def finished(self, record: RoundRecord, checkpoint: Checkpoint) -> None:
+            assert (record.round == 2) == bool(record.skipped), record.skipped
+            held[checkpoint.round] = checkpoint.state
+
+    for _ in simulate(config, task=task, observer=Keeps()):
+        pass
+    memory, assertions = None, 0
+    for round in range(1, 5):
+        memory = method.receive(task, config, round, broadcasts[round], memory)
+        for field in ("theta", "weights", "r", "values"):
+            if hasattr(memory, field):
+                np.testing.assert_array_equal(getattr(memory, field), getattr(held[round - 1], field))
+                assertions += 1
+    assert assertions >= 4
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 2 * LARGEST])
