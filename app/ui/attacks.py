@@ -33,7 +33,8 @@ def draw(data: Path) -> None:
     if not found:
         st.info(NONE_YET)
         return
-    st.markdown(
+    st.markdown(f"**What can one client that lies do?** {attacks.finding(found)}")
+    st.caption(
         "Each run is compared with the run of the same seed in which everybody is honest and nothing is protected. "
         "Bars are 95 % intervals over seeds. What each attack sends, and what is not promised: docs/threat-model.md."
     )

@@ -140,6 +140,19 @@ def worst(found: list[Line]) -> dict[str, tuple[Line | None, Line | None]]:
     return worst
 
 
+def finding(found: list[Line]) -> str:
+    """What a liar costs at most, in a sentence each share of liars."""
+    said = []
+    for liars, ends in worst(found).items():
+        costs = [
+            f"{-end.lost.mean:.1f} ± {end.lost.width:.1f} points {words}"
+            for words, end in zip(("without protection", "with it"), ends, strict=True)
+            if end
+        ]
+        said.append(f"With {liars} clients lying, the worst attack costs {' and '.join(costs)}.")
+    return " ".join(said)
+
+
 def _setting(config: RunConfig) -> tuple[object, ...]:
     return tuple((name, value) for name, value in config.model_dump().items() if name not in NOT_THE_SETTING)
 

@@ -75,16 +75,20 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return None if any(value is None for value in values) else float(np.mean(np.array(values, float)))
 
 
+def setting_of(config: RunConfig) -> tuple[tuple[str, Any], ...]:
+    """What runs of one group have in common."""
+    return tuple((name, value) for name, value in config.model_dump().items() if name not in NOT_A_SETTING)
+
+
 def group_by_seed(runs: Sequence[Run]) -> list[Group]:
     """Groups in the order of their first run. A run whose config and seed are in a group already gets one of its own:
     the same run twice is no second sample."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        setting = tuple((k, v) for k, v in run.config.model_dump().items() if k not in NOT_A_SETTING)
-        copy = 0
-        while any(run.config.seed == other.config.seed for other in groups.get((*setting, copy), [])):
+        setting, copy = setting_of(run.config), 0
+        while any(run.config.seed == other.config.seed for other in groups.get((setting, copy), [])):
             copy += 1
-        groups.setdefault((*setting, copy), []).append(run)
+        groups.setdefault((setting, copy), []).append(run)
     return [Group(tuple(members)) for members in groups.values()]
 
 

@@ -55,6 +55,11 @@ def test_every_figure_of_the_view_is_the_tables(tmp_path: Path, data: Path) -> N
     assert table["accuracy"].tolist() == [line.accuracy.mean for line in found]
     assert table["lost, points"].tolist() == [line.lost.mean for line in found]
     assert len(table) == len(ACCURACY)
+    lost = {liars: [line.lost for line in ends if line] for liars, ends in attacks.worst(found).items()}
+    said = next(text.value for text in page.markdown if "What can one client that lies do?" in text.value)
+    assert lost
+    for figure in (figure for figures in lost.values() for figure in figures):
+        assert f"{-figure.mean:.1f} ± {figure.width:.1f} points" in said
 
 
 def test_a_chart_has_a_row_an_attack_and_a_point_a_protection(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from deltamask.base.paths import recorded_dir, results_dir
 from deltamask.plots import run_charts
 from deltamask.runs.reader import Run, list_runs
 from deltamask.studies import views
-from deltamask.studies.comparison import Group, group_by_seed
+from deltamask.studies.comparison import Group, group_by_seed, setting_of
 from deltamask.studies.measured import measured_run, measured_runs
 from deltamask.studies.tables import measure, read_tables
 from deltamask.studies.tasks import task_of
@@ -36,6 +36,17 @@ def test_a_view_has_runs_of_one_task_names_and_a_sentence(view: str) -> None:
     assert views.get(view).finds(groups, names)
     assert views.get(view).finds(groups[:1], names[:1]) is None
     assert views.get(view).asks.endswith("?")
+
+
+@pytest.mark.parametrize("view", views.names())
+def test_a_recorded_setting_is_shown_with_every_seed_that_was_measured(view: str) -> None:
+    """As many as the study's table has: the page may not rest on fewer runs than docs/results.md."""
+    for group in groups_of(view):
+        if group.runs[0].path.parent != recorded_dir():
+            continue  # a study of its own, whose seeds are its arms'
+        setting = setting_of(group.config)
+        ours = {run.config.seed for run in measured_runs() if setting_of(run.config) == setting}
+        assert ours <= {run.config.seed for run in group.runs}, group.name
 
 
 def test_views_are_offered_in_their_order() -> None:

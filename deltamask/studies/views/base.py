@@ -15,7 +15,7 @@ from deltamask.base.paths import recorded_dir
 from deltamask.base.registry import Registry
 from deltamask.config import RunConfig
 from deltamask.runs.reader import Run
-from deltamask.studies.comparison import Group, finding
+from deltamask.studies.comparison import Group, finding, setting_of
 from deltamask.studies.measured import MeasuredRun
 from deltamask.studies.tasks import task_of
 
@@ -59,16 +59,30 @@ def prepared(name: str, runs: Sequence[Run]) -> list[Run]:
 
 def recorded_with(methods: Sequence[str] = (), **task: Any) -> Pick:
     """Picks recorded run folders by method, in the given order (none: all, in the order of their names), and by task:
-    the default one, but for the fields given here."""
+    the default one, but for the fields given here. Then the same settings under other seeds, out of the tables."""
     wanted = task_of(RunConfig(**task))
 
     def pick(runs: Sequence[Run]) -> list[Run]:
         ours = sorted((run for run in runs if run.path.parent == recorded_dir()), key=lambda run: run.id)
         order = list(methods) or list(dict.fromkeys(run.config.method for run in ours))
         chosen = [run for run in ours if run.config.method in order and task_of(run.config) == wanted]
-        return sorted(chosen, key=lambda run: order.index(run.config.method))
+        chosen.sort(key=lambda run: order.index(run.config.method))
+        return [*chosen, *_further_seeds(chosen, runs)]
 
     return pick
+
+
+def _further_seeds(chosen: Sequence[Run], runs: Sequence[Run]) -> list[Run]:
+    """Runs of the tables that differ from one of the chosen in their seed alone, each seed once."""
+    seen = {(setting_of(run.config), run.config.seed) for run in chosen}
+    settings = {setting for setting, _ in seen}
+    found: list[Run] = []
+    for run in runs:
+        setting, seed = setting_of(run.config), run.config.seed
+        if isinstance(run, MeasuredRun) and setting in settings and (setting, seed) not in seen:
+            seen.add((setting, seed))
+            found.append(run)
+    return found
 
 
 def measured_in(experiment: str, *arms: str) -> Pick:
