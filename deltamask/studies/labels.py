@@ -20,8 +20,17 @@ KNOBS = (
 ALWAYS = ("kappa", "codec", "aggregation", "update_codec", "head_init")  # told wherever they differ
 UNTOLD = {"method", "weights", "device", "keep_payloads", "seed"}  # told otherwise, or not what was computed
 SYMBOL = re.compile(r"(?<!\w)([α-ω]₀?|[A-Z])(?!\w)")  # in a field's label
-SYMBOLS = {"head_refit": "refit", "lr": "lr", "weight_lr": "lr", "probe_lr": "lr"}  # where the label has none
-SAID = {"noise": {"shared": "shared u", "per_client": "per-client u"}, "aggregation": {"beta": "Beta"}}
+SYMBOLS = {
+    "head_refit": "head again every",
+    "lr": "lr",
+    "weight_lr": "lr",
+    "probe_lr": "lr",
+}  # where the label has none
+SAID: dict[str, dict[object, str]] = {
+    "noise": {"shared": "shared u", "per_client": "per-client u"},
+    "aggregation": {"beta": "Beta"},
+    "head_refit": {0: "head kept"},
+}
 
 
 def label(run: Run) -> str:
@@ -83,8 +92,11 @@ def _named(config: RunConfig, fields: Sequence[str]) -> str:
 def _word(name: str, value: object) -> str:
     """A setting in a name: `κ 0.5`, `gap`, `seed 1`."""
     setting = RunConfig.setting(name)
-    if isinstance(value, str) and (name in SAID or setting.registry):
-        return SAID.get(name, {}).get(value, value)
+    said = SAID.get(name, {})
+    if value in said:
+        return said[value]
+    if isinstance(value, str) and (said or setting.registry):
+        return value
     symbol = SYMBOL.search(setting.label)
     words = SYMBOLS.get(name) or (symbol[1] if symbol else setting.label[0].lower() + setting.label[1:])
     return (
