@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from deltamask import methods
 from deltamask.base.registry import Registry
 from deltamask.codecs import CodecContext, codecs, conformance
 from deltamask.codecs.conformance import realistic_flips
+from deltamask.codecs.wire.message import KINDS
 from deltamask.masking.masks import THETA_MAX, THETA_MIN, Positions
 from deltamask.masking.noise import PublicNoise
 from tests.support.wire_cases import (
@@ -151,6 +153,11 @@ def test_golden_dense_payload(name: str) -> None:
     index = json.loads((GOLDEN / "index.json").read_text())
     decoded = decoders()[name][2](golden_payloads()[name])
     assert digest(np.asarray(decoded)) == index[name]["sha256_of_decoded"]
+
+
+def test_every_kind_of_message_has_a_golden_payload() -> None:
+    methods.names()  # some register a kind of their own
+    assert set(KINDS) <= set(decoders())
 
 
 def test_golden_payloads_are_never_rewritten() -> None:

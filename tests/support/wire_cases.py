@@ -25,7 +25,7 @@ from deltamask.config import RunConfig
 from deltamask.downlink import Change, ThetaMemory, counts
 from deltamask.heads import HeadSettings, Sender, Statistics, closed_form, heads, temperature
 from deltamask.masking.masks import THETA_MAX, THETA_MIN, Positions, flips
-from deltamask.methods import head_only, head_round  # noqa: F401  # register their kinds of message
+from deltamask.methods import feedsign, head_only, head_round  # noqa: F401  # register their kinds of message
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 D = 512
@@ -83,6 +83,7 @@ def golden_update() -> np.ndarray:
     return ((i * 40503 % 2001 - 1000) / 2.0 ** (10 + i % 10)).astype(np.float32)
 
 
+STEPS = RunConfig(method="feedsign", zo_steps=19)  # directions that do not fill their last byte
 HEADS = HeadSettings(SEED, classes=3, features=9, means=2, projection=6)
 HOLDS = Sender(CLIENT, np.array([5, 0, 6]))
 
@@ -121,6 +122,16 @@ def decoders() -> dict[str, tuple[str, Callable[[], bytes], Decode]]:
             ".bin",
             lambda: seal("theta", ROUND, dense.SERVER, D, counts.encode_tabled(of.theta >> 12)),
             lambda payload: counts.decode_tabled(unseal(payload, "theta", ROUND, dense.SERVER, D), D),
+        ),
+        "ones": (
+            ".bin",
+            lambda: seal("ones", ROUND, dense.SERVER, D, counts.encode_tabled(np.arange(D) * 7 % 31 % 6)),
+            lambda payload: counts.decode_tabled(unseal(payload, "ones", ROUND, dense.SERVER, D), D),
+        ),
+        "votes": (
+            ".bin",
+            lambda: feedsign.encode_votes(STEPS, golden_update()[: STEPS.zo_steps], UpdateContext(SEED, ROUND, CLIENT)),
+            lambda payload: feedsign.decode_votes(STEPS, payload, UpdateContext(SEED, ROUND, CLIENT)),
         ),
     }
     for name in codecs:
