@@ -101,16 +101,6 @@ class MessageFields(Described):
         bits="larger: bits stay uncertain, and cost more",
         reader="method",
     )  # fmt: skip
-    downlink_threshold: int = setting(
-        1,
-        ge=1, le=16,
-        label="Told from", group="Bits",
-        about="Of `unbiased`: the smallest |Σ(m̂ − m_g)| of a position that the server tells its clients. What is "
-        "smaller waits at the server, and is told when later rounds have made it large enough. 1: all, at once.",
-        accuracy="larger: what is learnt comes later, and flips that undo each other never",
-        bits="larger: fewer bits down",
-        reader="method",
-    )  # fmt: skip
     downlink: Downlink = setting(
         "counts",
         label="Downlink", group="Bits",

@@ -65,8 +65,7 @@ class ThetaMemory:
 
 @dataclass(frozen=True)
 class Change:
-    """A round's outcome, as it is told. values: (d,) Σ_k m̂_k − what anyone could expect, with what waited from earlier
-    rounds and without what goes on waiting. received: the ids of the k, ascending."""
+    """A round's outcome. values: (d,) Σ_k m̂_k − what anyone could expect. received: the ids of the k, ascending."""
 
     values: counts.Integers
     received: npt.NDArray[np.uint32]
@@ -119,8 +118,7 @@ def encode_change(law: MaskLaw, config: RunConfig, before: ThetaMemory, round: i
     """The message that opens round `round`: what round − 1 changed. `before`: what its receiver holds."""
     d = len(before.theta)
     cells, number = _cells(law, config, before.theta, round - 1, change.received.tolist())
-    most = _most(config, len(change.received))
-    coded = counts.encode(change.values, most, cells, number) if len(change.received) else b""
+    coded = counts.encode(change.values, len(change.received), cells, number) if len(change.received) else b""
     body = FIELDS.pack(len(change.received)) + change.received.astype("<u4").tobytes() + coded
     return seal("counts", round, SERVER, d, body)
 
@@ -143,12 +141,7 @@ def decode_change(law: MaskLaw, config: RunConfig, before: ThetaMemory, round: i
             raise DecodeError("no client was received, and yet something changed")
         return Change(np.zeros(d, np.int32), received)
     cells, kinds = _cells(law, config, before.theta, round - 1, received.tolist())
-    return Change(counts.decode(body[start:], d, _most(config, number), cells, kinds), received)
-
-
-def _most(config: RunConfig, received: int) -> int:
-    """How large a value can be: what waits is below the threshold."""
-    return received + config.downlink_threshold - 1
+    return Change(counts.decode(body[start:], d, number, cells, kinds), received)
 
 
 def _cells(law: MaskLaw, config: RunConfig, theta: Theta, round: int, clients: list[int]) -> tuple[counts.Cells, int]:

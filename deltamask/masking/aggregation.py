@@ -36,18 +36,10 @@ def damped(theta: Theta, goal: Theta, server_lr: float) -> Theta:
 def unbiased(theta: Theta, change: Counts, received: int, server_lr: float) -> Theta:
     """θ_g ← clip(θ_g + η · mean(m̂_k − m_g,k)).
 
-    change: (d,) Σ_k (m̂_k − m_g,k), which what waited from earlier rounds may carry beyond ±received.
+    change: (d,) Σ_k (m̂_k − m_g,k), between −received and received.
     """
-    most = int(np.abs(change).max(initial=received))
-    steps = np.rint(server_lr * ONE * np.arange(-most, most + 1) / received).astype(np.int64)
-    return _fixed(theta + steps[change + most])
-
-
-def withheld(change: Counts, waiting: Counts, threshold: int) -> tuple[Counts, Counts]:
-    """(what is told, what goes on waiting), (d,) each: sums of at least `threshold` in size are told, whole."""
-    total = change + waiting
-    told = np.where(np.abs(total) >= threshold, total, 0).astype(np.int32)
-    return told, total - told
+    steps = np.rint(server_lr * ONE * np.arange(-received, received + 1) / received).astype(np.int64)
+    return _fixed(theta + steps[change + received])
 
 
 THRESHOLD_MARGIN = 1.0  # how far from ½ a unanimous vote of thresholded masks puts a score

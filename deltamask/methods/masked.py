@@ -31,8 +31,7 @@ class MaskState:
 
     layers: where each layer starts in the flat vector, then d. head: the classifier. change, received: what the last
     round's payloads changed, and whose they were; before_*: as it was before that. The next broadcast says just this.
-    samples: (clients,) that each has registered; none in states of earlier revisions. waiting: (d,) of what the
-    payloads changed, what the clients have not been told yet; none where they are told all.
+    samples: (clients,) that each has registered; none in states of earlier revisions.
     """
 
     theta: Theta
@@ -46,7 +45,6 @@ class MaskState:
     before_ones: aggregation.Counts
     before_seen: np.ndarray
     samples: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    waiting: aggregation.Counts = field(default_factory=lambda: np.zeros(0, np.int32))
 
     @property
     def now(self) -> ThetaMemory:
@@ -70,13 +68,8 @@ def init(task: Task, config: RunConfig, head: Head) -> MaskState:
         start.theta, start.ones, none, np.array(task.tail.offsets), head,
         change=np.zeros(task.d, np.int32), received=np.zeros(0, np.uint32),
         before_theta=start.theta, before_ones=start.ones, before_seen=none,
-        samples=task.samples, waiting=np.zeros(task.d if waits(config) else 0, np.int32),
+        samples=task.samples,
     )  # fmt: skip
-
-
-def waits(config: RunConfig) -> bool:
-    """Whether small changes are told later."""
-    return config.aggregation == "unbiased" and config.downlink_threshold > 1
 
 
 def broadcast(law: MaskLaw, config: RunConfig, state: MaskState, round: int) -> bytes:
@@ -98,15 +91,11 @@ def receive(
 
 def aggregate(law: MaskLaw, config: RunConfig, state: MaskState, round: int, change: Change) -> MaskState:
     """The state after a round whose payloads changed this much."""
-    waiting = state.waiting
-    if law.unbiased and waits(config) and len(change.received):
-        told, waiting = aggregation.withheld(change.values, waiting, config.downlink_threshold)
-        change = replace(change, values=told)
     now = downlink.aggregate(law, config, state.now, round, change)
     return replace(
         state, theta=now.theta, ones=now.ones, seen=np.array([now.seen]),
         change=change.values, received=change.received,
-        before_theta=state.theta, before_ones=state.ones, before_seen=state.seen, waiting=waiting,
+        before_theta=state.theta, before_ones=state.ones, before_seen=state.seen,
     )  # fmt: skip
 
 

@@ -30,8 +30,6 @@ VARIANTS: list[dict[str, Any]] = [
     {"method": "deltamask"},
     {"method": "deltamask", "noise": "shared"},
     {"method": "deltamask", "aggregation": "unbiased", "server_lr": 1.5},
-    {"method": "deltamask", "aggregation": "unbiased", "downlink_threshold": 2},
-    {"method": "deltamask", "aggregation": "unbiased", "downlink_threshold": 2, "rho": 0.5, "lr": 0.3},
     {"method": "deltamask", "rho": 0.5},
     {"method": "deltamask", "rho": 0.5, "dropout": 0.4},
     {"method": "deepreduce", "rho": 0.5},
@@ -81,7 +79,7 @@ def test_a_client_that_hears_every_broadcast_holds_the_servers_theta(
         )
         assert_same_memory(memory, witness.checkpoints[round - 1].state.now)
         moved += before is not None and int((before != memory.theta).sum())
-    assert moved > 30
+    assert moved > 100
 
 
 def test_a_snapshot_leaves_a_client_as_the_whole_chain_does(played: tuple[RunConfig, Witness], task: Task) -> None:
@@ -105,38 +103,15 @@ def test_what_is_sent_down_is_far_less_than_theta(played: tuple[RunConfig, Witne
 
 
 def test_both_downlinks_lead_to_the_same_masks(task: Task) -> None:
-    for changes in VARIANTS[2:4]:  # of a client that missed rounds, `fp32` forgets the priors' counts
+    for changes in VARIANTS[2:4]:
         config = tiny.config(rounds=3, **changes)
+        if config.rho < 1:
+            continue
         counted, dense = Witness(), Witness()
         for downlink_kind, witness in (("counts", counted), ("fp32", dense)):
             for _ in simulate(config.replace(downlink=downlink_kind), task=task, observer=witness):
                 pass
         assert counted.payloads == dense.payloads
-
-
-def test_what_waits_is_told_once_it_is_large_enough(task: Task) -> None:
-    """All that the payloads changed has been told or waits, and what waits is small."""
-    config = tiny.config(aggregation="unbiased", downlink_threshold=3, rounds=6, lr=0.3)
-    witness = Witness()
-    for _ in simulate(config, task=task, observer=witness):
-        pass
-    method = methods.get("deltamask")
-    told = np.zeros(task.d, np.int64)
-    late = 0
-    for round in range(1, 7):
-        state = witness.checkpoints[round].state
-        all_at_once = method.server_update(
-            config.replace(downlink_threshold=1), witness.checkpoints[round - 1].state, round,
-            [(client, witness.payloads[round, client]) for client in range(config.clients)], lambda receipt: None,
-        )  # fmt: skip
-        before = witness.checkpoints[round - 1].state.waiting
-        np.testing.assert_array_equal(state.change + state.waiting, all_at_once.change + before)
-        assert np.abs(state.waiting).max() < 3
-        assert np.abs(state.change)[state.change != 0].min(initial=3) >= 3
-        late += int((np.abs(state.change) > np.abs(all_at_once.change)).sum())
-        told += np.abs(state.change)
-    assert told.sum() > 0
-    assert late > 0  # some was told with what had waited
 
 
 def test_each_client_is_charged_what_brings_it_up_to_date(task: Task) -> None:
