@@ -14,7 +14,8 @@ PATH = Path(__file__).resolve().parent / "pyproject.toml"
 SECTION = "[tool.flwr.app.config]\n"
 OWN = {
     "out": ("", "run folder; empty: a new one below runs/. One that holds a run of the same config goes on"),
-    "wait": (600.0, "seconds to wait for every client's node to connect"),
+    "wait": (600.0, "seconds to wait for every client's node to connect; then the run goes on without those that lack"),
+    "least": (0, "clients that must have a node for the run to go on; 0: more than half of them"),
     "timeout": (3600.0, "seconds that a round waits for its clients; it goes on without those that are late"),
     "registered": (True, "a client's node is the one registered with --name client-K; false: the first that says so"),
 }

@@ -87,6 +87,8 @@ def read_holding(reply: Message, clients: int, classes: int, most_samples: int) 
     if not isinstance(counts, list) or len(counts) != classes:
         raise DecodeError(f"label_counts of client {client} are no list of {classes} counts")
     label_counts = [whole(count, "label_counts", most_samples) for count in counts]
+    if not any(label_counts):
+        raise DecodeError(f"client {client} says it holds no samples")
     if sum(label_counts) > most_samples:
         raise DecodeError(
             f"client {client} says it holds {sum(label_counts)} samples, the whole run has {most_samples}"

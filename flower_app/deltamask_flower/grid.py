@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from logging import WARN
 from typing import Any
 
@@ -28,29 +28,41 @@ class PromptGrid(Grid):
         self.waiting: Callable[[int, int], None] = lambda done, total: None
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """The replies that came within `timeout` seconds. Each is fetched on its own: Flower raises for a reply that it
-        cannot put together, and the others of the same request would be lost with it."""
+        """The replies that came within `timeout` seconds."""
         pending = set(self.grid.push_messages(list(messages)))
         total = len(pending)
         end = time.monotonic() + (float("inf") if timeout is None else timeout)
         replies: list[Message] = []
         while pending and time.monotonic() < end:
-            for message_id in sorted(pending):
-                try:
-                    answered = list(self.grid.pull_messages([message_id]))
-                except httpx.HTTPError:  # not the reply: the SuperLink
-                    raise
-                except Exception as error:
-                    log(WARN, "A reply could not be put together, and is taken as none: %r", error)
-                    pending.discard(message_id)
-                    continue
-                if answered:
-                    pending.discard(message_id)
-                    replies += answered
+            for message_id, reply in self.poll(pending):
+                pending.discard(message_id)
+                replies += [] if reply is None else [reply]
             self.waiting(total - len(pending), total)
             if pending:
-                time.sleep(max(FASTEST, EACH * len(pending)))
+                self.rest(len(pending))
         return replies
+
+    def poll(self, pending: Iterable[str]) -> Iterator[tuple[str, Message | None]]:
+        """What has come by now: (the message, its reply, or None for one that cannot be put together).
+
+        Each is fetched on its own: Flower raises for a reply that it cannot put together, and the others of the same
+        request would be lost with it.
+        """
+        for message_id in sorted(pending):
+            try:
+                answered = list(self.grid.pull_messages([message_id]))
+            except httpx.HTTPError:  # not the reply: the SuperLink
+                raise
+            except Exception as error:
+                log(WARN, "A reply could not be put together, and is taken as none: %r", error)
+                yield message_id, None
+                continue
+            if answered:
+                yield message_id, answered[0]
+
+    def rest(self, pending: int) -> None:
+        """Wait until it is time to ask again for `pending` replies."""
+        time.sleep(max(FASTEST, EACH * pending))
 
     def set_run(self, run: Any) -> None:
         self.grid.set_run(run)

@@ -109,7 +109,7 @@ class Federation:
             return True
         return False
 
-    def add_node(self, shard: Shard, place: int | None = None) -> None:
+    def add_node(self, shard: Shard, place: int | None = None, **environment: str) -> None:
         """Give a node its data and its keys, register its key with the SuperLink, and start it.
 
         place: the client for whom its key is registered; by default the one whose data it holds.
@@ -119,7 +119,7 @@ class Federation:
         shard.write(folder / "shard")
         make_node_keys(folder)
         self._flwr("supernode", "register", str(folder / "node.pub"), CONNECTION, "--name", f"client-{client}")
-        self.start_node(client)
+        self.start_node(client, **environment)
 
     def start_node(self, client: int, **environment: str) -> None:
         """Start a node that is registered, also again after it was killed."""

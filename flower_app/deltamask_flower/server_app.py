@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from logging import INFO
 from pathlib import Path
 
+import numpy as np
 import torch
 from flwr.app import ArrayRecord, Context
 from flwr.common.logger import log
@@ -17,8 +18,9 @@ from deltamask.attacks.base import liars
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError
 from deltamask.runs.folder import RunFolder, new_folder
-from deltamask.runs.reader import load_run
+from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.runner import execute
+from deltamask.runs.stored import read_task
 from deltamask.simulation.loop import Checkpoint, Observer, exchanges_left, serve
 from deltamask.simulation.records import RoundRecord
 from deltamask.task.task import Task
@@ -26,6 +28,7 @@ from deltamask.task.world import Check
 from deltamask_flower import roster, shard
 from deltamask_flower.client_app import run_config
 from deltamask_flower.grid import PromptGrid
+from deltamask_flower.roster import Counts
 from deltamask_flower.strategy import DeltaMask
 from deltamask_flower.wire import Identity
 
@@ -42,7 +45,8 @@ def main(grid: Grid, context: Context) -> None:
     folder = open_folder(config, str(context.run_config["out"]))
     settings = context.run_config
     wait, timeout, registered = float(settings["wait"]), float(settings["timeout"]), bool(settings["registered"])
-    rounds = Rounds(PromptGrid(grid), folder, wait, timeout, registered)
+    least = int(settings["least"]) or config.clients // 2 + 1
+    rounds = Rounds(PromptGrid(grid), folder, wait, timeout, registered, least)
     log(INFO, "writing %s", folder.path)
     state = execute(folder, config, on_record=print_record, show=lambda *_: None, load=rounds.load, play=rounds.play)
     log(INFO, "%s: %s", state, folder.path)
@@ -64,7 +68,7 @@ def open_folder(config: RunConfig, out: str) -> RunFolder:
 class Rounds:
     """What the runner needs to play rounds on nodes.
 
-    wait: seconds for nodes to connect. timeout: seconds for a round. registered: see `roster.call`.
+    wait: seconds for nodes to connect. timeout: seconds for a round. registered, least: see `roster.call`.
     """
 
     grid: PromptGrid
@@ -72,11 +76,12 @@ class Rounds:
     wait: float
     timeout: float
     registered: bool
+    least: int
 
     def load(self, config: RunConfig, progress: Callable[[str, int, int], None], check: Check) -> Task:
-        """Wait until every client has a node that fits. The Task knows how many samples each holds. Nothing is checked:
-        the training data are the nodes', and nobody sees them all. ValueError for what only a process with all samples
-        can do."""
+        """Wait for a node that fits for every client, and go on without those that have none. The Task knows how many
+        samples each holds. Nothing is checked: the training data are the nodes', and nobody sees them all. RosterError;
+        ValueError for what only a process with all samples can do."""
         if config.compare_alone:
             raise ValueError("compare_alone needs all clients' samples in one process: run it in simulation")
         if config.dp != "none":
@@ -87,9 +92,14 @@ class Rounds:
         self.run = hashlib.sha256((self.folder.path / "config.json").read_bytes()).hexdigest()[:16]
         self.roster = roster.call(
             self.grid, config, self.identity, self.run, len(task.classes), self.wait, progress,
-            registered=self.registered,
+            registered=self.registered, least=self.least, before=self._held_before(),
         )  # fmt: skip
-        return shard.with_holdings(task, self.roster.label_counts)
+        return shard.with_holdings(task, self.roster.label_counts, self.roster.notes(config.train_samples))
+
+    def _held_before(self) -> Counts | None:
+        """What the clients said they hold when the run began; None where it begins now."""
+        begun = bool(read_records(self.folder.path))
+        return np.array(read_task(self.folder.path / "task.json")["label_counts"], np.int64) if begun else None
 
     def play(
         self, config: RunConfig, *, task: Task, start: Checkpoint | None, observer: Observer

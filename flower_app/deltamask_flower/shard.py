@@ -89,6 +89,10 @@ def server_task(config: RunConfig, progress: Progress = no_progress) -> Task:
     return unshared_task(config, data, (0, config.test_samples), progress)
 
 
-def with_holdings(task: Task, label_counts: npt.NDArray[np.int64]) -> Task:
-    """`task` with what the clients say they have: (clients, classes) samples, as counts; the samples stay there."""
-    return replace(task, holdings=label_counts, shards=[np.zeros(0, np.int64) for _ in label_counts])
+def with_holdings(task: Task, label_counts: npt.NDArray[np.int64], notes: tuple[str, ...] = ()) -> Task:
+    """`task` with what the clients say they have: (clients, classes) samples, as counts; the samples stay there.
+
+    notes: what whoever runs this should read of those who said it.
+    """
+    shards = [np.zeros(0, np.int64) for _ in label_counts]
+    return replace(task, holdings=label_counts, shards=shards, notes=task.notes + notes)

@@ -59,13 +59,14 @@ class DeltaMask(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """For each sampled client what it lacks: the broadcasts since the last that it has read, or a snapshot."""
+        """For each sampled client that has a node, what it lacks: the broadcasts since the last that it has read, or a
+        snapshot."""
         opened = self._opened
         assert isinstance(opened, OpenRound)
         if opened.round:
             self._broadcasts[opened.round] = opened.message
         self._sent = {}
-        for client in opened.sampled:
+        for client in sorted(set(opened.sampled) - set(self.roster.absent)):
             parcel, snapshot = self._parcel(opened, client)
             settings = ConfigRecord({"round": opened.round, "run": self.run, "snapshot": snapshot})
             content: dict[str, wire.Record] = {
@@ -113,7 +114,12 @@ class DeltaMask(Strategy):
 
     def _answers(self, replies: dict[str, Message]) -> Iterator[Answer]:
         """In the clients' order, in which sums are taken. What is wrong with one reply costs its sender the round."""
-        for client, (message, delivered) in self._sent.items():
+        assert isinstance(self._opened, OpenRound)
+        for client in self._opened.sampled:
+            if client in self.roster.absent:
+                yield Answer(client, 0, self.roster.absent[client])
+                continue
+            message, delivered = self._sent[client]
             reply = replies.pop(message.metadata.message_id, None)
             try:
                 upload = self._silence if reply is None else self._read(client, reply)

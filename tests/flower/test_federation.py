@@ -22,7 +22,7 @@ pytest.importorskip("flwr", reason="`make test-federation` installs it")
 ROOT = Path(__file__).resolve().parents[2]
 
 from deltamask_flower.keys import make_node_keys  # noqa: E402
-from deltamask_flower.loopback import ACTIVATED, Federation, start_nodes, wait_for  # noqa: E402
+from deltamask_flower.loopback import Federation, start_nodes, wait_for  # noqa: E402
 from deltamask_flower.shard import split  # noqa: E402
 
 from tests.support import chaos  # noqa: E402
@@ -34,6 +34,8 @@ LONG = 240 * PATIENCE  # for what must happen, but nobody knows when
 
 EQUAL = tiny.config(clients=3, rounds=2)
 FAULTY = tiny.config(clients=3, rounds=5)  # on the same nodes, so of the same seed: it deals the data out
+LIED_TO = EQUAL.replace(rounds=1)
+ANSWERED = "Push replies from node_id="  # what the SuperLink says of each answer
 LOST = {(2, 0), (2, 1), (3, 1), (3, 2), (4, 1), (4, 2)}  # (round, client) whose payload never counts
 
 
@@ -61,7 +63,11 @@ def deployment(home: Path) -> Iterator[Federation]:
 
 def _finish(federation: Federation, config: RunConfig, out: Path) -> Run:
     federation.submit(config, out, wait=LONG, timeout=LONG)
-    federation.wait(f"{out} finishes", lambda: _state(out) in ("finished", "failed"), LONG)
+    return _ended(federation, out)
+
+
+def _ended(federation: Federation, out: Path) -> Run:
+    federation.wait(f"{out} ends", lambda: _state(out) in ("finished", "failed"), LONG)
     return load_run(out)
 
 
@@ -182,27 +188,51 @@ def test_what_survived_is_what_one_process_gives_without_the_lost_payloads(survi
         assert [c["dropped"] is None for c in record["clients"]] == [c.dropped is None for c in reference.clients]
 
 
-# Who is not let in
+# Who is not let in: one run, with one liar among its three nodes and two strangers who claim a place
 
 
-def test_a_node_of_another_version_and_one_that_claims_its_place_are_refused(
-    deployment: Federation, home: Path
-) -> None:
+@pytest.fixture(scope="module")
+def unharmed(deployment: Federation, home: Path) -> Run:
+    """Nodes 7 and 8 come before node 0, and say that they are client 0, with keys of their own. Node 7 also says that
+    it holds all samples, in a reply of 20 MB; node 8 has another version. Node 2 holds more samples than there are.
+    """
     theirs = home / "older" / "deltamask-0.0.1.dist-info"  # installed metadata, found before ours
     theirs.mkdir(parents=True)
     (theirs / "METADATA").write_text("Metadata-Version: 2.1\nName: deltamask\nVersion: 0.0.1\n")
-    path = os.pathsep.join([str(home / "older"), deployment.environment["PYTHONPATH"]])
-    deployment.stop_node(2)
-    deployment.revive_node(2, LATE, PYTHONPATH=path)
-    let_in = deployment.log("superlink").count(ACTIVATED)
-    deployment.add_node(split(EQUAL)[2], place=8)  # it says that it is client 2
-    deployment.wait("node 8 is let in", lambda: deployment.log("superlink").count(ACTIVATED) > let_in, LONG)
-    run = _finish(deployment, EQUAL, home / "refused")
-    assert run.state == "failed"
-    assert run.records == []
-    assert "no node for client 2" in run.status["message"]
-    assert f"it has deltamask 0.0.1, here deltamask {provenance()['deltamask']}" in run.status["message"]
-    assert "it says it is client 2, and its key was registered as 'client-8'" in run.status["message"]
+    older = os.pathsep.join([str(home / "older"), deployment.environment["PYTHONPATH"]])
+    for node, lie in ((2, "overdo"), (7, "boast")):
+        deployment.node_folder(node).mkdir(parents=True, exist_ok=True)
+        (deployment.node_folder(node) / "chaos.json").write_text(json.dumps({"hello": lie}))
+    deployment.stop_node(0)
+    shard = split(EQUAL)[0]
+    deployment.add_node(shard, place=7)
+    deployment.add_node(shard, place=8, PYTHONPATH=older)
+    out = home / "unharmed"
+    said = deployment.log("superlink").count(ANSWERED)
+    deployment.submit(LIED_TO, out, wait=LONG, timeout=LONG)
+    deployment.wait("four answer", lambda: deployment.log("superlink").count(ANSWERED) >= said + 4, LONG)
+    deployment.start_node(0)
+    return _ended(deployment, out)
+
+
+def test_nodes_that_lie_at_registration_are_refused_each_with_its_reason(unharmed: Run) -> None:
+    assert unharmed.state == "finished", unharmed.status
+    notes = "\n".join(unharmed.task["notes"])
+    most = LIED_TO.train_samples
+    assert f"was refused: label_counts = {most + 1}, expected a whole number from 0 to {most}" in notes
+    assert "was refused: it says it is client 0, and its key was registered as 'client-7'" in notes
+    assert f"was refused: it has deltamask 0.0.1, here deltamask {provenance()['deltamask']}" in notes
+    assert len(notes) < 2000
+
+
+def test_a_stolen_id_stays_its_owners_and_a_liar_costs_the_run_its_own_data_alone(unharmed: Run) -> None:
+    for record in unharmed.records:
+        dropped = [client["dropped"] for client in record["clients"]]
+        assert dropped[:2] == [None, None]
+        assert dropped[2].startswith(f"its node was refused: label_counts = {LIED_TO.train_samples + 1}")
+    expected = in_process(LIED_TO, {(0, 2), (1, 2)})
+    assert payloads(unharmed) == expected.payloads
+    assert [record["accuracy"] for record in unharmed.records] == [record.accuracy for record in expected.records]
 
 
 def test_a_node_whose_key_nobody_registered_cannot_connect(deployment: Federation) -> None:

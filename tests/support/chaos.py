@@ -1,6 +1,7 @@
 """The Flower app of the tests: ours, with the tiny backbone, on nodes that fail when their folder's chaos.json says so.
 
-chaos.json: {"<round>": "die" | "sleep" | "garble" | "repeat" | "infinite" | "shout"}; each fault happens once.
+chaos.json: {"<round>": "die" | "sleep" | "garble" | "repeat" | "infinite" | "shout", "hello": "boast" | "overdo"}; each
+fault happens once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,22 @@ import tests.support.tiny  # noqa: F401 - registers the backbone
 from deltamask.runs.reader import read_records
 
 client, server = ClientApp(), server_app.app
-client.query("hello")(ours.hello)
+
+
+@client.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """What a node says of itself, with the lie that is planned for it: it holds all that the run has, in a reply of
+    20 MB (`boast`), or more than that (`overdo`)."""
+    reply = ours.hello(message, context)
+    lie = _take(Path(str(context.node_config.get("folder", "/nowhere"))) / "chaos.json", "hello")
+    if lie is not None:
+        shard = reply.content.config_records[wire.SHARD]
+        most = int(context.run_config["train_samples"])  # type: ignore[arg-type]
+        classes = len(shard["label_counts"])  # type: ignore[arg-type]
+        shard["label_counts"] = [most + (lie == "overdo"), *[0] * (classes - 1)]
+    if lie == "boast":
+        reply.content.config_records[wire.SETTINGS]["lost"] = "x" * 20_000_000
+    return reply
 
 
 @client.train()
@@ -31,7 +47,7 @@ def train(message: Message, context: Context) -> Message:
     """A round, with the fault that is planned for it."""
     folder = Path(str(context.node_config.get("folder", "/nowhere")))
     round = int(message.content.config_records[wire.SETTINGS]["round"])  # type: ignore[arg-type]
-    fault = _take(folder / "chaos.json", round)
+    fault = _take(folder / "chaos.json", str(round))
     if fault == "die":
         os.killpg(0, signal.SIGKILL)  # the SuperNode, its helpers and ourselves, as a power cut does
     if fault == "sleep":
@@ -57,11 +73,11 @@ def train(message: Message, context: Context) -> Message:
     return reply
 
 
-def _take(plan: Path, round: int) -> str | None:
+def _take(plan: Path, when: str) -> str | None:
     if not plan.exists():
         return None
     faults: dict[str, str] = json.loads(plan.read_text())
-    fault = faults.pop(str(round), None)
+    fault = faults.pop(when, None)
     plan.write_text(json.dumps(faults))
     return fault
 

@@ -88,7 +88,7 @@ def failed(reply: Message, reason: str) -> Message:
 
 
 def node_context(config: RunConfig, node: int, **node_config: Any) -> Context:
-    settings = {**config.model_dump(), "out": "", "wait": 5.0, "timeout": 0.5, "registered": True}
+    settings = {**config.model_dump(), "out": "", "wait": 5.0, "least": 0, "timeout": 0.5, "registered": True}
     return Context(run_id=1, node_id=node, node_config=node_config, state=RecordDict(), run_config=settings)
 
 
