@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
 from ui import links
 
 from deltamask import backbones, datasets
@@ -131,8 +132,9 @@ def _changed() -> None:
     st.session_state.preset = OWN
 
 
-def draw_knobs(extras: dict[str, Callable[[], None]]) -> Any:
-    """The five settings that matter most, in one row; returns the place at its end, for the button that runs them."""
+def draw_knobs(extras: dict[str, Callable[[], None]]) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """The five settings that matter most, in one row; returns the places at its end, for the button that runs them, and
+    below it."""
     with st.container(key="knobs"):
         *columns, end = st.columns([5, 5, 5, 5, 5, 5], gap="medium")
         for name, about, column in zip(KNOBS, KNOB_WORDS, columns, strict=False):
@@ -145,7 +147,8 @@ def draw_knobs(extras: dict[str, Callable[[], None]]) -> Any:
                     extras[name]()
                 else:
                     st.caption(about)
-    return end
+        below = st.container()
+    return end, below
 
 
 def draw_more(extras: dict[str, Callable[[], None]]) -> tuple[RunConfig | None, list[str]]:

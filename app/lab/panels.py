@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 from lab import controls
-from ui import curves, exports, links, manage, processes, progress, rounds, scrubber, squares, style
+from ui import curves, expected, exports, links, manage, processes, progress, rounds, scrubber, squares, style
 
 from deltamask.base.units import byte_size
 from deltamask.runs import queue
@@ -43,15 +43,17 @@ def watch(run_id: str, others: list[str], state_before: str | None) -> None:
         way, per = curves.draw_measure()
     compared = [other for name in others if (other := processes.read(name))]
     groups = [Group((each,)) for each in (run, *compared)]
+    forecast = expected.of_form()
     left, right = st.columns([10, 33], gap="medium")
     with left:
-        squares.draw(groups, round, run)
+        squares.draw(groups, round, run, forecast)
     with right:
-        curves.draw(groups, round, way, per, focus=run)
+        curves.draw(groups, round, way, per, focus=run, expected=forecast)
     st.header("The run in focus", divider=False)
     if entry is None and quiet:
         _draw_state(run)
     _draw_figures(run)
+    expected.draw_hindsight(run)
     rounds.draw(run, round)
     with notes:
         links.draw_notes()

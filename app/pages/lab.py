@@ -7,18 +7,16 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from lab import controls, panels, sources
-from ui import exports, links, manage, processes, scrubber, style
+from ui import expected, exports, links, manage, processes, scrubber, style
 
 from deltamask import datasets
 from deltamask.base.paths import recorded_dir, runs_dir
-from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError, Groups, partitions
 from deltamask.datasets.partitions import label_counts
 from deltamask.runs import queue
 from deltamask.runs.reader import Run, list_broken, list_runs
 from deltamask.runs.status import ACTIVE
-from deltamask.studies.estimate import estimate_bytes, estimate_time
 from deltamask.studies.labels import config_label, label
 from deltamask.studies.tasks import task_of
 
@@ -79,8 +77,9 @@ def draw_split() -> None:
 
 @st.fragment
 def draw_form() -> None:
-    """The form, and what a run with it would take. Redrawn by itself, so that a control answers at once."""
-    end = controls.draw_knobs({"backbone": sources.draw_backbone, "dataset": sources.draw_dataset})
+    """The form, and what to expect of a run with it. Redrawn by itself, so that a control answers at once; the whole
+    page, where the prediction is drawn as well, follows."""
+    end, below = controls.draw_knobs({"backbone": sources.draw_backbone, "dataset": sources.draw_dataset})
     config, faults = controls.draw_more({"min_client_samples": draw_split})
     lacks = sources.lacking(config) if config else []
     with end:
@@ -92,40 +91,19 @@ def draw_form() -> None:
         )  # fmt: skip
         if lacks:
             st.caption(f":material/hourglass_top: Run waits for {' and '.join(lacks)}.")
-        elif config is not None:
-            draw_estimate(config)
+    with below:
+        if config is not None:
+            expected.draw(config)
     for fault in faults:
         st.error(fault)
     if st.session_state.pop("run_pressed", False) and config is not None:
         press_run(config)
+    expected.follow(config)
 
 
 def _press() -> None:
     """Remembered until the form is drawn to its end: what runs is what it shows, even if a redraw was cut short."""
     st.session_state.run_pressed = True
-
-
-def draw_estimate(config: RunConfig) -> None:
-    """What the run will probably take, and from what that is judged."""
-    runs = list_runs(runs_dir(), recorded_dir())
-    seconds, sent = estimate_time(config, runs, local=runs_dir()), estimate_bytes(config, runs)
-    if seconds is None and sent is None:
-        st.caption("Estimate: no measurement yet for a run like this.")
-        return
-    time = "no time yet" if seconds is None else f"≈ {style.duration(seconds.seconds)}"
-    size = "" if sent is None else f", {byte_size(sent.uplink)} up"
-    sources = []
-    if seconds is not None:
-        where = "this machine" if seconds.local else "the machine that recorded it"
-        sources.append(f"time from {seconds.runs} measured run{'s' if seconds.runs > 1 else ''} on {where}")
-    if sent is not None:
-        sources.append(
-            f"bytes of all clients, {byte_size(sent.downlink)} down, as in {style.markdown(sent.like.id)} "
-            f"({sent.bpp_up:.3g} bpp up a round)"
-        )
-    else:
-        sources.append("no run of this coding and training has been measured, so no bytes")
-    st.markdown(f":small[**Estimate** {time}{size}]", help=f"Judged, not measured: {'; '.join(sources)}.")
 
 
 def press_run(config: RunConfig) -> None:
@@ -206,6 +184,7 @@ queue.keep_starting()
 waiting = queue.waiting()
 st.title("What does a client send, and what does it buy?")
 st.html(FIRST_WORDS)
+expected.start()
 draw_form()
 draw_queue(waiting)
 manage.draw_undo()

@@ -12,20 +12,25 @@ from deltamask.plots import run_charts
 from deltamask.plots.line_names import height_for
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import Group
+from deltamask.studies.forecast import Forecast
 
 WAYS = {"up": "Uplink", "down": "Downlink", "total": "Both"}
 PERS = {"so far": "In all", "a round": "A round"}
 HEIGHT = 330  # pixels
+GHOST = "The hollow point is predicted for the settings in the form, its bars are the prediction's ranges."
 DIP = (
     "Why masked methods fall after round 0: its head was made for the network without a mask. From round 1 on a mask "
     "drops weights, and it has learnt little yet."
 )
 
 
-def draw(groups: list[Group], round: int, way: str, per: str, *, focus: Run | None = None, name: str = "") -> None:
+def draw(
+    groups: list[Group], round: int, way: str, per: str, *, focus: Run | None = None, name: str = "",
+    expected: Forecast | None = None,
+) -> None:  # fmt: skip
     """Accuracy against bits and against rounds, side by side; numbers against bits, numbered names against rounds.
 
-    name: tells the charts of a page apart that has several pairs.
+    name: tells the charts of a page apart that has several pairs. expected: of a run that is not there yet.
     """
     runs = [run for group in groups for run in group.runs]
     seeds = any(len(group.runs) > 1 for group in groups)
@@ -35,16 +40,31 @@ def draw(groups: list[Group], round: int, way: str, per: str, *, focus: Run | No
     left, right = st.columns([5, 6], gap="medium")
     with left:
         figure = run_charts.accuracy_curves(
-            runs, way=way, per=per, at_round=round, seeds=seeds, focus=focus, smooth=smooth, height=height
+            runs,
+            way=way,
+            per=per,
+            at_round=round,
+            seeds=seeds,
+            focus=focus,
+            smooth=smooth,
+            height=height,
+            expected=expected,
         )
         about = (
             "Bits per parameter and client, log scale: further left is cheaper. What comes after the chosen round is "
             "pale. The numbers are those of the names at the right."
-        )
+        ) + (f" {GHOST}" if expected else "")
         chart("Accuracy against bits", figure, f"bits_curve{suffix}", about=about, legend=False)
     with right:
         figure = run_charts.accuracy_curves(
-            runs, against="rounds", at_round=round, seeds=seeds, focus=focus, smooth=smooth, height=height
+            runs,
+            against="rounds",
+            at_round=round,
+            seeds=seeds,
+            focus=focus,
+            smooth=smooth,
+            height=height,
+            expected=expected,
         )
         about = f"Test accuracy of the server model after each round. {DIP}"
         if seeds:

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from deltamask.plots import report, run_charts
+from deltamask.plots import chart_table, report
 from deltamask.runs.export import csv_text
 
 TEXTS = {"light": "#4a5362", "dark": "#b9c1ce"}  # of charts, by the page's theme
@@ -59,7 +59,7 @@ def _config(name: str) -> dict[str, Any]:
 
 
 def _table(title: str, figure: go.Figure, key: str) -> None:
-    table = run_charts.as_table(figure)
+    table = chart_table.as_table(figure)
     st.dataframe(table, hide_index=True, height=320, alt=f"{title}, as a table")
     with st.container(horizontal=True):
         download("CSV", csv(table), f"{key}.csv", "text/csv")

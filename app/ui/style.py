@@ -28,6 +28,7 @@ h1 {padding: 0 0 .2rem !important;}
 h2 {padding-top: 1.2rem !important;}
 .block-container > [data-testid="stVerticalBlock"] {gap: .7rem;}
 .st-key-knobs [data-testid="stVerticalBlock"] {gap: .35rem;}
+.st-key-knobs {gap: 0 !important;}
 .st-key-knobs [data-testid="stCaptionContainer"] p {font-size: .78rem; line-height: 1.3;}
 .legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
 .legend span {display: inline-flex; align-items: center; gap: .4rem;}

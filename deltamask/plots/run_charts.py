@@ -1,26 +1,22 @@
-"""The charts, for the dashboard and the notebooks alike. Needs plotly; reads run folders only.
-
-`as_table` gives the numbers that a chart draws, so that a table beside it cannot say anything else.
-"""
+"""The charts, for the dashboard and the notebooks alike. Needs plotly; reads run folders only."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from html import unescape
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from deltamask.plots import palette
+from deltamask.plots import forecast_point, palette
 from deltamask.plots.line_names import End, at_ends, beside
 from deltamask.plots.palette import plain
 from deltamask.plots.template import CURSOR, band, blank, cursor, log_axis
 from deltamask.runs import figures
 from deltamask.runs.reader import Run
 from deltamask.studies.comparison import WAYS, Group, group_by_seed, of_one_task, pareto_front
+from deltamask.studies.forecast import Forecast
 from deltamask.studies.labels import CHANGED, distinct_labels
 from deltamask.studies.tasks import other_task
 
@@ -64,6 +60,7 @@ def accuracy_curves(
     focus: Run | None = None,
     smooth: bool = False,
     height: int | None = None,
+    expected: Forecast | None = None,
 ) -> go.Figure:
     """Accuracy of the server model, `against` "bits" per parameter and client or "rounds".
 
@@ -72,7 +69,7 @@ def accuracy_curves(
     their seed alone become one curve, their mean, in a band from the lowest to the highest. focus: the run whose curve
     is thick, and whose task the others are measured by. smooth: means over SMOOTHED rounds, above the pale line of each
     round. height: with one, in pixels, names stand at the lines' ends instead of in a legend: numbers against bits,
-    numbered names against rounds.
+    numbered names against rounds. expected: what a run that is not there yet would come to, as a point of its own.
     """
     groups = group_by_seed(runs) if seeds else [Group((run,)) for run in runs]
     column = WAYS[way] + PER[per] if against == "bits" else "round"
@@ -94,6 +91,8 @@ def accuracy_curves(
         text = plain(f"{number}" if against == "bits" else f"{number} · {name}")
         last = frame.iloc[-1]
         ends.append(End(float(last[column]), float(last["accuracy"]), text, look[0], thick))
+    if expected is not None:
+        forecast_point.add(figure, expected, None if against == "rounds" else (way, per))
     if against == "bits":
         log_axis(figure)
     if height and ends:
@@ -315,30 +314,3 @@ def _by_round(
             )
     figure.update_yaxes(rangemode="tozero")
     return cursor(figure, at_round)
-
-
-def as_table(figure: go.Figure) -> pd.DataFrame:
-    """The numbers behind a chart: a row a point, with its curve's name, and its client where points have `ids`; a heat
-    map as the matrix it is.
-
-    Names are as they were before `plain` made them fit for a chart.
-    """
-    first = figure.data[0] if figure.data else None
-    if isinstance(first, go.Heatmap):
-        return pd.DataFrame(first.z, columns=_texts(first.x), index=_texts(first.y)).rename_axis("").reset_index()
-    x, y = (figure.layout[axis].title.text or name for axis, name in (("xaxis", "client"), ("yaxis", "layer")))
-    parts = [
-        pd.DataFrame({"curve": unescape(trace.name or ""), **_ids(trace), x: _texts(trace.x), y: _texts(trace.y)})
-        for trace in figure.data
-        if trace.hoverinfo != "skip"
-    ]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["curve", x, y])
-    return table if table["curve"].any() else table.drop(columns="curve")
-
-
-def _ids(trace: Any) -> dict[str, list[str]]:
-    return {} if getattr(trace, "ids", None) is None else {"client": list(trace.ids)}
-
-
-def _texts(values: Iterable[Any]) -> list[Any]:
-    return [unescape(value) if isinstance(value, str) else value for value in values]

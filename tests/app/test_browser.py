@@ -16,7 +16,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from deltamask.base.paths import recorded_dir
-from deltamask.plots.run_charts import as_table, bits_by_round
+from deltamask.plots.chart_table import as_table
+from deltamask.plots.run_charts import bits_by_round
 from deltamask.runs.queue import PLACE
 from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.status import read_json
@@ -75,7 +76,7 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     page.get_by_role("slider", name="κ, share of flips sent").focus()
     page.keyboard.press("ArrowLeft")
     page.wait_for_function("() => location.search.includes('kappa=0.99')")
-    expect(page.get_by_text("Estimate", exact=True)).to_be_visible()
+    expect(page.get_by_text("Predicted", exact=True)).to_be_visible()
 
     button(page, "Run")
     expect(page.get_by_test_id("stProgress").get_by_text(re.compile("Round [12] of 8, client"))).to_be_visible()

@@ -10,7 +10,7 @@ import pytest
 
 from deltamask.base.paths import recorded_dir
 from deltamask.config import RunConfig
-from deltamask.plots import client_charts, run_charts, template
+from deltamask.plots import chart_table, client_charts, run_charts, template
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, load_run
 from deltamask.studies.comparison import group_by_seed
@@ -25,7 +25,7 @@ def run() -> Run:
 
 
 def test_clients_from_worst_to_best(run: Run) -> None:
-    table = run_charts.as_table(client_charts.client_accuracies(run, ROUND))
+    table = chart_table.as_table(client_charts.client_accuracies(run, ROUND))
     clients = sorted(run.records[ROUND]["clients"], key=lambda client: client["accuracy"])
     assert table["client"].tolist() == [str(client["client"]) for client in clients]
     assert table["accuracy for the client"].tolist() == [client["accuracy"] for client in clients]
@@ -42,7 +42,7 @@ def compared(tmp_path: Path) -> Run:
 
 def test_joined_or_alone_has_every_client_and_its_table_names_it(tmp_path: Path) -> None:
     run = compared(tmp_path)
-    table = run_charts.as_table(client_charts.joined_or_alone(run, 0))
+    table = chart_table.as_table(client_charts.joined_or_alone(run, 0))
     assert table.columns.tolist() == ["curve", "client", "clients, worst first", "accuracy for the client"]
     assert table.to_numpy().tolist() == [
         ["joined", "0", 2, 0.5], ["joined", "1", 1, 0.25], ["joined", "2", 3, 0.75],
@@ -79,7 +79,7 @@ def test_split_is_a_matrix_with_escaped_names() -> None:
     counts = np.array([[3, 4], [5, 6]])
     figure = client_charts.label_split(counts, ["<b>bag", "coat"])
     assert figure.data[0].x[0] == "&lt;b&gt;bag"
-    table = run_charts.as_table(figure)
+    table = chart_table.as_table(figure)
     assert table.columns.tolist() == ["", "<b>bag", "coat"]
     assert table.to_numpy().tolist() == [["client 0", 3, 4], ["client 1", 5, 6]]
 

@@ -16,7 +16,7 @@ from deltamask.config.presets import PRESETS
 from deltamask.heads import temperature
 from deltamask.inspection.replay import theta_before
 from deltamask.masking.masks import ONE
-from deltamask.plots import run_charts
+from deltamask.plots import chart_table, run_charts
 from deltamask.runs.payloads import Payload
 from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.studies.comparison import Group
@@ -103,7 +103,7 @@ def test_curves_draw_the_records() -> None:
     assert list(curve.x) == pytest.approx(np.cumsum([record["bpp_up"] for record in run.records]))
     assert list(passed.x) == list(curve.x[:13])
     assert (mark.x[0], mark.y[0]) == (curve.x[12], curve.y[12])
-    table = run_charts.as_table(run_charts.accuracy_curves([run], against="bits", at_round=12))
+    table = chart_table.as_table(run_charts.accuracy_curves([run], against="bits", at_round=12))
     assert table["test accuracy"].tolist() == list(curve.y)  # what is drawn twice is in the table once
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side: groups of seeds, fronts, differences, estimates, and the report."""
+"""Runs side by side: groups of seeds, fronts, differences, and the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from deltamask.base.paths import recorded_dir
 from deltamask.config import RunConfig
-from deltamask.plots import palette, report, run_charts
+from deltamask.plots import chart_table, palette, report, run_charts
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import Run, list_runs, load_run
 from deltamask.studies.comparison import (
@@ -25,7 +25,6 @@ from deltamask.studies.comparison import (
     of_one_task,
     pareto_front,
 )
-from deltamask.studies.estimate import estimate_bytes, estimate_time
 from deltamask.studies.views import prepared
 from tests.support.records import TASK, record
 
@@ -107,7 +106,7 @@ def test_a_comparison_comes_to_the_best_and_the_best_of_few_bits() -> None:
 def test_pareto_chart_draws_summaries_and_the_front() -> None:
     groups = group_by_seed(list_runs(recorded_dir()))
     figure = run_charts.pareto(groups, way="total", per="so far")
-    table = run_charts.as_table(figure)
+    table = chart_table.as_table(figure)
     same = of_one_task(groups)
     names = zip(groups, run_charts.numbered_names(groups), strict=True)
     said = {name: group.summary() for group, name in names if group in same}
@@ -116,56 +115,6 @@ def test_pareto_chart_draws_summaries_and_the_front() -> None:
     for row in table.itertuples(index=False):
         assert row[1] == pytest.approx(said[row[0]]["bpp_up_total"] + said[row[0]]["bpp_down_total"])
         assert row[2] == said[row[0]]["accuracy"]
-
-
-# Estimates
-
-
-def test_time_is_estimated_from_seconds_per_image(tmp_path: Path) -> None:
-    """By hand: 20 images a round took 4 s and 2,000 test images 2 s; the head took 3 s for 20 images and 40 epochs."""
-    run = make(tmp_path / "runs", "a", [0.1, 0.2, 0.3])
-    config = RunConfig(rounds=10, train_samples=100, test_samples=1000, probe_epochs=20, local_epochs=2)
-    time = estimate_time(config, [run], local=tmp_path / "runs")
-    assert time is not None
-    assert time.seconds == pytest.approx(10 * (100 * 2 * 4 / 20 + 1) + 3 / (20 * 40) * 100 * 20)
-    assert time.local
-    compared = estimate_time(config.replace(compare_alone=True), [run], local=tmp_path)
-    assert compared is not None
-    assert compared.seconds - time.seconds == pytest.approx(10 * 100 * 2 * 4 / 20 + 5 * 1)  # 5 clients are tested once
-    elsewhere = estimate_time(config, [run], local=tmp_path)
-    assert elsewhere is not None
-    assert not elsewhere.local
-    for change in ({"image_size": 64}, {"masked_blocks": 2}, {"method": "linear-probe"}, {"head_init": "gram"}):
-        assert estimate_time(config.replace(**change), [run], local=tmp_path) is None, change
-
-
-def test_bytes_are_estimated_from_the_most_similar_run(tmp_path: Path) -> None:
-    run = make(tmp_path, "a", [0.1, 0.2], clients=2, train_samples=100)
-    make(tmp_path, "b", [0.1, 0.2], clients=4, train_samples=3000)
-    config = RunConfig(rounds=10, train_samples=100, clients=2)
-    sent = estimate_bytes(config, list_runs(tmp_path))
-    assert sent is not None
-    assert sent.like.id == run.id
-    assert sent.uplink == 0.25 * 1600 / 8 * 2 * 11
-    assert sent.downlink == 1600 / 8 * 2 * 11
-    assert estimate_bytes(config.replace(codec="gap"), list_runs(tmp_path)) is None
-    assert estimate_bytes(config.replace(lr=0.2), list_runs(tmp_path)) is None
-    everyone = config.replace(head_init="ncm", rho=0.5)  # two clients send statistics, one of them a message a round
-    make(tmp_path, "c", [0.1, 0.2], clients=2, train_samples=100, head_init="ncm", rho=0.5)
-    statistics = estimate_bytes(everyone, list_runs(tmp_path))
-    assert statistics is not None
-    assert statistics.uplink == 0.25 * 1600 / 8 * (10 + 2)
-
-
-def test_an_estimate_of_a_recorded_run_comes_near_to_it() -> None:
-    """From its own folder: what is left out must not matter."""
-    run = load_run(recorded_dir() / "fashion")
-    sent = estimate_bytes(run.config, [run])
-    assert sent is not None
-    assert sent.uplink == pytest.approx(run.summary()["uplink_bytes"], rel=0.01)
-    time = estimate_time(run.config, [run], local=recorded_dir())
-    assert time is not None
-    assert time.seconds == pytest.approx(sum(sum(record["seconds"].values()) for record in run.records), rel=0.1)
 
 
 # The report
@@ -211,7 +160,7 @@ def test_report_shows_any_name_as_it_is(tmp_path: Path, name: str) -> None:
     drawn = run_charts.accuracy_curves(runs)
     assert drawn.data[0].name.endswith(palette.plain(name))
     assert not re.search(r"<script|%{x}", "".join(f"{trace.name}{trace.hovertemplate}" for trace in drawn.data))
-    table = run_charts.as_table(drawn)
+    table = chart_table.as_table(drawn)
     assert table["curve"].unique().tolist() == run_charts.group_names([Group((run,)) for run in runs])
 
 
