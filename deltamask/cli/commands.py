@@ -22,6 +22,7 @@ COMMANDS = {  # where each is defined, so that one does not wait for what only a
     "resume": "running",
     "sweep": "study",
     "results": "study",
+    "gallery": "study",
     "runs": "reading",
     "show": "reading",
     "export": "reading",

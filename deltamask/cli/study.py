@@ -1,4 +1,4 @@
-"""`deltamask sweep` and `deltamask results`: experiments, from their files to their tables."""
+"""`deltamask sweep`, `results` and `gallery`: experiments, from their files to their tables, and all they showed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from deltamask.base.files import write_atomic
-from deltamask.base.paths import results_dir, sweeps_dir
+from deltamask.base.paths import recorded_dir, results_dir, sweeps_dir
+from deltamask.base.units import byte_size
 from deltamask.cli.console import print_table
 from deltamask.cli.output import Json, Place, people
 from deltamask.runs import export
-from deltamask.runs.reader import load_run
+from deltamask.runs.reader import list_runs, load_run
 from deltamask.studies import sweep as sweeping
 from deltamask.studies.experiments import Trial, read_experiment
 
@@ -209,3 +210,24 @@ class _Screen:
             f"{trial}: accuracy {summary['accuracy']:.4f}, {summary['bpp_up']:.4f} bpp up "
             f"({self.total - self.left} of {self.total} runs{left})"
         )
+
+
+def gallery(
+    *,
+    out: Annotated[Place, tyro.conf.arg(help="The file to write.")] = Path("gallery.html"),
+    json: Json = False,
+) -> int:
+    """Write everything that has been measured as one HTML file: comparisons, curves, and the transmitted pictures.
+
+    It needs no server and no network.
+    """
+    from deltamask.plots.gallery import gallery as page
+    from deltamask.studies.measured import measured_runs
+
+    with write_atomic(out.absolute()) as file:
+        file.write(page([*list_runs(recorded_dir()), *measured_runs()]).encode())
+    if json:
+        print(jsonlib.dumps({"path": str(out), "bytes": out.stat().st_size}))
+    else:
+        people.print(f"wrote {out}, {byte_size(out.stat().st_size)}")
+    return 0

@@ -1,6 +1,7 @@
 """A comparison as one HTML file that needs no network: curves, table, pictures, and the command lines.
 
 Needs plotly and jinja2. The page is `report.html.j2`, in which every value is escaped: a run's name may be anybody's.
+The gallery (`gallery.py`) is made of the same parts.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Chart(NamedTuple):
 
 def figure_page(figure: go.Figure, title: str) -> str:
     """One figure as an HTML file of its own, with buttons that save it as PNG and SVG."""
-    return _template().render(title=title, charts=[_chart("", "figure", figure, embed=True)], runs=())
+    return template("report.html.j2").render(title=title, charts=[draw("", "figure", figure, embed=True)], runs=())
 
 
 def comparison_report(runs: Sequence[Run], *, round: int | None = None) -> str:
@@ -59,12 +60,12 @@ def comparison_report(runs: Sequence[Run], *, round: int | None = None) -> str:
             named += [(run.id, picture)] if picture else []
         except StoreError:
             faults.append(f"{run.id}: the payload cannot be read.")
-    return _template().render(
+    return template("report.html.j2").render(
         title="DeltaMask Explorer: a comparison",
         charts=[
-            _chart("Accuracy against bits", "accuracy-bits", by_bits, embed=True),
-            _chart("Accuracy against rounds", "accuracy-rounds", by_rounds),
-            _chart("Who gives more for fewer bits", "pareto", pareto),
+            draw("Accuracy against bits", "accuracy-bits", by_bits, embed=True),
+            draw("Accuracy against rounds", "accuracy-rounds", by_rounds),
+            draw("Who gives more for fewer bits", "pareto", pareto),
         ],
         rows=comparison_rows(runs),
         round=shown,
@@ -86,17 +87,18 @@ def comparison_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 @functools.cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page of this folder, in which every value is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["cell"] = _cell
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
-def _chart(heading: str, name: str, figure: go.Figure, *, embed: bool = False) -> Chart:
-    """embed: put Plotly itself into the page; the first chart must."""
+def draw(heading: str, name: str, figure: go.Figure, *, embed: bool = False) -> Chart:
+    """A figure for a page. embed: put Plotly itself into the page; the first chart must."""
     figure = go.Figure(figure).update_layout(template=PAPER)
     drawn = figure.to_html(full_html=False, include_plotlyjs=embed, config={"displaylogo": False}, div_id=name)
     return Chart(heading, name, Markup(drawn))  # Plotly writes names as JSON in which <, > and / are escaped
