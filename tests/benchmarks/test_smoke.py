@@ -20,9 +20,9 @@ Run = Callable[..., str]
 # What no test here runs: helpers of the scripts beside them, scripts that other tests call, and one that needs ONNX
 # Runtime and the real weights.
 ELSEWHERE = {
-    "benchmarks/flip_files.py", "benchmarks/flower_rounds.py", "benchmarks/focus_features.py",
-    "benchmarks/round_timing.py", "benchmarks/round_variants.py", "benchmarks/scale_tables.py",
-    "benchmarks/timing.py", "benchmarks/visitor.py",
+    "benchmarks/audited_head.py", "benchmarks/flip_files.py", "benchmarks/flower_rounds.py",
+    "benchmarks/focus_features.py", "benchmarks/round_timing.py", "benchmarks/round_variants.py",
+    "benchmarks/scale_tables.py", "benchmarks/timing.py", "benchmarks/visitor.py",
     "scripts/house.py", "scripts/install.py", "scripts/lock.py", "scripts/save_notebooks.py", "scripts/ship_runs.py",
 }  # fmt: skip
 
@@ -80,6 +80,12 @@ def test_mask_sizes(run: Run) -> None:
     assert rounds == "1 … 2"
     assert float(bound) < 1.02 * float(given) < float(blind)
     assert float(ratio) > 1
+
+
+def test_leaks_are_measured(run: Run) -> None:
+    told = run("benchmarks/leaks.py", "--quick")
+    assert "seed 0, α 0.1, finetune" in told
+    assert "sent,alpha,seed,client,tv" in told
 
 
 def test_codec_sizes_and_what_reads_its_flips(run: Run, tmp_path: Path) -> None:

@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from audited_head import PROVEN, agreed, of_the_head
 from scipy import stats
 
-from deltamask.heads import HeadSettings, Sender, heads, unit_means
-from deltamask.heads.base import ClosedForm
-from deltamask.privacy.accountant import noise_for
-from deltamask.privacy.audit import Audit, audit, chance, lower_bound
-
-CLIENTS, CLASSES, FEATURES = 3, 100, 400
-CANARIES = CLASSES * FEATURES  # of each client
-GUESSES, DELTA = 1000, 1e-6
-PROVEN = 1.0
-AGREED = HeadSettings(seed=3, classes=CLASSES, features=FEATURES, noise=noise_for(PROVEN, DELTA, 1.0, 1))
-
-
-def released(run: int, client: int, included: np.ndarray, settings: HeadSettings) -> np.ndarray:
-    """What a client sends whose features have one value each, of a place and a class of its own."""
-    place = np.flatnonzero(included)
-    x, y = np.zeros((len(place), FEATURES), np.float32), place // FEATURES
-    x[np.arange(len(place)), place % FEATURES] = 5.0
-    kind = heads["unit-means"]
-    assert isinstance(kind, ClosedForm)
-    sender = Sender(CLIENTS * run + client, np.bincount(y, minlength=CLASSES))
-    payload = kind.encode(kind.summarise(x, y, sender, settings), sender, settings)
-    return kind.decode(payload, sender, settings).sums.ravel().astype(np.float64)
-
-
-def of_the_head(run: int, settings: HeadSettings = AGREED) -> Audit:
-    """Audit the private head's one release, over the wire."""
-    included = np.random.default_rng(run).random((CLIENTS, CANARIES)) < 0.5
-    scores = [released(run, client, coins, settings) for client, coins in enumerate(included)]
-    return audit(np.concatenate(scores), included.ravel(), GUESSES, DELTA)
+from deltamask.heads import unit_means
+from deltamask.privacy.audit import audit, chance, lower_bound
 
 
 def test_ten_runs_stay_below_what_is_proven() -> None:
-    bounds = [of_the_head(run).epsilon for run in range(10)]
+    bounds = [of_the_head(run, agreed()).epsilon for run in range(10)]
     assert max(bounds) < PROVEN
     assert np.median(bounds) > 0.1  # it sees something
 
 
 def test_noise_of_half_the_size_is_found() -> None:
-    assert of_the_head(0, replace(AGREED, noise=AGREED.noise / 2)).epsilon > PROVEN
+    assert of_the_head(0, agreed(0.5)).epsilon > PROVEN
 
 
 def test_a_sample_that_is_not_cut_to_its_length_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit_means, "to_unit_steps", lambda x: np.rint(x * 2**unit_means.UNIT_BITS).astype(np.int64))
-    assert of_the_head(0).epsilon > PROVEN
+    assert of_the_head(0, agreed()).epsilon > PROVEN
 
 
 def test_the_bound_by_hand() -> None:
