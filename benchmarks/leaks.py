@@ -164,8 +164,10 @@ def losses(run: Run, round: int, update: np.ndarray, x: torch.Tensor, y: torch.T
     head = state.head if hasattr(state, "theta") else moved[task.d :].numpy()
     effective = task.tail.weights * moved if hasattr(state, "theta") else moved[: task.d]
     weight, bias = split_head(head, task)
-    logits = functional.linear(task.pooled(x, effective), weight, bias)
-    return functional.cross_entropy(logits, y, reduction="none").numpy()
+    with torch.inference_mode():
+        task.tail.effective.copy_(effective)
+        logits = functional.linear(task.tail(x), weight, bias)
+        return functional.cross_entropy(logits, y, reduction="none").numpy()
 
 
 def membership(run: Run, sent: dict[int, np.ndarray], client: int) -> dict[str, float]:
@@ -233,8 +235,8 @@ def of_run(run: Run, name: str, seed: int) -> dict[str, list[dict[str, Any]]]:
     return lines
 
 
-def measured(small: bool, tell: Callable[[str], None]) -> dict[str, pd.DataFrame]:
-    """The tables: `clients`, `links`, `shares`. small: one seed, few images, and no noise."""
+def measured(small: bool, tell: Callable[[str], None]) -> Iterator[dict[str, pd.DataFrame]]:
+    """The tables `clients`, `links` and `shares`, after each seed. small: one seed, few images, and no noise."""
     lines: dict[str, list[dict[str, Any]]] = {"clients": [], "links": [], "shares": []}
     for seed in SEEDS[: 1 if small else None]:
         for alpha in (0.1, 10.0, ALIKE):
@@ -245,7 +247,7 @@ def measured(small: bool, tell: Callable[[str], None]) -> dict[str, pd.DataFrame
                     tell(f"seed {seed}, α {alpha:g}, {name}")
                     for table, found in of_run(first_rounds(config.replace(**changes), task), name, seed).items():
                         lines[table] += found
-    return {name: pd.DataFrame(rows) for name, rows in lines.items()}
+        yield {name: pd.DataFrame(rows) for name, rows in lines.items()}
 
 
 def audited(runs: int) -> pd.DataFrame:
@@ -264,13 +266,13 @@ def main(write: bool = False, tables: bool = False, quick: bool = False) -> None
     document = Path(__file__).resolve().parents[1] / "docs" / "privacy.md"
     if not tables:
         torch.set_num_threads(1)
-        found = measured(quick, lambda text: print(text, flush=True))
-        found["audit"] = audited(1 if quick else 10)
-        if write:
-            study.write(found, results_dir())
-        else:
-            for name, table in found.items():
-                print(name, table.drop(columns="run", errors="ignore").round(3).to_csv(index=False), sep="\n")
+        audits = {"audit": audited(1 if quick else 10)}
+        for found in measured(quick, lambda text: print(text, flush=True)):
+            if write:
+                study.write(found | audits, results_dir())
+            else:
+                for name, table in (found | audits).items():
+                    print(name, table.round(3).to_csv(index=False), sep="\n")
     if write or tables:
         document.write_text(study.render(document.read_text(), study.read(results_dir())))
 
