@@ -24,7 +24,7 @@ from deltamask.cli.app import running
 from tests.support.browsing import FLAGS, PATIENCE, settle
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {"lab": "", "compare": "compare", "wire": "wire", "learn": "learn"}  # by address
+PAGES = {"lab": "", "compare": "compare", "wire": "wire", "privacy": "privacy", "learn": "learn"}  # by address
 WIDTHS = {"": 1440, "-narrow": 420}
 TALLEST = {"": 2400, "-narrow": 5200}
 COLORS = 256  # a palette is enough for flat surfaces, and takes a third of the bytes

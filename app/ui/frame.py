@@ -35,6 +35,7 @@ page = st.navigation(
         st.Page(APP / "pages/lab.py", title="Lab", icon=":material/science:", default=True),
         st.Page(APP / "pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
         st.Page(APP / "pages/wire.py", title="Wire", icon=":material/search:"),
+        st.Page(APP / "pages/privacy.py", title="Privacy", icon=":material/shield:"),
         st.Page(APP / "pages/learn.py", title="Learn", icon=":material/school:"),
     ],
     position="top",

@@ -1,1 +1,1 @@
-"""Differential privacy: what a run promises, what noise keeps the promise, and what has been spent of it. No torch."""
+"""What messages give away; differential privacy: what a run promises, what keeps it, what has been spent. No torch."""

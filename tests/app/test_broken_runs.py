@@ -36,7 +36,7 @@ def draw(page: str, **address: str) -> AppTest:
     return test.run()
 
 
-@pytest.mark.parametrize("page", ["lab.py", "compare.py", "wire.py"])
+@pytest.mark.parametrize("page", ["lab.py", "compare.py", "wire.py", "privacy.py"])
 def test_a_page_is_drawn_beside_bad_folders(root: Path, page: str) -> None:
     assert not draw(page).exception
 

@@ -9,11 +9,11 @@ from playwright.sync_api import Browser, Page
 from tests.support.browsing import Server, new_visitor, open_more, settle
 
 pytestmark = pytest.mark.browser
-PAGES = {"lab": "", "compare": "compare", "wire": "wire", "learn": "learn"}
+PAGES = {"lab": "", "compare": "compare", "wire": "wire", "privacy": "privacy", "learn": "learn"}
 # What is drawn last on each page.
 DRAWN = {
     "lab": ".st-key-layers .js-plotly-plot", "compare": "[data-testid=stDataFrame]", "wire": "[data-testid=stMain] p",
-    "learn": "[data-testid=stMain] p",
+    "privacy": ".st-key-crowd .js-plotly-plot", "learn": "[data-testid=stMain] p",
 }  # fmt: skip
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}
 FOCUSED = """() => {
@@ -25,6 +25,7 @@ FOCUSED = """() => {
 REACHED = {
     "lab": ["Run", "Dirichlet α", "κ, share", "More: method", "Play", "Round", "Table", "Export", "Upload", "Compare"],
     "compare": ["DeltaMask, FedPM", "Play", "Round", "Export", "Table", "Lab"],
+    "privacy": ["Rounds", "Table"],
 }  # fmt: skip
 IN_THE_FORM = ["Clients N", "Participation ρ"]  # once "More" is open at the clients' tab
 

@@ -29,7 +29,8 @@ def tables() -> dict[str, pd.DataFrame]:
         [{"sent": "fedpm", "alpha": 10_000.0, "seed": seed, "control": "alike", "auc": 0.5, "found": 0.1}
          for seed in range(3)]
     )  # fmt: skip
-    audit = pd.DataFrame([{"noise": 0.5, "run": run, "proven": 1.0, "bound": 1.2 + 0.1 * run} for run in range(3)])
+    audit = pd.DataFrame([{"noise": noise, "run": run, "proven": 1.0, "bound": (0.6 + 0.05 * run) / noise}
+                          for noise in (1.0, 0.5) for run in range(3)])  # fmt: skip
     shares = pd.DataFrame([{"sent": "fedpm", "client": 0, "label": "Bag", "guess": 0.25, "truth": 0.5}])
     return {"clients": clients, "links": links, "audit": audit, "shares": shares}
 
