@@ -21,7 +21,7 @@ from deltamask.runs.reader import Run
 
 
 def draw_run_exports(run: Run) -> None:
-    """Everything of one run: rounds, all of it, the folder, its config, and the command that makes it again."""
+    """Everything of one run: rounds, all of it, the folder, its config, and what makes it again."""
     with menu("Export", ":material/ios_share:", "export_run"):
         st.markdown("**The command that makes this run again**")
         st.code(export.command_line(run.config), language="bash", wrap_lines=True)
@@ -30,6 +30,10 @@ def draw_run_exports(run: Run) -> None:
             download(
                 "Everything but payloads (JSON)", lambda: _written(run, ".json"), f"{run.id}.json", "application/json"
             )
+            download(
+                "Notebook that makes it again", lambda: _written(run, ".ipynb"), f"{run.id}.ipynb",
+                "application/x-ipynb+json",
+            )  # fmt: skip
             download("Config (JSON)", lambda: _config(run), f"{run.id}-config.json", "application/json")
             try:
                 payloads.messages(run.path)

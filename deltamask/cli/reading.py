@@ -87,7 +87,10 @@ def export(
     *,
     out: Annotated[
         Place | None,
-        tyro.conf.arg(help="A .zip (the whole folder), .csv (rounds) or .json file; by default <run>.zip."),
+        tyro.conf.arg(
+            help="A .zip (the whole folder), .csv (rounds), .json, or .ipynb (a notebook that makes the run again); "
+            "by default <run>.zip."
+        ),
     ] = None,
     json: Json = False,
 ) -> int:

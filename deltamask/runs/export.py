@@ -15,6 +15,7 @@ from deltamask.config import RunConfig
 from deltamask.config.run_config import UNPRINTABLE
 from deltamask.runs import StoreError, payloads
 from deltamask.runs.figures import covers_all_clients
+from deltamask.runs.notebook import as_notebook
 from deltamask.runs.payloads import Message
 from deltamask.runs.reader import Run
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOT_EXPORTED = {payloads.PACK, "run.lock", "run.log", "control", "state.safetensors"}
+ENDINGS = (".zip", ".csv", ".json", ".ipynb")
 FORMULA = ("=", "+", "-", "@")
 
 
@@ -61,12 +63,14 @@ def rounds_table(run: Run) -> pd.DataFrame:
 
 
 def write(run: Run, target: Path) -> None:
-    """Write `target` as .zip, .csv or .json. StoreError for any other ending."""
-    if target.suffix not in (".zip", ".csv", ".json"):
-        raise StoreError(f"cannot export to {target.name!r}: use a name that ends in .zip, .csv or .json")
+    """Write `target` as .zip, .csv, .json, or .ipynb, which makes the run again. StoreError for any other ending."""
+    if target.suffix not in ENDINGS:
+        raise StoreError(f"cannot export to {target.name!r}: use a name that ends in {', '.join(ENDINGS)}")
     with write_atomic(target.absolute()) as file:
         if target.suffix == ".csv":
             file.write(csv_text(rounds_table(run)).encode())
+        elif target.suffix == ".ipynb":
+            file.write(json.dumps(as_notebook(run), indent=1, allow_nan=False).encode())
         elif target.suffix == ".json":
             file.write(json.dumps(as_json(run), indent=1, allow_nan=False).encode())
         else:
