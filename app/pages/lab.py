@@ -15,7 +15,7 @@ from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError, Groups, partitions
 from deltamask.datasets.partitions import label_counts
 from deltamask.runs import queue
-from deltamask.runs.reader import Run, list_broken, list_runs
+from deltamask.runs.reader import Run, list_broken, list_runs, starred_first
 from deltamask.runs.status import ACTIVE
 from deltamask.studies.labels import config_label, label
 from deltamask.studies.tasks import task_of
@@ -139,10 +139,13 @@ def choose_runs(runs: dict[str, Run], waiting: list[queue.Waiting]) -> tuple[str
         if name in queued:
             return f"{config_label(queued[name].config)} · {name} (waiting)"
         uploaded = " (uploaded)" if name in runs and runs[name].uploaded else ""
-        return f"{label(runs[name])} · {name}{uploaded}" if name in runs else f"{name} (starting)"
+        star = "★ " if name in runs and runs[name].mark.star else ""
+        return f"{star}{label(runs[name])} · {name}{uploaded}" if name in runs else f"{name} (starting)"
 
     left, right = st.columns([2, 3], gap="medium")
     chosen = left.selectbox("Run in focus", names, key="focus", format_func=title)
+    if chosen in runs and (note := runs[chosen].mark.note):
+        left.caption(f":material/sticky_note_2: {style.markdown(note)}")
     others = right.multiselect(
         "Compared with", list(runs), key="compare", format_func=lambda name: name, placeholder="no other run"
     )
@@ -188,7 +191,7 @@ expected.start()
 draw_form()
 draw_queue(waiting)
 manage.draw_undo()
-focus, others = choose_runs({run.id: run for run in list_runs(runs_dir(), recorded_dir())}, waiting)
+focus, others = choose_runs({run.id: run for run in starred_first(list_runs(runs_dir(), recorded_dir()))}, waiting)
 if focus is None:
     links.draw_notes()
     st.info("No runs yet. Press **Run**.")

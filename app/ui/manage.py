@@ -1,4 +1,4 @@
-"""What is done to a run of one's own: take over its settings, rename it, throw it away and take that back."""
+"""What is done to a run of one's own: take over its settings, star it, rename it, throw it away and take that back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from deltamask.base.paths import runs_dir
 from deltamask.config import RunConfig
 from deltamask.runs import StoreError, manage
 from deltamask.runs.reader import Run
+from deltamask.runs.stored import MAX_NOTE
 
 
 def draw(run: Run, take_over: Callable[[RunConfig], None]) -> None:
@@ -27,6 +28,11 @@ def draw(run: Run, take_over: Callable[[RunConfig], None]) -> None:
         if run.path.absolute().parent != runs_dir().absolute():
             st.caption("A recorded run: it comes with the repository, and keeps its name and its place.")
             return
+        with st.form("mark", border=False):
+            star = st.checkbox("Star: first in the list", run.mark.star)
+            note = st.text_area("Note", run.mark.note, max_chars=MAX_NOTE, height="content")
+            if st.form_submit_button("Save star and note", icon=":material/star:"):
+                _mark(run, star, note)
         with st.form("rename", border=False):
             name = st.text_input("Name", run.path.name, max_chars=200)
             if st.form_submit_button("Rename", icon=":material/edit:"):
@@ -51,6 +57,15 @@ def draw_undo() -> None:
 def _take_over(fill: Callable[[RunConfig], None], config: RunConfig) -> None:
     fill(config)
     st.session_state.manage_done = True
+
+
+def _mark(run: Run, star: bool, note: str) -> None:
+    try:
+        manage.mark(run, star=star, note=note)
+    except (StoreError, OSError) as error:
+        st.error(markdown(str(error)))
+        return
+    st.rerun()
 
 
 def _rename(run: Run, name: str) -> None:

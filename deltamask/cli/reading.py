@@ -24,17 +24,17 @@ from deltamask.cli.output import (
 )
 from deltamask.runs import export as exporting
 from deltamask.runs import manage
-from deltamask.runs.reader import list_broken, list_runs, load_run
+from deltamask.runs.reader import list_broken, list_runs, load_run, starred_first
 
 
 def runs(*, json: Json = False) -> int:
-    """List runs: your own and the recorded ones."""
+    """List runs: your own and the recorded ones, those with a star (★) first."""
     rows = [
         {
-            "run": run.id, "state": run.state, "uploaded": run.uploaded, "changes": run.changes, **run.summary(),
-            "path": str(run.path),
+            "run": run.id, **run.mark.model_dump(), "state": run.state, "uploaded": run.uploaded,
+            "changes": run.changes, **run.summary(), "path": str(run.path),
         }
-        for run in list_runs()
+        for run in starred_first(list_runs())
     ]  # fmt: skip
     broken = list_broken()
     if json:
@@ -43,7 +43,7 @@ def runs(*, json: Json = False) -> int:
     table = Table("run", "state", "rounds", "accuracy", "bpp up", "total bpp up")
     for row in rows:
         table.add_row(
-            plain_text(row["run"]),
+            f"{'★ ' if row['star'] else ''}{plain_text(row['run'])}",
             _state(row["state"], row["uploaded"], row["changes"]),
             str(row["rounds"]),
             *(figure_text(row[k]) for k in ("accuracy", "bpp_up", "bpp_up_total")),
@@ -67,6 +67,8 @@ def show(run: RunName, *, json: Json = False) -> int:
     state = _state(stored.state, stored.uploaded, stored.changes)
     message = plain_text(stored.status.get("message", ""))
     out.print(Text.assemble((plain_text(stored.id), "bold"), f"  {state}  {message}".rstrip()))
+    if stored.mark.note:
+        out.print(f"note: {plain_text(stored.mark.note)}")
     out.print(exporting.command_line(stored.config))
     for line in stored.changes:
         out.print(f"changed midway: {plain_text(line)}", style="yellow")

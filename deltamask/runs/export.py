@@ -18,11 +18,12 @@ from deltamask.runs.figures import covers_all_clients
 from deltamask.runs.notebook import as_notebook
 from deltamask.runs.payloads import Message
 from deltamask.runs.reader import Run
+from deltamask.runs.stored import MARK
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NOT_EXPORTED = {payloads.PACK, "run.lock", "run.log", "control", "state.safetensors"}
+NOT_EXPORTED = {payloads.PACK, MARK, "run.lock", "run.log", "control", "state.safetensors"}
 ENDINGS = (".zip", ".csv", ".json", ".ipynb")
 FORMULA = ("=", "+", "-", "@")
 

@@ -5,6 +5,7 @@ task.json         d, layers, classes, and which client holds how many samples of
 rounds.jsonl      one RoundRecord a line; a torn last line is ignored
 state.safetensors the latest checkpoint, replaced atomically
 status.json       state, pid, progress, replaced atomically
+mark.json         its owner's star and note, if there are any; it stays when a run is exported
 run.lock          held by the process that runs it: so one can tell whether there is one
 control           what a user asked of the running process: run, pause, step or stop
 payloads/         r0007-c03.png …, r0007-down.bin: what crossed the wire, up and down; r0007-c03.flips: what only the

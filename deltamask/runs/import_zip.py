@@ -33,7 +33,7 @@ STALE = 3600  # seconds that checking one cannot take
 NAMES = re.compile(
     rf"config\.json|task\.json|status\.json|rounds\.jsonl|payloads\.zip|payloads/(?:{payloads.NAME.pattern})"
 )
-IGNORED = re.compile(r"run\.log|run\.lock|control|state\.safetensors|\.DS_Store|__MACOSX.*")
+IGNORED = re.compile(r"mark\.json|run\.log|run\.lock|control|state\.safetensors|\.DS_Store|__MACOSX.*")
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 

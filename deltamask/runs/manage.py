@@ -1,4 +1,4 @@
-"""What is done to whole run folders: delete, put aside, rename, give more rounds.
+"""What is done to whole run folders: delete, put aside, rename, mark, give more rounds.
 
 Only to one's own, and to none that runs. Needs no torch.
 """
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+from pydantic import ValidationError
 
 from deltamask.base.locks import LOOK
 from deltamask.base.paths import recorded_dir, runs_dir, sweeps_dir
@@ -22,17 +23,22 @@ from deltamask.runs import StoreError
 from deltamask.runs.folder import is_run_id, write_json
 from deltamask.runs.reader import Run
 from deltamask.runs.status import LOCK
-from deltamask.runs.stored import read_config
+from deltamask.runs.stored import MARK, MAX_NOTE, MarkFile, read_config
+from deltamask.simulation.records import first_fault
 
 ASIDE = ".discarded"  # among the runs; listing leaves it out
 A_DAY = 24 * 3600.0  # seconds
 
 
+def _refuse_recorded(run: Run, what: str) -> None:
+    if run.path.absolute().parent == recorded_dir().absolute():
+        raise StoreError(f"{run.id} is a recorded run, which comes with the repository: it cannot be {what}")
+
+
 @contextmanager
 def _alone(run: Run, what: str) -> Iterator[None]:
     """Within the block nobody else runs or changes this folder. StoreError if somebody does, or if it is not ours."""
-    if run.path.absolute().parent == recorded_dir().absolute():
-        raise StoreError(f"{run.id} is a recorded run, which comes with the repository: it cannot be {what}")
+    _refuse_recorded(run, what)
     if run.state == "starting":
         raise StoreError(f"{run.id} is starting: stop it first")
     lock = filelock.FileLock(run.path / LOCK, timeout=LOOK)
@@ -95,6 +101,22 @@ def rename(run: Run, name: str) -> Path:
         pass
     run.path.rename(target)
     return target
+
+
+def mark(run: Run, *, star: bool, note: str) -> None:
+    """Give a run a star, or none, and a note in place of the one that it had; a run under way too.
+
+    note: made one line. StoreError for a recorded run, for more than MAX_NOTE characters, and for control characters.
+    """
+    _refuse_recorded(run, "marked")
+    line = " ".join(note.split())
+    try:
+        told = MarkFile(star=star, note=line)
+    except ValidationError as error:
+        raise StoreError(
+            f"this cannot be a run's note, of at most {MAX_NOTE} characters: {first_fault(error)}"
+        ) from None
+    write_json(run.path / MARK, told.model_dump())
 
 
 def extend(run: Run, rounds: int) -> RunConfig:

@@ -21,7 +21,7 @@ from deltamask.config.run_config import UNPRINTABLE
 from deltamask.runs import StoreError, figures, jsonl, payloads
 from deltamask.runs.payloads import Payload
 from deltamask.runs.status import ACTIVE, is_alive
-from deltamask.runs.stored import read_config, read_status, read_task
+from deltamask.runs.stored import MARK, MarkFile, read_config, read_mark, read_status, read_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +78,11 @@ class Run:
         """d, layers, classes, label_counts; empty before the run has got that far."""
         return read_task(self.path / "task.json")
 
+    @cached_property
+    def mark(self) -> MarkFile:
+        """Its owner's star and note."""
+        return read_mark(self.path / MARK)
+
     @property
     def changes(self) -> list[str]:
         """What its results rest on that was not the same from beginning to end, one line each; empty as a rule."""
@@ -132,7 +137,9 @@ _loading = threading.Lock()
 
 def _load(path: Path) -> Run:
     """The run in a folder; the very same object while its files stay as they are, so that asking again is cheap."""
-    signature = tuple(_signature(path / name) for name in ("config.json", "status.json", "task.json", "rounds.jsonl"))
+    signature = tuple(
+        _signature(path / name) for name in ("config.json", "status.json", "task.json", "rounds.jsonl", MARK)
+    )
     key = path.absolute()
     with _loading:
         before, run = _loaded.pop(key, (None, ""))
@@ -163,6 +170,7 @@ def read_folder(path: Path) -> Run:
         raise StoreError(f"{path.name!r} is no name of a run")
     config, origin = read_config(path / "config.json")
     run = Run(path, config, origin, read_status(path / "status.json"))
+    _ = run.mark  # read now
     if run.task and len(run.task["label_counts"]) > config.clients:
         raise StoreError(f"{path / 'task.json'}: more than {config.clients} clients, as many as the config has")
     for record in run.records:
@@ -213,6 +221,11 @@ def list_runs(*roots: Path) -> list[Run]:
     """All runs below `roots` that can be read, newest first; by default your own, those of sweeps, and the recorded."""
     runs = [entry for entry in _scan(roots) if isinstance(entry, Run)]
     return sorted(runs, key=lambda run: str(run.provenance.get("created", "")), reverse=True)
+
+
+def starred_first(runs: Sequence[Run]) -> list[Run]:
+    """Those with a star before the others, either in their order."""
+    return sorted(runs, key=lambda run: not run.mark.star)
 
 
 def list_broken(*roots: Path) -> list[Broken]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from deltamask.base.files import read_regular
 from deltamask.config import RunConfig, explain_errors
+from deltamask.config.run_config import UNPRINTABLE
 from deltamask.runs import StoreError
 from deltamask.simulation.records import Count, Name, first_fault
 
@@ -20,6 +21,9 @@ MAX_CONFIG = 1_000_000  # bytes
 MAX_STATUS = 1_000_000
 MAX_TASK = 50_000_000  # it lists what each client holds
 MAX_MESSAGE = 10_000  # characters
+MARK = "mark.json"
+MAX_MARK = 10_000  # bytes
+MAX_NOTE = 500  # characters
 
 Short = Annotated[str, Field(max_length=100)]
 Names = Annotated[list[Name], Field(max_length=10_000)]
@@ -54,6 +58,20 @@ class StatusFile(BaseModel):
     pid_started: Any = None
     heartbeat: Short = ""
     uploaded: bool = False
+
+
+class MarkFile(BaseModel):
+    """mark.json: what its owner thinks of the run. note: one line, without control characters."""
+
+    star: bool = False
+    note: Annotated[str, Field(max_length=MAX_NOTE)] = ""
+
+    @field_validator("note")
+    @classmethod
+    def _printable(cls, note: str) -> str:
+        if UNPRINTABLE.search(note):
+            raise ValueError("it holds a control character")
+        return note
 
 
 class LayerEntry(BaseModel):
@@ -124,6 +142,11 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
 def read_status(path: Path) -> dict[str, Any]:
     """What the process last said; nothing if there is no such file."""
     return _read(path, StatusFile, MAX_STATUS) or {}
+
+
+def read_mark(path: Path) -> MarkFile:
+    """The owner's star and note; none if there is no such file."""
+    return MarkFile(**(_read(path, MarkFile, MAX_MARK) or {}))
 
 
 def read_task(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from deltamask.runs.reader import Run
+from deltamask.runs.reader import Run, load_run
 from tests.support.browsing import Server, button, line_names, open_page, settle
 from tests.support.records import finished_run
 
@@ -51,6 +52,22 @@ def test_a_run_is_taken_over_renamed_deleted_and_taken_back(server: Server, page
     button(page, "Undo")
     page.wait_for_function("() => location.search.includes('run=renamed')")
     assert (server.runs / "renamed" / "config.json").exists()
+
+
+def test_a_star_and_a_note_are_kept_and_shown(server: Server, page: Page, stored: Run) -> None:
+    note = "<b>good</b> *but* slow"
+    open_page(page, f"{server.url}/?run={COMMA}")
+    open_menu(page)
+    page.get_by_text("Star: first in the list").click()
+    page.get_by_role("textbox", name="Note").fill(note)
+    button(page, "Save star and note")
+    expect(page.get_by_test_id("stCaptionContainer").get_by_text(note)).to_be_visible()  # as it was typed
+    expect(page.get_by_role("combobox", name="Run in focus")).to_have_value(re.compile("^★ "))
+    mark = load_run(stored.path).mark
+    assert (mark.star, mark.note) == (True, note)
+    open_page(page, server.url)
+    page.get_by_role("combobox", name="Run in focus").click()
+    expect(page.get_by_role("option").first).to_contain_text("★")
 
 
 def test_a_recorded_run_keeps_its_name_and_place(server: Server, page: Page) -> None:

@@ -65,6 +65,39 @@ def test_fewer_rounds_are_refused(tiny_cache: Path, runs: Path, capsys: pytest.C
     assert "has 2 already" in capsys.readouterr().err
 
 
+# Star and note
+
+
+def test_a_star_comes_first_and_a_note_is_kept(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished_run(runs / "old", rounds=2)
+    finished_run(runs / "new", rounds=3)
+    manage.mark(load_run("old"), star=True, note="  the best\none so far ")
+    mark = load_run("old").mark
+    assert (mark.star, mark.note) == (True, "the best one so far")
+    assert main(["runs", "--json"]) == 0
+    first, *others = json.loads(capsys.readouterr().out)
+    assert (first["run"], first["star"], first["note"]) == ("old", True, "the best one so far")
+    assert not any(run["star"] for run in others)
+    main(["runs"])
+    assert "★ old" in capsys.readouterr().out
+    main(["show", "old"])
+    assert "note: the best one so far" in capsys.readouterr().out
+    manage.rename(load_run("old"), "renamed")
+    assert load_run("renamed").mark == mark
+    manage.mark(load_run("renamed"), star=False, note="")
+    assert not load_run("renamed").mark.star
+
+
+def test_what_is_no_note_is_refused(runs: Path) -> None:
+    run = finished_run(runs / "mine")
+    for note in ("x" * 501, "a\x1b[2Jb"):
+        with pytest.raises(StoreError, match="cannot be a run's note, of at most 500 characters"):
+            manage.mark(run, star=True, note=note)
+    assert not (run.path / "mark.json").exists()
+    with pytest.raises(StoreError, match="recorded run, which comes with the repository: it cannot be marked"):
+        manage.mark(load_run("fashion"), star=True, note="")
+
+
 # Delete and rename
 
 

@@ -49,6 +49,12 @@ BAD: list[tuple[str, bytes, str]] = [
     ("status.json", dumped({"state": "failed", "message": "x" * 20_000}), "message"),
     ("status.json", b'{"message": "\\ud800"}', "status.json is damaged"),
     ("status.json", b" " * 1_000_001, "at most 1,000,000 are read"),
+    *(("mark.json", content, "mark.json is damaged") for content in (b"", b"{torn", b"7", b"null", b"\xff\xfe\x00")),
+    ("mark.json", DEEP, "at most 10,000 are read"),
+    ("mark.json", dumped({"star": "yes"}), "star"),
+    ("mark.json", dumped({"star": True, "note": "x" * 501}), "note"),
+    ("mark.json", dumped({"note": "a\x1b[2Jb"}), "control character"),
+    ("mark.json", b" " * 10_001, "at most 10,000 are read"),
     ("task.json", dumped({"d": 5}), "layers"),
     ("task.json", dumped({**TASK, "d": -1}), "d: "),
     ("task.json", dumped({**TASK, "d": 10**15}), "d: "),
@@ -108,7 +114,7 @@ def test_the_second_listing_reads_nothing_again(root: Path) -> None:
     assert (time.perf_counter() - begun) / 3 < 1
 
 
-@pytest.mark.parametrize("file", ["config.json", "status.json", "task.json", "rounds.jsonl", "control"])
+@pytest.mark.parametrize("file", ["config.json", "status.json", "task.json", "rounds.jsonl", "mark.json", "control"])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "endless"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, file: str, kind: str) -> None:
     finished_run(tmp_path / "good")

@@ -32,6 +32,7 @@ def run(tmp_path: Path) -> Run:
     folder.save_state(12, {"theta": np.zeros(10)}, load_run(path).config)
     folder.ask("run")
     (path / "run.lock").touch()
+    (path / "mark.json").write_text('{"star": true, "note": "for myself"}')
     return load_run(path)
 
 

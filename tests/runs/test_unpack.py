@@ -97,6 +97,13 @@ def test_a_run_that_was_under_way_is_stopped_and_holds_no_process(files: Files, 
     assert "pid" not in run.status
 
 
+def test_a_stranger_s_star_and_note_are_left_out(files: Files, tmp_path: Path) -> None:
+    mark = b'{"star": true, "note": "buy this"}'
+    folder = unpack_run(zipped({**files, "mine/mark.json": mark}), tmp_path)
+    assert not (folder / "mark.json").exists()
+    assert load_run(folder).mark.note == ""
+
+
 @pytest.mark.parametrize(
     "name",
     ["../evil", "mine/../../evil", "/etc/evil", "mine/payloads/../../../evil", "mine\\..\\evil", "C:/evil",
