@@ -267,4 +267,4 @@ for method in ("deltamask", "lottery"):
     print(f"κ 0.05, {method:10} accuracy {last.accuracy:.3f}, {last.bpp_up:.4f} bpp up")
 
 # %% [markdown]
-# That was the last one. The [dashboard](http://localhost:8501) has all of it with sliders; [CONTRIBUTING.md](../CONTRIBUTING.md) says how to add what is missing.
+# One is left: [10 · What the messages give away](10-what-the-messages-give-away.ipynb). The [dashboard](http://localhost:8501) has all of it with sliders; [CONTRIBUTING.md](../CONTRIBUTING.md) says how to add what is missing.

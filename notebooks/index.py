@@ -11,7 +11,7 @@
 # %% [markdown]
 # # DeltaMask, step by step
 #
-# Nine notebooks lead from "why bits matter" to running, breaking and extending [DeltaMask](https://arxiv.org/abs/2311.17299). You need PyTorch's idea of a weight; federated learning
+# Ten notebooks lead from "why bits matter" to running, breaking and extending [DeltaMask](https://arxiv.org/abs/2311.17299). You need PyTorch's idea of a weight; federated learning
 # is explained on the way. Each has a goal, a question to answer *before* you run it, real data, pictures, exercises that check themselves, and at its end the
 # question: what would show this to be wrong?
 #
@@ -26,6 +26,7 @@
 # | [7 · Non-IID](07-non-iid.ipynb) | clients that differ, the worst-off one, a run repeated byte for byte | 15 min | 1 min |
 # | [8 · A fair comparison](08-a-fair-comparison.ipynb) | five methods, seeds, intervals; your own codec, dataset, backbone | 20 min | 2 min |
 # | [9 · Your own](09-your-own.ipynb) | a method, a partition, a metric, an observer of your own; a run that stays | 15 min | 2 min |
+# | [10 · What the messages give away](10-what-the-messages-give-away.ipynb) | a message read by its server; labels guessed; what ε promises, and what not | 15 min | under a minute |
 #
 # All pictures are saved in the files, so you can read without running. To run: `Run ▸ Run All Cells`. The first run computes image features once (a quarter of a minute) and
 # keeps them. Solutions to the exercises are in [solutions](solutions). The same subject with sliders: the [dashboard's Learn page](http://localhost:8501/learn), once `make app` runs.

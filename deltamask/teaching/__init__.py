@@ -3,7 +3,8 @@
     from deltamask.teaching import check, figures
 
 `check(answer)` checks a reader's function and prints whether it is right, or a hint. The checks stand in one module for
-each subject (`bits`, `wire`, `server`, `own`). All is loaded when first used, so that the walkthrough needs no torch.
+each subject (`bits`, `wire`, `server`, `own`, `leaks`). All is loaded when first used, so that the walkthrough needs no
+torch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "check_answer", "exercises", "figures"]
 
-_EXERCISES = ("bits", "wire", "server", "own")  # importing one registers its exercises
+_EXERCISES = ("bits", "wire", "server", "own", "leaks")  # importing one registers its exercises
 
 
 def __getattr__(name: str) -> Any:

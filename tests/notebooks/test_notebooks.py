@@ -22,8 +22,8 @@ def saved(text: Path) -> Any:
     return nbformat.read(text.with_suffix(".ipynb"), as_version=4)
 
 
-def test_there_are_nine_and_an_index_that_leads_to_each() -> None:
-    assert [text.stem[:2] for text in TEXTS] == [*(f"0{n}" for n in range(1, 10)), "in"]
+def test_there_are_ten_and_an_index_that_leads_to_each() -> None:
+    assert [text.stem[:2] for text in TEXTS] == [*(f"{n:02d}" for n in range(1, 11)), "in"]
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {text.stem for text in TEXTS}
     index = INDEX.read_text()
     for text in TEXTS[:-1]:
