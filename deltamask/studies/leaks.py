@@ -2,7 +2,7 @@
 
 leaks-clients.csv   a row a client and way of sending: how well its labels and images were guessed from its payloads
 leaks-links.csv     a row a run: how well two rounds' messages were matched
-leaks-shares.csv    guessed and true shares of labels of one seed's clients
+leaks-shares.csv    guessed and true shares of labels of one seed's clients, from their first messages
 leaks-audit.csv     a row an audit of the private head: the ε that is proven, and the ε that its attack proves at least
 """
 
@@ -36,7 +36,7 @@ WAYS = {
 CONTROLS = {"": "as in the runs", "alike": "α 10,000: clients alike",
             "dealt anew": "α 10,000, samples dealt anew between the rounds"}  # fmt: skip
 EPSILON = 4.0  # of the way of sending with noise
-SHOWN_ALPHA = 0.1  # of the clients whose shares are kept
+SHOWN_ALPHA, SHOWN_SEED = 0.1, 0  # of the clients whose shares are kept
 LARGEST = 1 << 20  # bytes of a table
 
 
@@ -58,6 +58,19 @@ def write(tables: Tables, data: Path) -> None:
     for name, table in tables.items():
         with write_atomic(data / f"leaks-{name}.csv") as file:
             file.write(table.to_csv(index=False, float_format="%.5g", lineterminator="\n").encode())
+
+
+def merged(before: Tables, found: Tables) -> dict[str, pd.DataFrame]:
+    """What was found in place of what stood there of the same seeds; of a table without seeds, if it has any rows."""
+    together = dict(before)
+    for name, table in found.items():
+        if name in before and not len(table):
+            continue
+        if name in before and "seed" in table:
+            others = before[name][~before[name]["seed"].isin(table["seed"])]
+            table = pd.concat([others, table], ignore_index=True).sort_values("seed", kind="stable", ignore_index=True)
+        together[name] = table
+    return together
 
 
 def read(data: Path) -> dict[str, pd.DataFrame]:

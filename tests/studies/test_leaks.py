@@ -44,6 +44,16 @@ def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(found[name].fillna(""), table, check_dtype=False, check_exact=False, rtol=1e-4)
 
 
+def test_another_seed_is_added_and_the_same_one_replaced() -> None:
+    before = tables()
+    later = {"links": before["links"].assign(seed=[1, 2, 3], auc=0.75), "shares": before["shares"].iloc[:0]}
+    found = leaks.merged(before, later)
+    assert found["links"]["seed"].tolist() == [0, 1, 2, 3]
+    assert found["links"]["auc"].tolist() == [0.5, 0.75, 0.75, 0.75]
+    for name in ("shares", "clients", "audit"):
+        pd.testing.assert_frame_equal(found[name], before[name])
+
+
 def test_a_figure_is_a_mean_and_students_interval() -> None:
     figure = leaks.figure(pd.Series([0.1, 0.2, 0.3]))
     assert figure == pytest.approx((0.2, T2 * 0.1 / math.sqrt(3), 3))
