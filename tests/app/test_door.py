@@ -168,7 +168,7 @@ def test_with_a_password_nothing_is_shown_before_the_login(tmp_path: Path) -> No
 def test_whoever_comes_first_gets_the_page_they_name_within_the_frame(tmp_path: Path) -> None:
     with serving(tmp_path) as port:
         (navigation,) = [message.navigation for message in visit(port, page="learn") if message.HasField("navigation")]
-    assert [page.page_name for page in navigation.app_pages] == ["Lab", "Compare", "Wire", "Learn"]
+    assert [page.page_name for page in navigation.app_pages] == ["Lab", "Compare", "Wire", "Privacy", "Learn"]
     assert navigation.page_script_hash == navigation.app_pages[3].page_script_hash
 
 

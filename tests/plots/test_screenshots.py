@@ -11,4 +11,4 @@ def test_docs_hold_the_shown_pictures_and_no_others() -> None:
 
 def test_what_documents_show_is_found() -> None:
     assert Shot("lab", "light", "") in shown()  # README's first picture
-    assert len(EVERY) == len({shot.file for shot in EVERY}) == 16
+    assert len(EVERY) == len({shot.file for shot in EVERY}) == 20

@@ -139,11 +139,11 @@ def test_measured_runs_come_as_predicted_when_their_setting_is_left_out(memory: 
 def test_runs_that_took_no_part_come_as_predicted_too(memory: Memory) -> None:
     """Learn from every other setting, and predict the rest: neither they nor their errors are in the memory."""
     known, new = Memory(memory.settings[::2]), memory.settings[1::2]
-    for kind, least in (("accuracy", 0.85), ("up", 0.85)):
+    for kind in ("accuracy", "up"):
         ranges = [(getattr(known.forecast(setting.config), kind), setting) for setting in new]
         held = [range.holds(figure) for range, setting in ranges if range for figure in setting.figures(kind)]
         assert len(held) > 90
-        assert np.mean(held) >= least, kind
+        assert np.mean(held) >= 0.9 - 3 * np.sqrt(0.9 * 0.1 / len(held)), kind  # nine in ten, of so few
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "vit"])
