@@ -93,7 +93,7 @@ class ScoreStep:
         with torch.no_grad():
             factor = self.tail.weights * (self.probability - self.probability.square())
         size = len(self.scores)
-        noisy, _ = private.gradient(index, self.weight, self.bias, lambda each: each.mul_(factor), size, head=False)
+        noisy, _ = private.gradient(index, self.weight, self.bias, factor, size, head=False)
         with torch.no_grad():
             self.scores.grad.copy_(noisy)  # type: ignore[union-attr]
             self._apply()

@@ -35,7 +35,15 @@ def train_weights(task: Task, values: Vector, config: RunConfig, *, round: int, 
         task.tail.grad.zero_()
 
     loss, head = train_with_head(
-        task, values[task.d :], weights, forward, lambda: None, lambda each: each, config, round=round, client=client
+        task,
+        values[task.d :],
+        weights,
+        forward,
+        lambda: None,
+        torch.ones_like(weights),
+        config,
+        round=round,
+        client=client,
     )
     return checked_finite(np.concatenate([weights.detach().cpu().numpy(), head])), loss
 

@@ -74,6 +74,13 @@ def test_codec_scale(run: Run) -> None:
     run("benchmarks/codec_scale.py", "--quick")
 
 
+def test_private_step(run: Run) -> None:
+    *_, plain, layers, held = run("benchmarks/private_step.py", "--quick").splitlines()
+    assert plain.startswith("| plain |")
+    assert layers.startswith("| clipped, layer by layer |")
+    assert held.endswith(" |")
+
+
 def test_mask_sizes(run: Run) -> None:
     *_, line = run("benchmarks/mask_sizes.py", "--quick").splitlines()
     rounds, blind, given, bound, ratio = (cell.strip() for cell in line.strip("|").split("|"))

@@ -13,7 +13,7 @@ from deltamask import backbones
 from deltamask.backbones import BackboneError
 from deltamask.backbones.split import Tail, freeze
 from deltamask.training import adapters
-from deltamask.training.per_sample import clipped, clipped_head, layer_gradients
+from deltamask.training.per_sample import Through, clipped, clipped_head, layer_gradients, summed_gradient
 from tests.support import tiny
 
 LAYERS: list[tuple[nn.Module, tuple[int, ...]]] = [
@@ -51,6 +51,7 @@ def test_a_layers_gradients_are_those_of_single_samples(layer: nn.Module, shape:
     out = layer(x)
     g = torch.randn(out.shape, generator=rng)
     each = layer_gradients(layer, x, g, len(x))
+    torch.testing.assert_close(summed_gradient(layer, x, g), each.sum(0), rtol=1e-4, atol=1e-5)
     for sample in range(len(x)):
         one = layer(x[sample : sample + 1])
         (expected,) = torch.autograd.grad(one, layer.weight, g[sample : sample + 1])
@@ -81,9 +82,10 @@ def network(name: str, masked_blocks: int, size: int) -> tuple[Tail, Tensor]:
         return Tail(backbone.tail), backbone.trunk(images)
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["layer by layer", "held"])
 @pytest.mark.parametrize(("name", "masked_blocks", "size"), TAILS)
-def test_a_networks_clipped_sum_is_that_of_single_samples(name: str, masked_blocks: int, size: int) -> None:
-    """With the head beside it, and with the weights' factor of a mask in between."""
+def test_a_networks_clipped_sum_is_that_of_single_samples(name: str, masked_blocks: int, size: int, held: bool) -> None:
+    """With the head beside it, and with the weights' factor of a mask in between: as factors, and as any other map."""
     tail, features = network(name, masked_blocks, size)
     pooled = tail(features).detach()
     rng = torch.Generator().manual_seed(2)
@@ -104,9 +106,8 @@ def test_a_networks_clipped_sum_is_that_of_single_samples(name: str, masked_bloc
     norms = alone.norm(dim=1)
     limit = float(norms.sort().values[1:3].mean())  # two are cut, two are not
     expected = (alone * (limit / norms).clamp(max=1)[:, None]).sum(0)
-    found = clipped(
-        tail, features, labels, weight, bias, functional.cross_entropy, limit, lambda each: each * factor, head=True
-    )
+    through: Through = (lambda each: each * factor) if held else factor
+    found = clipped(tail, features, labels, weight, bias, functional.cross_entropy, limit, through, head=True)
     got = torch.cat([found.trained, found.head])
     assert float((got - expected).norm()) < 1e-4 * limit
     plain = functional.cross_entropy(functional.linear(pooled, weight, bias), labels, reduction="sum")
@@ -140,16 +141,18 @@ def test_the_heads_own_gradients() -> None:
     torch.testing.assert_close(found.head, expected)
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["layer by layer", "held"])
 @pytest.mark.parametrize("poison", [1e4, float("inf"), float("nan")])
-def test_one_sample_moves_the_sum_by_the_limit_at_most(poison: float) -> None:
+def test_one_sample_moves_the_sum_by_the_limit_at_most(poison: float, held: bool) -> None:
     """However wild it is, and however small the others are."""
     tail, features = network("tiny", 1, 32)
+    through: Through = (lambda each: each) if held else torch.ones(tail.d)
     labels = torch.tensor([0, 2, 1, 0])
     weight, bias = torch.randn(3, tiny.FEATURES), torch.zeros(3)
     limit = 0.01
 
     def summed(x: Tensor, y: Tensor) -> Tensor:
-        found = clipped(tail, x, y, weight, bias, functional.cross_entropy, limit, lambda each: each, head=True)
+        found = clipped(tail, x, y, weight, bias, functional.cross_entropy, limit, through, head=True)
         return torch.cat([found.trained, found.head])
 
     wild = features.clone()
