@@ -309,6 +309,12 @@ def test_without_registered_names_the_first_that_says_so_is_the_clients_node(tmp
     assert "node 101 was refused: it says it is client 0, as node 100 is" in message
 
 
+def test_where_nobody_has_a_key_a_run_goes_on_without_a_liar_as_well(without: tiny.Witness, tmp_path: Path) -> None:
+    grid = LoopGrid(loop_nodes(CONFIG, tmp_path), of_liar(says("client", 0)), names={})
+    why = _why_absent(without, tmp_path / "run", grid, registered=False)
+    assert why.startswith("no node of it was let in")
+
+
 def test_a_run_with_an_attack_is_refused(tmp_path: Path) -> None:
     config = tiny.config(clients=2, attack="zero-mask")
     with pytest.raises(ValueError, match="attack = 'zero-mask': attacks are played in a simulation only"):
