@@ -71,7 +71,9 @@ def share(range: Range) -> str:
 
 
 def seconds(time: Time) -> str:
-    """A time with its range."""
+    """A time with its range, where more than one run tells of it."""
+    if not time.seconds.errors:
+        return f"≈ {style.duration(time.seconds.value)}"
     low, high = style.duration(time.seconds.low), style.duration(time.seconds.high)
     return f"≈ {style.duration(time.seconds.value)} ({low} to {high})"
 
@@ -104,9 +106,10 @@ def _why(forecast: Forecast) -> str:
 def _whose_time(time: Time) -> str:
     where = "on this machine" if time.local else "on the machine that recorded them"
     scaled = ", scaled by what this one took for other networks" if time.calibrated and not time.local else ""
+    judged = f"{time.seconds.errors} predicted so" if time.seconds.errors else "a single one, so no range"
     return (
         f"**Time** of the whole run, start-up and features included, from {time.runs} run"
-        f"{'s' if time.runs > 1 else ''} {where}{scaled}; {time.seconds.errors} predicted so."
+        f"{'s' if time.runs > 1 else ''} {where}{scaled}; {judged}."
     )
 
 
@@ -128,5 +131,7 @@ def _off(each: Hindsight) -> str:
     if each.of == "accuracy":
         off = f"{100 * (measured - said.value):+.1f} points"
         return f"accuracy {said.value:.3f} ({share(said)}), was {measured:.3f}, {off}, {inside}"
+    if not said.errors:
+        return f"≈ {style.duration(said.value)}, took {style.duration(measured)}"
     ends = f"{style.duration(said.low)} to {style.duration(said.high)}"
     return f"≈ {style.duration(said.value)} ({ends}), took {style.duration(measured)}, {inside}"

@@ -137,13 +137,18 @@ def test_measured_runs_come_as_predicted_when_their_setting_is_left_out(memory: 
 
 
 def test_runs_that_took_no_part_come_as_predicted_too(memory: Memory) -> None:
-    """Learn from every other setting, and predict the rest: neither they nor their errors are in the memory."""
-    known, new = Memory(memory.settings[::2]), memory.settings[1::2]
-    for kind in ("accuracy", "up"):
-        ranges = [(getattr(known.forecast(setting.config), kind), setting) for setting in new]
-        held = [range.holds(figure) for range, setting in ranges if range for figure in setting.figures(kind)]
-        assert len(held) > 90
-        assert np.mean(held) >= 0.9 - 3 * np.sqrt(0.9 * 0.1 / len(held)), kind  # nine in ten, of so few
+    """Learn from two thirds of the settings, and predict the rest: neither they nor their errors are in the memory."""
+    held: dict[str, list[bool]] = {kind: [] for kind in KINDS}
+    for part in (0, 1, 2):
+        known = Memory([setting for at, setting in enumerate(memory.settings) if at % 3 != part])
+        for setting in memory.settings[part::3]:
+            forecast = known.forecast(setting.config)
+            for kind in KINDS:
+                range: Range | None = getattr(forecast, kind)
+                held[kind] += [range.holds(figure) for figure in setting.figures(kind)] if range else []
+    assert min(map(len, held.values())) > 200
+    for kind in KINDS:
+        assert np.mean(held[kind]) >= 0.85, kind
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "vit"])
