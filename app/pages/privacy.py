@@ -69,11 +69,11 @@ def draw_leaks(tables: dict[str, pd.DataFrame]) -> None:
     linked = tables["links"]
     pairs = linked[(linked["sent"] == way) & (linked["alpha"] == leaks.SHOWN_ALPHA) & (linked["control"] == "")]
     st.markdown(
-        f"**At α {leaks.SHOWN_ALPHA:g}** guesses are {guess.text()} from the true shares (0: right, 1: all wrong), "
-        f"and {prior.text()} for who knows only the shares of all clients together. Two messages of one client are "
-        f"told from two of different clients with AUC {leaks.figure(pairs['auc']).text()}; a client's images from "
-        f"others of the same class with AUC {images.text()} (0.5: not at all). ± are 95 % intervals over clients, "
-        "for AUC of messages over seeds."
+        f"**At α {leaks.SHOWN_ALPHA:g}**, {guess.of} clients: guesses are {guess.text()} from the true shares (0: "
+        f"right, 1: all wrong), and {prior.text()} for who knows only the shares of all clients together. Two messages "
+        f"of one client are told from two of different clients with AUC {leaks.figure(pairs['auc']).text()} (seeds: "
+        f"{len(pairs)}); a client's images from others of the same class with AUC {images.text()} (0.5: not at all). "
+        "± are 95 % intervals over clients, for AUC of messages over seeds."
     )
     about = "Shares of each class among one client's samples: true, and guessed by the server from its first message."
     chart("One client's labels", privacy_charts.guessed_shares(one), "guessed_shares", about=about)
