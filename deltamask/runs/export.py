@@ -66,7 +66,9 @@ def rounds_table(run: Run) -> pd.DataFrame:
 def write(run: Run, target: Path) -> None:
     """Write `target` as .zip, .csv, .json, or .ipynb, which makes the run again. StoreError for any other ending."""
     if target.suffix not in ENDINGS:
-        raise StoreError(f"cannot export to {target.name!r}: use a name that ends in {', '.join(ENDINGS)}")
+        raise StoreError(
+            f"cannot export to {target.name!r}: use a name that ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
+        )
     with write_atomic(target.absolute()) as file:
         if target.suffix == ".csv":
             file.write(csv_text(rounds_table(run)).encode())

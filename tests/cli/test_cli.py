@@ -129,7 +129,7 @@ def test_runs_show_and_export(tiny_cache: Path, runs: Path, tmp_path: Path, caps
         assert f"{config.run_id}/rounds.jsonl" in archive.namelist()
     capsys.readouterr()
     assert main(["export", config.run_id, "--out", str(tmp_path / "run.pdf")]) == 1
-    assert "ends in .zip, .csv or .json" in capsys.readouterr().err
+    assert "ends in .zip, .csv, .json or .ipynb" in capsys.readouterr().err
 
     assert main(["run", *tiny.flags(config), "--out", str(runs / config.run_id)]) == 1
     assert f"deltamask resume {runs / config.run_id}" in capsys.readouterr().err

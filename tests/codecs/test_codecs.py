@@ -157,7 +157,8 @@ def test_golden_dense_payload(name: str) -> None:
 
 def test_every_kind_of_message_has_a_golden_payload() -> None:
     methods.names()  # some register a kind of their own
-    assert set(KINDS) <= set(decoders())
+    ours = {name for name, kind in KINDS.items() if kind.number < 128}  # the others are packages' from outside
+    assert ours <= set(decoders())
 
 
 def test_golden_payloads_are_never_rewritten() -> None:
