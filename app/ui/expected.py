@@ -129,7 +129,7 @@ def _off(each: Hindsight) -> str:
     if each.of == "bytes":
         return f"{size(said)} a message, was {byte_size(measured)}, {measured / said.value - 1:+.0%}, {inside}"
     if each.of == "accuracy":
-        off = f"{100 * (measured - said.value):+.1f} points"
+        off = f"{100 * (measured - said.value):+z.1f} points"
         return f"accuracy {said.value:.3f} ({share(said)}), was {measured:.3f}, {off}, {inside}"
     if not said.errors:
         return f"≈ {style.duration(said.value)}, took {style.duration(measured)}"
