@@ -86,12 +86,12 @@ class Recorded:
         """(samples,) squared length of each sample's gradient times factor (d,)."""
         found = factor.new_zeros(samples)
         for layer, part, uses in self._uses(of_outputs):
-            own = factor[layer.start : layer.stop]
+            own = factor[layer.start : layer.stop].square()
             step = max(1, CACHED // len(own))
             for start in range(0, samples, step):
                 some = slice(start, min(samples, start + step))
                 each = _layer_gradients_of(part, uses, samples, some).reshape(-1, len(own))
-                found[some] += each.mul_(each) @ own.square()
+                found[some] += each.mul_(each) @ own
         return found
 
     def weighted(self, samples: int, of_outputs: tuple[Tensor, ...], scales: Tensor, kept: Tensor, d: int) -> Tensor:
