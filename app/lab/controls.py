@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from ui import links
 
 from deltamask import backbones, datasets
 from deltamask.base.registry import find
+from deltamask.codecs.base import OF_WIDTH
 from deltamask.config import (
     GROUPS,
     RunConfig,
@@ -43,7 +43,6 @@ KNOB_WORDS = (
 )
 ASKED = ("Method", "Clients", "Training", "Bits")  # the groups under "More" that come first
 ACROSS = 4  # controls in a row
-WIDTH = re.compile(r"(bfuse|xor)(8|16|32)(-gated)?")  # codecs that come in several bits per entry
 
 
 def key(name: str) -> str:
@@ -96,7 +95,7 @@ def _of_width(codec: str, bpe: str, notes: list[str]) -> str:
 
 def _widths(codec: str) -> dict[str, str]:
     """Bits per entry, and the codec of this one's family that has them; none for a family that has no choice."""
-    match, offered = WIDTH.fullmatch(codec), choices("codec")
+    match, offered = OF_WIDTH.fullmatch(codec), choices("codec")
     found = {bpe: f"{match[1]}{bpe}{match[3] or ''}" for bpe in ("8", "16", "32")} if match else {}
     return {bpe: name for bpe, name in found.items() if name in offered}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import partial
 
 import streamlit as st
 from ui import links
@@ -37,35 +38,20 @@ def draw(
     suffix = f"_{zlib.crc32(name.encode()):08x}" if name else ""
     smooth = bool(st.session_state.get("smooth"))
     height = max(HEIGHT, height_for(run_charts.numbered_names(groups, focus)))
+    drawn = partial(
+        run_charts.accuracy_curves, runs, at_round=round, seeds=seeds, focus=focus, smooth=smooth, height=height,
+        expected=expected,
+    )  # fmt: skip
     left, right = st.columns([5, 6], gap="medium")
     with left:
-        figure = run_charts.accuracy_curves(
-            runs,
-            way=way,
-            per=per,
-            at_round=round,
-            seeds=seeds,
-            focus=focus,
-            smooth=smooth,
-            height=height,
-            expected=expected,
-        )
+        figure = drawn(way=way, per=per)
         about = (
             "Bits per parameter and client, log scale: further left is cheaper. What comes after the chosen round is "
             "pale. The numbers are those of the names at the right."
         ) + (f" {GHOST}" if expected else "")
         chart("Accuracy against bits", figure, f"bits_curve{suffix}", about=about, legend=False)
     with right:
-        figure = run_charts.accuracy_curves(
-            runs,
-            against="rounds",
-            at_round=round,
-            seeds=seeds,
-            focus=focus,
-            smooth=smooth,
-            height=height,
-            expected=expected,
-        )
+        figure = drawn(against="rounds")
         about = f"Test accuracy of the server model after each round. {DIP}"
         if seeds:
             about += " A line is the mean over seeds, its band reaches from the lowest to the highest."

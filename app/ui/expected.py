@@ -46,7 +46,7 @@ def follow(config: RunConfig | None) -> None:
 def draw(config: RunConfig) -> None:
     """What a run with these settings will probably send, reach and take, and from what that is judged."""
     forecast = memory().forecast(config)
-    lines = [*_figures(forecast), *([seconds(forecast.time)] if forecast.time else [])]
+    lines = [*_figures(forecast), *([seconds(forecast.time.seconds)] if forecast.time else [])]
     if forecast.accuracy is None:
         lines.append("nothing like it was measured")
     st.markdown(f":small[**Predicted** {' · '.join(lines)}]", help=_why(forecast))
@@ -70,12 +70,10 @@ def share(range: Range) -> str:
     return f"{range.low:.2f} to {range.high:.2f}"
 
 
-def seconds(time: Time) -> str:
+def seconds(range: Range) -> str:
     """A time with its range, where more than one run tells of it."""
-    if not time.seconds.errors:
-        return f"≈ {style.duration(time.seconds.value)}"
-    low, high = style.duration(time.seconds.low), style.duration(time.seconds.high)
-    return f"≈ {style.duration(time.seconds.value)} ({low} to {high})"
+    ends = f" ({style.duration(range.low)} to {style.duration(range.high)})" if range.errors else ""
+    return f"≈ {style.duration(range.value)}{ends}"
 
 
 def _why(forecast: Forecast) -> str:
@@ -131,7 +129,4 @@ def _off(each: Hindsight) -> str:
     if each.of == "accuracy":
         off = f"{100 * (measured - said.value):+z.1f} points"
         return f"accuracy {said.value:.3f} ({share(said)}), was {measured:.3f}, {off}, {inside}"
-    if not said.errors:
-        return f"≈ {style.duration(said.value)}, took {style.duration(measured)}"
-    ends = f"{style.duration(said.low)} to {style.duration(said.high)}"
-    return f"≈ {style.duration(said.value)} ({ends}), took {style.duration(measured)}, {inside}"
+    return f"{seconds(said)}, took {style.duration(measured)}" + (f", {inside}" if said.errors else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +14,8 @@ import numpy.typing as npt
 from deltamask.base.registry import Registry
 from deltamask.masking.masks import Positions, Theta
 from deltamask.masking.noise import PublicNoise
+
+OF_WIDTH = re.compile(r"(bfuse|xor)(8|16|32)(-gated)?")  # names of codecs that come in several bits an entry
 
 
 @dataclass(frozen=True)

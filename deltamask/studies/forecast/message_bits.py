@@ -6,13 +6,12 @@ These are sizes on paper, to tell settings apart by: a ratio of two of them, nev
 from __future__ import annotations
 
 import math
-import re
 
+from deltamask.codecs.base import OF_WIDTH
 from deltamask.config import RunConfig, is_unread
 from deltamask.methods import methods
 from deltamask.training.schedule import scheduled
 
-WIDTH = re.compile(r"(bfuse|xor)(8|16|32)(-gated)?")
 SLOTS = {"bfuse": 1.125, "xor": 1.23}  # of a filter, for an entry
 BLOOM = 8 / math.log(2)  # bits an entry at a false positive rate of 2⁻⁸
 VALUE_BITS = {"fp32": 32.0, "fp16": 16.0, "eden4": 4.0, "qsgd": 3.44, "eden0.5": 0.5}  # of the others: one
@@ -39,7 +38,7 @@ def entry_bits(codec: str, density: float) -> float:
     A filter's fingerprints have a width. What codes positions needs their entropy: log₂(1/density) + log₂ e an entry,
     more or less by a factor of its own. A codec of whole masks pays for every position.
     """
-    if match := WIDTH.fullmatch(codec):
+    if match := OF_WIDTH.fullmatch(codec):
         return SLOTS[match[1]] * float(match[2])
     if codec == "bloom":
         return BLOOM
