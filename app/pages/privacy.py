@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ from deltamask.plots import privacy_charts
 from deltamask.privacy import crowd
 from deltamask.runs import StoreError
 from deltamask.studies import leaks, private_runs
+from deltamask.studies.intervals import figure
 
 MEASURE = "python benchmarks/leaks.py --write"
 NOT_HERE = "Not measured here yet"
@@ -44,6 +44,11 @@ def _written(data: Path, pattern: str) -> tuple[float, ...]:
     return tuple(path.stat().st_mtime for path in sorted(data.glob(pattern)))
 
 
+def _way(sent: str) -> str:
+    """A way of sending, without a document's marks."""
+    return leaks.WAYS[sent].replace("`", "")
+
+
 def draw_leaks(tables: dict[str, pd.DataFrame]) -> None:
     """One client's labels, guessed and true, and the figures of all."""
     st.header("What the server learns from messages alone")
@@ -58,27 +63,27 @@ def draw_leaks(tables: dict[str, pd.DataFrame]) -> None:
     )
     links.choice("sent", ways, ways[0])
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    way = left.selectbox("Sent by", ways, key="sent", format_func=lambda name: leaks.WAYS[name].replace("`", ""))
+    way = left.selectbox("Sent by", ways, key="sent", format_func=_way)
     own = tables["shares"][tables["shares"]["sent"] == way]
     client = int(right.selectbox("Client", sorted(own["client"].unique().tolist()), key="privacy_client"))
     links.write(sent=way)
     one = own[own["client"] == client]
     at = tables["clients"]
     same = at[(at["sent"] == way) & (at["alpha"] == leaks.SHOWN_ALPHA)]
-    guess, prior, images = (leaks.figure(same[name]) for name in ("tv", "tv_prior", "auc"))
+    guess, prior, images = (figure(same[name]) for name in ("tv", "tv_prior", "auc"))
     linked = tables["links"]
     pairs = linked[(linked["sent"] == way) & (linked["alpha"] == leaks.SHOWN_ALPHA) & (linked["control"] == "")]
     st.markdown(
         f"**At α {leaks.SHOWN_ALPHA:g}**, {guess.of} clients: guesses are {guess.text()} from the true shares (0: "
         f"right, 1: all wrong), and {prior.text()} for who knows only the shares of all clients together. Two messages "
-        f"of one client are told from two of different clients with AUC {leaks.figure(pairs['auc']).text()} (seeds: "
+        f"of one client are told from two of different clients with AUC {figure(pairs['auc']).text()} (seeds: "
         f"{len(pairs)}); a client's images from others of the same class with AUC {images.text()} (0.5: not at all). "
         "± are 95 % intervals over clients, for AUC of messages over seeds."
     )
     about = "Shares of each class among one client's samples: true, and guessed by the server from its first message."
     chart("One client's labels", privacy_charts.guessed_shares(one), "guessed_shares", about=about)
     rows = [
-        {"sent by": leaks.WAYS[str(sent)].replace("`", ""), "α": alpha, "clients": len(part)}
+        {"sent by": _way(str(sent)), "α": alpha, "clients": len(part)}
         | {name: float(part[column].mean()) for name, column in _COLUMNS.items()}
         for (sent, alpha), part in at.groupby(["sent", "alpha"], sort=False)
     ]
@@ -112,9 +117,9 @@ def draw_costs(lines: list[private_runs.Line]) -> None:
             chart(f"α {alpha:g}", privacy_charts.cost_of_a_promise(own), f"promise_{alpha:g}", about=about)
     rows = [
         {"method": line.label, "α": line.config.dirichlet_alpha,
-         "ε": f"{line.epsilon:g}" if math.isfinite(line.epsilon) else "none",
+         "ε": line.promise,
          "accuracy": line.accuracy.mean, "±": line.accuracy.width, "MB a client": line.megabytes.mean,
-         "seeds": line.accuracy.seeds}
+         "seeds": line.accuracy.of}
         for line in lines
     ]  # fmt: skip
     fine = {name: st.column_config.NumberColumn(format="%.4f") for name in ("accuracy", "±")}

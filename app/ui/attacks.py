@@ -49,7 +49,7 @@ def draw(data: Path) -> None:
     rows = [
         {"method": line.setting, "liars": line.liars, "attack": line.lie, "protection": line.protection or "none",
          "accuracy": line.accuracy.mean, "±": line.accuracy.width, "lost, points": line.lost.mean,
-         "± points": line.lost.width, "seeds": line.accuracy.seeds}
+         "± points": line.lost.width, "seeds": line.accuracy.of}
         for line in found
     ]  # fmt: skip
     st.dataframe(

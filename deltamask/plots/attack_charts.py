@@ -27,7 +27,7 @@ def under_attack(found: Sequence[Line]) -> go.Figure:
             y=[_row(line) for line in shown],
             error_x={"type": "data", "array": [line.accuracy.width for line in shown], "thickness": 1.5},
             name=name, mode="markers", marker={"color": color, "symbol": symbol, "size": 10, "line": {"width": 2}},
-            customdata=[[line.protection or "none", line.accuracy.seeds] for line in shown],
+            customdata=[[line.protection or "none", line.accuracy.of] for line in shown],
             hovertemplate="%{y}<br>accuracy %{x:.4f} of %{customdata[1]} seeds<br>protection: %{customdata[0]}"
             "<extra></extra>",
         )  # fmt: skip

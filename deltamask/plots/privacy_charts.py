@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -16,7 +15,6 @@ from deltamask.studies.private_runs import Line
 TRUE, GUESSED, PRIOR = palette.FLIPS, palette.FALSE_FLIPS, palette.OTHER
 AGREEMENTS = ((1.0, "solid"), (0.1, "dash"), (0.01, "dot"))
 CROWD = [10 ** (half / 2) for half in range(15)]  # clients, to 10⁷
-NONE = "none"
 
 
 def guessed_shares(shares: pd.DataFrame) -> go.Figure:
@@ -33,20 +31,18 @@ def guessed_shares(shares: pd.DataFrame) -> go.Figure:
 
 def cost_of_a_promise(lines: Sequence[Line]) -> go.Figure:
     """Accuracy for each ε and method, of one α: the last place is without a promise."""
-    places = [
-        f"{epsilon:g}" if math.isfinite(epsilon) else NONE for epsilon in sorted({each.epsilon for each in lines})
-    ]
+    places = list(dict.fromkeys(line.promise for line in sorted(lines, key=lambda line: line.epsilon)))
     figure = blank("ε, δ = 10⁻⁵", "accuracy, mean of the last ten rounds", 360)
     for label in dict.fromkeys(line.label for line in lines):
         own = [line for line in lines if line.label == label]
         color, _, marker = palette.style(own[0].config)
         figure.add_scatter(
-            x=[f"{line.epsilon:g}" if math.isfinite(line.epsilon) else NONE for line in own],
+            x=[line.promise for line in own],
             y=[line.accuracy.mean for line in own],
             error_y={"type": "data", "array": [line.accuracy.width for line in own], "thickness": 1.5},
             name=palette.plain(label), mode="lines+markers", line={"color": color},
             marker={"symbol": marker, "size": 9},
-            customdata=[[line.megabytes.mean, line.accuracy.seeds] for line in own],
+            customdata=[[line.megabytes.mean, line.accuracy.of] for line in own],
             hovertemplate="ε %{x}: %{y:.4f}<br>%{customdata[0]:.2f} MB a client, %{customdata[1]} seeds<extra></extra>",
         )  # fmt: skip
     return figure.update_xaxes(type="category", categoryorder="array", categoryarray=places)

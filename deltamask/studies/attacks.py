@@ -6,39 +6,23 @@ in which everybody is honest and nothing is protected: what it lost is what the 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from deltamask.attacks import attacks
 from deltamask.config import RunConfig
-from deltamask.studies.intervals import half_width
+from deltamask.studies.comparison import setting_of
+from deltamask.studies.intervals import Figure, figure
 from deltamask.studies.labels import config_label
-from deltamask.studies.tables import config_of, measure, read_tables
+from deltamask.studies.tables import Arms, measure, read_arms
 
 TITLE = "One client that lies"
 LIES, PROTECTION = ("attack", "attackers"), ("robust", "check_flips")
 NOT_THE_SETTING = {"seed", "keep_payloads", *LIES, *PROTECTION}
 HONEST = "none"
 AIMS = {"1 of 5": 5.0, "1 of 30": 1.0}  # points that a liar may cost at most
-
-Arms = Mapping[tuple[str, str], RunConfig]  # (experiment, arm) → its config with any seed
-
-
-class Figure(NamedTuple):
-    """A mean over `seeds` runs, and half its 95 % interval; NaN where there is none."""
-
-    mean: float
-    width: float
-    seeds: int
-
-
-NOTHING = Figure(math.nan, math.nan, 0)
 
 
 @dataclass(frozen=True)
@@ -77,9 +61,7 @@ def protection(config: RunConfig) -> str:
 
 def stored(data: Path) -> list[Line]:
     """`lines` of the tables in a folder; none where there are no tables yet. StoreError if they are damaged."""
-    runs, rounds = read_tables(data)
-    configs = {(run["experiment"], run["arm"]): config for run in runs if (config := config_of(run))}
-    return lines(configs, rounds)
+    return lines(*read_arms(data))
 
 
 def played(arms: Arms) -> set[str]:
@@ -94,7 +76,7 @@ def lines(arms: Arms, rounds: pd.DataFrame) -> list[Line]:
     runs = measure(rounds[rounds["experiment"].isin(attacked)])
     accuracy = {key: run.set_index("seed")["accuracy"] for key, run in runs.groupby(["experiment", "arm"], sort=False)}
     plain = {
-        (experiment, *_setting(config)): accuracy.get((experiment, arm))
+        (experiment, *setting_of(config, NOT_THE_SETTING)): accuracy.get((experiment, arm))
         for (experiment, arm), config in arms.items()
         if config.attack == HONEST and not protection(config)
     }
@@ -102,7 +84,7 @@ def lines(arms: Arms, rounds: pd.DataFrame) -> list[Line]:
     for (experiment, arm), config in arms.items():
         if (experiment, arm) not in accuracy:
             continue
-        own, honest = accuracy[experiment, arm], plain.get((experiment, *_setting(config)))
+        own, honest = accuracy[experiment, arm], plain.get((experiment, *setting_of(config, NOT_THE_SETTING)))
         gaps = 100 * (own - honest).dropna() if honest is not None else own.iloc[:0]
         found.append(
             Line(
@@ -111,8 +93,8 @@ def lines(arms: Arms, rounds: pd.DataFrame) -> list[Line]:
                 f"{config.attackers} of {config.clients}",
                 config.attack,
                 protection(config),
-                _figure(own),
-                _figure(gaps),
+                figure(own),
+                figure(gaps),
             )
         )
     return found
@@ -133,7 +115,7 @@ def worst(found: list[Line]) -> dict[str, tuple[Line | None, Line | None]]:
     """For each share of liars, the line that lost the most without protection, and with it; lies only."""
     worst: dict[str, tuple[Line | None, Line | None]] = {}
     for liars in dict.fromkeys(line.liars for line in found):
-        lost = [line for line in found if line.liars == liars and line.attack != HONEST and line.lost.seeds]
+        lost = [line for line in found if line.liars == liars and line.attack != HONEST and line.lost.of]
         parts = ([line for line in lost if bool(line.protection) is protected] for protected in (False, True))
         without, with_it = (min(part, key=lambda line: line.lost.mean, default=None) for part in parts)
         worst[liars] = without, with_it
@@ -151,13 +133,3 @@ def finding(found: list[Line]) -> str:
         ]
         said.append(f"With {liars} clients lying, the worst attack costs {' and '.join(costs)}.")
     return " ".join(said)
-
-
-def _setting(config: RunConfig) -> tuple[object, ...]:
-    return tuple((name, value) for name, value in config.model_dump().items() if name not in NOT_THE_SETTING)
-
-
-def _figure(values: pd.Series[float]) -> Figure:
-    if not len(values):
-        return NOTHING
-    return Figure(float(values.mean()), half_width(np.asarray(values, np.float64)), len(values))

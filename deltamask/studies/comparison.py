@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from deltamask.runs.reader import Run
 from deltamask.studies.labels import CHANGED, config_label
 from deltamask.studies.tasks import other_task
 
+Setting = tuple[tuple[str, Any], ...]
 NOT_A_SETTING = {"seed", "keep_payloads"}  # what may differ between runs of one group
 WAYS = {"up": "bpp_up", "down": "bpp_down", "total": "bpp_total"}
 FEW_BITS = 0.1  # bpp up: what the paper promises
@@ -75,9 +76,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return None if any(value is None for value in values) else float(np.mean(np.array(values, float)))
 
 
-def setting_of(config: RunConfig) -> tuple[tuple[str, Any], ...]:
-    """What runs of one group have in common."""
-    return tuple((name, value) for name, value in config.model_dump().items() if name not in NOT_A_SETTING)
+def setting_of(config: RunConfig, apart: Collection[str] = NOT_A_SETTING) -> Setting:
+    """What runs of one group have in common: all fields but those that may differ, `apart`."""
+    return tuple((name, value) for name, value in config if name not in apart)
 
 
 def group_by_seed(runs: Sequence[Run]) -> list[Group]:

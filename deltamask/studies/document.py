@@ -64,10 +64,13 @@ def draft(experiments: Sequence[Experiment]) -> str:
 
 def render(document: str, results: Results) -> str:
     """The document with every block made anew."""
+    return with_blocks(document, lambda what: _made(what, results))
+
+
+def with_blocks(document: str, made: Callable[[str], str]) -> str:
+    """The document with what `made` makes of each block's words between its marks."""
     _check_marks(document)
-    return BLOCK.sub(
-        lambda block: f"<!-- made: {block['what']} -->{_made(block['what'], results)}<!-- /made -->", document
-    )
+    return BLOCK.sub(lambda block: f"<!-- made: {block['what']} -->{made(block['what'])}<!-- /made -->", document)
 
 
 def figures(document: str) -> list[tuple[str, str]]:

@@ -7,8 +7,10 @@ the second. Both have their own interval here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,27 @@ def half_width(values: npt.NDArray[np.floating]) -> float:
     """Half the 95 % interval of a mean, t₀.₉₇₅(n − 1) · s / √n (Student's t); NaN for fewer than two values."""
     n = len(values)
     return float(stdtrit(n - 1, 0.5 + LEVEL / 2) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+
+
+class Figure(NamedTuple):
+    """A mean of `of` values, one a run or a client, and half its 95 % interval; NaN where there is none."""
+
+    mean: float
+    width: float
+    of: int
+
+    def text(self, digits: int = 3) -> str:
+        """`0.312 ± 0.041`."""
+        return f"{self.mean:.{digits}f}" + (f" ± {self.width:.{digits}f}" if np.isfinite(self.width) else "")
+
+
+NOTHING = Figure(math.nan, math.nan, 0)
+
+
+def figure(values: npt.ArrayLike) -> Figure:
+    """Of (n,) values."""
+    plain = np.asarray(values, np.float64)
+    return Figure(float(plain.mean()), half_width(plain), len(plain)) if len(plain) else NOTHING
 
 
 def over_test_images(accuracy: float, images: int) -> float:

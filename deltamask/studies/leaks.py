@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from deltamask.base.files import write_atomic
 from deltamask.runs import StoreError
-from deltamask.studies.document import BLOCK
-from deltamask.studies.intervals import half_width
+from deltamask.studies.document import with_blocks
+from deltamask.studies.intervals import figure
 from deltamask.studies.wording import markdown_table
 
 Tables = Mapping[str, pd.DataFrame]
@@ -38,18 +37,6 @@ CONTROLS = {"": "as in the runs", "alike": "α 10,000: clients alike",
 EPSILON = 4.0  # of the way of sending with noise
 SHOWN_ALPHA, SHOWN_SEED = 0.1, 0  # of the clients whose shares are kept
 LARGEST = 1 << 20  # bytes of a table
-
-
-class Figure(NamedTuple):
-    """A mean over `of` clients or runs, and half its 95 % interval over them; NaN for fewer than two."""
-
-    mean: float
-    width: float
-    of: int
-
-    def text(self, digits: int = 3) -> str:
-        """`0.312 ± 0.041`."""
-        return f"{self.mean:.{digits}f}" + (f" ± {self.width:.{digits}f}" if np.isfinite(self.width) else "")
 
 
 def write(tables: Tables, data: Path) -> None:
@@ -90,12 +77,6 @@ def read(data: Path) -> dict[str, pd.DataFrame]:
             raise StoreError(f"{path} cannot be read: {error}") from error
         found[name] = table
     return found
-
-
-def figure(values: pd.Series[float]) -> Figure:
-    """Of one value a client or run."""
-    plain = np.asarray(values, np.float64)
-    return Figure(float(plain.mean()) if len(plain) else float("nan"), half_width(plain), len(plain))
 
 
 def labels(tables: Tables) -> str:
@@ -148,11 +129,10 @@ def render(document: str, tables: Tables) -> str:
 
     def made(what: str) -> str:
         table, make = KINDS[what]
-        return make(tables) if table in tables else f"Not measured yet ({what}): `python benchmarks/leaks.py --write`."
+        text = make(tables) if table in tables else f"Not measured yet ({what}): `python benchmarks/leaks.py --write`."
+        return f"\n\n{text}\n\n"
 
-    return BLOCK.sub(
-        lambda block: f"<!-- made: {block['what']} -->\n\n{made(block['what'])}\n\n<!-- /made -->", document
-    )
+    return with_blocks(document, made)
 
 
 def _groups(table: pd.DataFrame, *by: str) -> list[tuple[tuple[str, ...], pd.DataFrame]]:

@@ -122,7 +122,7 @@ def _under_attack(line: lies.Line | None) -> list[str]:
     if line is None:
         return ["–", "–"]
     lost = line.lost
-    said = gap_text(lost.mean / 100, lost.width / 100) if lost.seeds else "–"
+    said = gap_text(lost.mean / 100, lost.width / 100) if lost.of else "–"
     return [number(line.accuracy.mean, line.accuracy.width, "accuracy"), said]
 
 

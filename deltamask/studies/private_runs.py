@@ -6,30 +6,18 @@ Needs no torch. Everything comes from the tables of finished runs (`studies/tabl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from deltamask.config import RunConfig
 from deltamask.config.privacy_fields import PrivacyFields
 from deltamask.privacy.plan import is_private
-from deltamask.studies.intervals import half_width
+from deltamask.studies.intervals import Figure, figure
 from deltamask.studies.labels import config_label
-from deltamask.studies.tables import config_of, measure, read_tables
-
-Arms = Mapping[tuple[str, str], RunConfig]  # (experiment, arm) → its config with any seed
-
-
-class Figure(NamedTuple):
-    """A mean over `seeds` runs, and half its 95 % interval; NaN for one seed."""
-
-    mean: float
-    width: float
-    seeds: int
+from deltamask.studies.tables import Arms, measure, read_arms
 
 
 @dataclass(frozen=True)
@@ -45,11 +33,15 @@ class Line:
     accuracy: Figure
     megabytes: Figure
 
+    @property
+    def promise(self) -> str:
+        """ε in words."""
+        return f"{self.epsilon:g}" if math.isfinite(self.epsilon) else "none"
+
 
 def stored(data: Path) -> list[Line]:
     """`lines` of the tables in a folder; none where there are no tables yet. StoreError if they are damaged."""
-    runs, rounds = read_tables(data)
-    return lines({(run["experiment"], run["arm"]): config for run in runs if (config := config_of(run))}, rounds)
+    return lines(*read_arms(data))
 
 
 def lines(arms: Arms, rounds: pd.DataFrame) -> list[Line]:
@@ -62,8 +54,8 @@ def lines(arms: Arms, rounds: pd.DataFrame) -> list[Line]:
             config_label(unprotected(config)),
             config,
             config.dp_epsilon if is_private(config) else math.inf,
-            _figure(figures[key]["accuracy"]),
-            _figure(figures[key]["megabytes"]),
+            figure(figures[key]["accuracy"]),
+            figure(figures[key]["megabytes"]),
         )
         for key, config in arms.items()
         if key in figures
@@ -76,8 +68,3 @@ def unprotected(config: RunConfig) -> RunConfig:
     """The same run without a promise."""
     defaults = RunConfig()
     return config.replace(**{name: getattr(defaults, name) for name in PrivacyFields.model_fields})
-
-
-def _figure(values: pd.Series[float]) -> Figure:
-    plain = np.asarray(values, np.float64)
-    return Figure(float(plain.mean()), half_width(plain), len(plain))

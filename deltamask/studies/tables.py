@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from deltamask.studies.sweep import Standing, standing
 
 Row = dict[str, Any]  # of the summary
 
+Arms = Mapping[tuple[str, str], RunConfig]  # (experiment, arm) → its config with any seed
 KEY = ["experiment", "arm", "seed"]
 # Of a record's fields, those that are a figure of every round.
 RECORDED = [
@@ -220,6 +221,12 @@ def _to_csv(frame: pd.DataFrame) -> str:
 def _from_csv(text: str) -> pd.DataFrame:
     names = dict.fromkeys(["experiment", "arm", "label"], str)
     return pd.read_csv(io.StringIO(text), dtype=names, keep_default_na=False, na_values=[""])
+
+
+def read_arms(data: Path) -> tuple[Arms, pd.DataFrame]:
+    """(all arms that were run, the rounds of all runs), as `read_tables` finds them."""
+    runs, rounds = read_tables(data)
+    return {(run["experiment"], run["arm"]): config for run in runs if (config := config_of(run))}, rounds
 
 
 def read_tables(data: Path) -> tuple[list[dict[str, Any]], pd.DataFrame]:

@@ -90,7 +90,7 @@ def test_the_document_has_them_side_by_side_and_says_the_worst(tmp_path: Path) -
 def test_runs_that_are_missing_are_left_out_and_none_are_no_table(tmp_path: Path) -> None:
     alone = {"plain-zero-mask": ACCURACY["plain-zero-mask"], "protected-zero-mask": (0.79,)}
     found = lines(*study(tmp_path, alone))
-    assert [(line.accuracy.seeds, line.lost.seeds) for line in found] == [(3, 0), (1, 0)]
+    assert [(line.accuracy.of, line.lost.of) for line in found] == [(3, 0), (1, 0)]
     experiment, results = study(tmp_path, {})
     assert lines(experiment, results) == []
     assert "No finished runs yet" in render("<!-- made: attacks liars --><!-- /made -->", results)

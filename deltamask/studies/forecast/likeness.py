@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from deltamask.config import RunConfig, is_unread
+from deltamask.studies import comparison
+from deltamask.studies.comparison import Setting
 
 Distances = npt.NDArray[np.float64]
-Setting = tuple[tuple[str, object], ...]
 
+APART = {*comparison.NOT_A_SETTING, "device"}  # what may differ between runs that tell the same
 MOST = 4.0  # doublings between two numbers that count
 NUMBER, WORD = 0.3, 1.0  # the weight of a field that is not named below
 UNREAD = -100.0  # in the place of a number that a run does not read
@@ -43,7 +45,7 @@ BITS: Mapping[str, float] = COMMON | {
 
 def setting_of(config: RunConfig) -> Setting:
     """What runs share that differ in their seed alone, and in where they ran and what was kept of them."""
-    return tuple((name, value) for name, value in config if name not in ("seed", "device", "keep_payloads"))
+    return comparison.setting_of(config, APART)
 
 
 class Places:
@@ -72,7 +74,7 @@ class Places:
 @functools.lru_cache(maxsize=4096)
 def _point(setting: Setting) -> dict[str, float | str]:
     """Each field's value: a number's logarithm to base 2, a word as it is."""
-    config = RunConfig.model_construct(**dict(setting))  # type: ignore[arg-type]
+    config = RunConfig.model_construct(**dict(setting))
     found: dict[str, float | str] = {}
     for name, value in config:
         unread = is_unread(name, config)
