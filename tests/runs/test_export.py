@@ -96,7 +96,7 @@ def test_export_json_is_everything_but_the_payloads(run: Run, tmp_path: Path) ->
 
 
 def test_export_to_another_kind_of_file_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"'run\.xlsx': use a name that ends in \.zip, \.csv, \.json, \.ipynb"):
+    with pytest.raises(StoreError, match=r"'run\.xlsx': use a name that ends in \.zip, \.csv, \.json or \.ipynb"):
         export.write(run, tmp_path / "run.xlsx")
     assert not (tmp_path / "run.xlsx").exists()
 
