@@ -60,7 +60,10 @@ def _config(name: str) -> dict[str, Any]:
 
 def _table(title: str, figure: go.Figure, key: str) -> None:
     table = chart_table.as_table(figure)
-    st.dataframe(table, hide_index=True, height=320, alt=f"{title}, as a table")
+    narrow = {
+        str(name): st.column_config.Column(width="small") for name in table.select_dtypes("number")
+    }  # all in sight
+    st.dataframe(table, hide_index=True, height=320, column_config=narrow, alt=f"{title}, as a table")
     with st.container(horizontal=True):
         download("CSV", csv(table), f"{key}.csv", "text/csv")
         download("JSON", table.to_json(orient="records"), f"{key}.json", "application/json")
