@@ -6,6 +6,7 @@ What the server shows is `ui/frame.py`; who may see it is decided here, by `acce
 from pathlib import Path
 
 import streamlit as st
+import warm
 from access import options
 from access.guard import Guard
 from access.login import Login
@@ -19,3 +20,4 @@ app = st.App(
     middleware=[Middleware(Guard, login=Login(password) if password else None)],
 )
 options.announce()
+warm.start()

@@ -191,7 +191,8 @@ expected.start()
 draw_form()
 draw_queue(waiting)
 manage.draw_undo()
-focus, others = choose_runs({run.id: run for run in starred_first(list_runs(runs_dir(), recorded_dir()))}, waiting)
+runs = {run.id: run for run in starred_first(list_runs(runs_dir(), recorded_dir()))}
+focus, others = choose_runs(runs, waiting)
 if focus is None:
     links.draw_notes()
     st.info("No runs yet. Press **Run**.")
@@ -204,3 +205,4 @@ else:
 st.header("A run from elsewhere")
 exports.draw_upload()
 draw_broken()
+expected.learn_new(runs.values())

@@ -2,33 +2,68 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
 import streamlit as st
 from ui import style
 
-from deltamask.base.paths import recorded_dir, runs_dir
+from deltamask.base.paths import runs_dir
 from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
-from deltamask.runs.reader import Run, list_runs
+from deltamask.runs.reader import Run
 from deltamask.studies.forecast import SHARE, Forecast, Hindsight, Memory, Range, Time, hindsight, learn
 from deltamask.studies.measured import measured_runs
 
-
-def memory() -> Memory:
-    """Everything that was measured, here and in the studies; learnt anew when a run has finished."""
-    runs = [run for run in list_runs(runs_dir(), recorded_dir()) if run.state == "finished"]
-    return _learn(tuple((run.id, str(run.provenance.get("created"))) for run in runs), str(runs_dir()), runs)
+PATIENCE = 1.0  # seconds that the browser gets to show the page as it is, before anything is learnt
+TICK = 2.0  # seconds after which the page asks whether there is anything to learn
 
 
-@st.cache_resource(show_spinner=False, max_entries=2)
-def _learn(known: tuple[tuple[str, str], ...], place: str, _runs: list[Run]) -> Memory:
-    """known, place: what the memory depends on."""
-    return learn([*_runs, *measured_runs()], runs_dir())
+@dataclass
+class Shelf:
+    """What every visitor's page predicts from. known: the runs that it was learnt from."""
+
+    known: tuple[tuple[str, str], ...] = ()
+    memory: Memory | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@st.cache_resource(show_spinner=False)
+def _shelf() -> Shelf:
+    return Shelf()
+
+
+def memory() -> Memory | None:
+    """Everything that was measured, here and in the studies, when `learn_new` was last here; None before."""
+    return _shelf().memory
+
+
+def learn_new(runs: Iterable[Run]) -> None:
+    """A moment after this page was drawn, learn from these runs and from the studies, and draw the page again: on the
+    first visit, and when a run has finished since."""
+    finished = [run for run in runs if run.state == "finished"]
+    known = tuple((run.id, str(run.provenance.get("created"))) for run in finished)
+    if _shelf().memory is None or _shelf().known != known:
+        st.session_state.drawn_at = time.monotonic()
+        st.fragment(_learn, run_every=TICK)(finished, known)
+
+
+def _learn(finished: list[Run], known: tuple[tuple[str, str], ...]) -> None:
+    if time.monotonic() - st.session_state.drawn_at < PATIENCE:
+        return  # this is the page's own drawing
+    shelf = _shelf()
+    with shelf.lock:
+        if shelf.memory is None or shelf.known != known:
+            shelf.memory, shelf.known = learn([*finished, *measured_runs()], runs_dir()), known
+    st.rerun()
 
 
 def of_form() -> Forecast | None:
     """The forecast for the settings in the form, None while they are not valid."""
-    config = st.session_state.get("form_config")
-    return memory().forecast(config) if config is not None else None
+    config, known = st.session_state.get("form_config"), memory()
+    return known.forecast(config) if known and config is not None else None
 
 
 def start() -> None:
@@ -45,7 +80,11 @@ def follow(config: RunConfig | None) -> None:
 
 def draw(config: RunConfig) -> None:
     """What a run with these settings will probably send, reach and take, and from what that is judged."""
-    forecast = memory().forecast(config)
+    known = memory()
+    if known is None:
+        st.markdown(":small[**Predicted** as soon as this page has read what was measured]")
+        return
+    forecast = known.forecast(config)
     lines = [*_figures(forecast), *([seconds(forecast.time.seconds)] if forecast.time else [])]
     if forecast.accuracy is None:
         lines.append("nothing like it was measured")
@@ -113,8 +152,8 @@ def _whose_time(time: Time) -> str:
 
 def draw_hindsight(run: Run) -> None:
     """How far off a prediction of this finished run was, made as if its setting had never been run."""
-    found = hindsight(memory(), run, runs_dir())
-    if found:
+    known = memory()
+    if known and (found := hindsight(known, run, runs_dir())):
         st.caption(
             f"**Predicted without this setting's runs:** {'; '.join(map(_off, found))}.",
             help=f"A range should hold {SHARE:.0%} of such runs.",

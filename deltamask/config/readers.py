@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from deltamask.base.registry import find
@@ -19,7 +20,13 @@ def is_unread(field: str, config: RunConfig) -> bool:
     kind = RunConfig.setting(field).reader
     if kind is None:
         return False
-    (chooser,) = [name for name in RunConfig.model_fields if RunConfig.setting(name).registry == kind]
-    entry: Any = find(kind)[getattr(config, chooser)]
+    entry: Any = find(kind)[getattr(config, _chooser(kind))]
     unread = getattr(entry, "unread", None)
     return field not in entry.reads or (unread is not None and field in unread(config))
+
+
+@functools.cache
+def _chooser(kind: str) -> str:
+    """The field that says which of the registered things of this kind a run uses."""
+    (chooser,) = [name for name in RunConfig.model_fields if RunConfig.setting(name).registry == kind]
+    return chooser

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ui.expected import Shelf
 
 from deltamask.base.paths import recorded_dir
 from deltamask.base.units import byte_size
@@ -23,6 +24,7 @@ def memory() -> Memory:
 @pytest.fixture(autouse=True)
 def no_runs_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DELTAMASK_RUNS", str(tmp_path))
+    monkeypatch.setattr("ui.expected.PATIENCE", 0.0)  # no browser waits for the page
 
 
 def predicted(**address: str) -> str:
@@ -45,6 +47,14 @@ def test_bytes_accuracy_and_time_are_those_of_the_forecast(memory: Memory) -> No
         assert f"accuracy {forecast.accuracy.low:.2f} to {forecast.accuracy.high:.2f}" in line
         assert f"≈ {forecast.time.seconds.value / 60:.0f} min" in line
     assert lines[1.0] != lines[0.3]
+
+
+def test_a_first_page_does_not_wait_for_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.expected.PATIENCE", 60.0)
+    monkeypatch.setattr("ui.expected._shelf", Shelf)
+    line = predicted()
+    assert "as soon as" in line
+    assert "≈" not in line
 
 
 def test_no_prediction_is_said_where_nothing_near_was_measured() -> None:
