@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pandas as pd
@@ -21,7 +21,8 @@ from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
 from deltamask.studies import views
 from deltamask.studies.attacks import TITLE as LIARS
-from deltamask.studies.comparison import Group, group_by_seed, of_one_task
+from deltamask.studies.comparison import NOT_A_SETTING, Group, group_by_seed, of_one_task
+from deltamask.studies.find import FindError, find
 from deltamask.studies.measured import MeasuredRun, measured_runs
 from deltamask.studies.tasks import Task, task_differences, task_of, task_words, unlike_seeds
 
@@ -62,12 +63,43 @@ def choose(runs: dict[str, Run]) -> list[str]:
         links.write(view=view, runs=None)
         return []
     with st.expander(f"Runs in view: {len(st.session_state.compared)}", expanded=not view):
+        _draw_find(runs, own_choice)
         chosen = st.multiselect(
             "Runs", list(runs), key="compared", max_selections=MOST, on_change=own_choice, placeholder="choose runs",
             help="Runs that differ in nothing but their seed become one curve with a band.",
         )  # fmt: skip
     links.write(view=view, runs=None if view else links.joined(chosen))
     return list(chosen)
+
+
+def _draw_find(runs: dict[str, Run], own_choice: Callable[[], None]) -> None:
+    """Runs by words, to be put into view."""
+    asked = st.text_input(
+        "Find", key="find", placeholder="method=fedpm kappa<0.5 accuracy>=0.88 #draft",
+        help="Every word must hold: a setting or a figure compared (=, !=, <, <=, >, >=), a #word of the run's note, "
+        "\\* for a star, or any word of its name, label or note.",
+    )  # fmt: skip
+    if not asked.strip():
+        return
+    try:
+        found = [run.id for run in find(runs.values(), asked)]
+    except FindError as error:
+        st.error(style.markdown(str(error)))
+        return
+
+    def show(names: list[str]) -> None:
+        st.session_state.compared = names[:MOST]
+        own_choice()
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        most = f", of which the first {MOST} fit" if len(found) > MOST else ""
+        st.caption(f"{len(found)} of {len(runs)} runs{most}.", width="content")
+        here = st.session_state.compared
+        st.button("Show these", key="show_found", on_click=show, args=(found,), disabled=not found, type="tertiary")
+        st.button(
+            "Add them", key="add_found", on_click=show, args=([*here, *(name for name in found if name not in here)],),
+            disabled=not set(found) - set(here), type="tertiary",
+        )  # fmt: skip
 
 
 def watch(names: list[str]) -> None:
@@ -98,9 +130,9 @@ def watch(names: list[str]) -> None:
     with right:
         exports.draw_comparison_exports(drawn, round)
     if st.session_state.get("apart") and len(tasks := _by_task(groups)) > 1:
-        for words, members in tasks:
-            st.markdown(f"**{style.markdown(words)}**")
-            curves.draw(members, round, way, per, name=words)
+        _draw_apart(tasks, round, way, per)
+    elif field := _draw_split(groups):
+        _draw_apart(_by_field(groups, field), round, way, per)
     else:
         curves.draw(groups, round, way, per)
     _draw_pictures(groups, round)
@@ -150,6 +182,36 @@ def _by_task(groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
     for group in groups:
         tasks.setdefault(task_of(group.config), []).append(group)
     return [(task_words(members[0].config), members) for members in sorted(tasks.values(), key=len, reverse=True)]
+
+
+def _draw_split(groups: Sequence[Group]) -> str | None:
+    """The setting that gets a chart for each of its values, if somebody chose one that differs."""
+    fields = [
+        name for name in RunConfig.model_fields
+        if name not in NOT_A_SETTING and len({getattr(group.config, name) for group in groups}) > 1
+    ]  # fmt: skip
+    if not fields:
+        return None
+    return st.selectbox(
+        "A chart for each value of", fields, index=None, key="split_by", placeholder="all runs in one chart",
+        format_func=lambda name: RunConfig.setting(name).label, width=360,
+    )  # fmt: skip
+
+
+def _by_field(groups: Sequence[Group], field: str) -> list[tuple[str, list[Group]]]:
+    """Groups of one value together, in the order of the values: (setting and value, its groups)."""
+    values = sorted({getattr(group.config, field) for group in groups})
+    named = RunConfig.setting(field).label
+    return [
+        (f"{named}: {value}", [group for group in groups if getattr(group.config, field) == value]) for value in values
+    ]
+
+
+def _draw_apart(parts: Sequence[tuple[str, list[Group]]], round: int, way: str, per: str) -> None:
+    """Small multiples: a pair of charts for each part."""
+    for words, members in parts:
+        st.markdown(f"**{style.markdown(words)}**")
+        curves.draw(members, round, way, per, name=words)
 
 
 def _draw_other_tasks(groups: Sequence[Group]) -> None:

@@ -25,28 +25,42 @@ from deltamask.cli.output import (
 from deltamask.runs import export as exporting
 from deltamask.runs import manage
 from deltamask.runs.reader import list_broken, list_runs, load_run, starred_first
+from deltamask.studies.find import FindError, find
 
 
-def runs(*, json: Json = False) -> int:
-    """List runs: your own and the recorded ones, those with a star (★) first."""
+def runs(words: Annotated[tuple[str, ...], tyro.conf.Positional] = (), *, json: Json = False) -> int:
+    """List runs: your own and the recorded ones, those with a star (★) first.
+
+    Words narrow the list, and all must hold: `method=fedpm 'kappa<0.5' 'accuracy>=0.88'` compare a setting or a figure,
+    `#draft` is a word of the note, `'*'` a star, and any other word is looked for in name, label and note.
+
+    Args:
+        words: what to look for; without any, all runs.
+    """
+    try:
+        found = find(list_runs(), " ".join(words))
+    except FindError as error:
+        return complain(2, str(error))
     rows = [
         {
             "run": run.id, **run.mark.model_dump(), "state": run.state, "uploaded": run.uploaded,
             "changes": run.changes, **run.summary(), "path": str(run.path),
         }
-        for run in starred_first(list_runs())
+        for run in starred_first(found)
     ]  # fmt: skip
     broken = list_broken()
     if json:
         damaged = ({"run": each.name, "state": "broken", "message": each.reason, "path": each.place} for each in broken)
         return print_json([*rows, *damaged])
-    table = Table("run", "state", "rounds", "accuracy", "bpp up", "total bpp up")
+    noted = any(row["note"] for row in rows)
+    table = Table("run", "state", "rounds", "accuracy", "bpp up", "total bpp up", *(["note"] if noted else []))
     for row in rows:
         table.add_row(
             f"{'★ ' if row['star'] else ''}{plain_text(row['run'])}",
             _state(row["state"], row["uploaded"], row["changes"]),
             str(row["rounds"]),
             *(figure_text(row[k]) for k in ("accuracy", "bpp_up", "bpp_up_total")),
+            *([plain_text(row["note"])] if noted else []),
         )
     print_table(table)
     complain(0, *(f"{each.name} is left out: {each.reason}" for each in broken))

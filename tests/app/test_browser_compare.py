@@ -17,6 +17,7 @@ from deltamask.plots.run_charts import group_names
 from deltamask.runs.folder import RunFolder, write_json
 from deltamask.runs.reader import list_runs, load_run
 from deltamask.studies.comparison import group_by_seed
+from deltamask.studies.find import find
 from deltamask.studies.measured import measured_runs
 from deltamask.studies.views import get, ordered, prepared
 from tests.support.browsing import Server, button, line_names, new_visitor, open_page, points, settle
@@ -113,3 +114,29 @@ def test_seeds_marks_and_links(server: Server, browser: Browser, page: Page, sto
     assert offline.locator("img[src=x]").count() == 0
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     reader.close()
+
+
+def test_runs_are_found_by_words_and_split_by_a_setting(server: Server, page: Page) -> None:
+    open_page(page, f"{server.url}/compare?view={ordered()[0]}")
+    page.get_by_text(re.compile(r"^Runs in view: ")).click()
+    asked = page.get_by_role("textbox", name="Find")
+    asked.fill("kapa<1")
+    asked.press("Enter")
+    expect(page.get_by_text("no setting or figure is called 'kapa'; is 'kappa' meant?")).to_be_visible()
+    asked.fill("headline/ rounds=40 method=lora")
+    asked.press("Enter")
+    wanted = [run.id for run in find(measured_runs(), "headline/ rounds=40 method=lora")]
+    expect(page.get_by_text(f"{len(wanted)} of ")).to_be_visible()
+    button(page, "Show these")
+    expect(page.get_by_text(f"Runs in view: {len(wanted)}")).to_be_visible()
+    asked.fill("headline/fed-sb")
+    asked.press("Enter")
+    button(page, "Add them")
+    more = [run.id for run in find(measured_runs(), "headline/fed-sb")]
+    expect(page.get_by_text(f"Runs in view: {len(wanted) + len(more)}")).to_be_visible()
+    page.get_by_role("combobox", name="A chart for each value of").click()
+    page.get_by_role("option", name="Method", exact=True).click()
+    for method in ("fed-sb", "lora"):
+        expect(page.get_by_text(f"Method: {method}", exact=True)).to_be_visible()
+    settle(page)
+    expect(page.locator(".js-plotly-plot")).to_have_count(5)  # a pair for each, and the front

@@ -274,3 +274,20 @@ def test_what_was_put_aside_long_ago_is_removed(runs: Path) -> None:
 def test_a_recorded_run_is_not_put_aside() -> None:
     with pytest.raises(StoreError, match="recorded run"):
         manage.discard(load_run("fashion"))
+
+
+# Which runs
+
+
+def test_words_narrow_the_list(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished_run(runs / "first", rounds=2, kappa=0.5)
+    manage.mark(finished_run(runs / "second", rounds=2, kappa=0.25), star=False, note="for the talk #draft")
+    assert main(["runs", "kappa<0.6", "rounds=2", "--json"]) == 0
+    assert {row["run"] for row in json.loads(capsys.readouterr().out)} == {"first", "second"}
+    assert main(["runs", "kappa<0.6", "#draft"]) == 0
+    said = capsys.readouterr().out
+    assert "second" in said
+    assert "for the talk #draft" in said
+    assert "first" not in said
+    assert main(["runs", "kapa<1"]) == 2
+    assert "is 'kappa' meant?" in capsys.readouterr().err
