@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import streamlit as st
 from ui.figures import csv, download
+from ui.flower_project import project
 from ui.style import markdown, menu
 
 from deltamask.base.paths import runs_dir
@@ -33,6 +34,10 @@ def draw_run_exports(run: Run) -> None:
             download(
                 "Notebook that makes it again", lambda: _written(run, ".ipynb"), f"{run.id}.ipynb",
                 "application/x-ipynb+json",
+            )  # fmt: skip
+            download(
+                "Flower project (zip)", lambda: project(run.path.name, run.config), f"{run.id}-flower.zip",
+                "application/zip",
             )  # fmt: skip
             download("Config (JSON)", lambda: _config(run), f"{run.id}-config.json", "application/json")
             try:
