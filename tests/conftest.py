@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.browsing import browser, context, page, server
+from tests.support.browsing import browser, page, server, visitor
 
-__all__ = ["browser", "context", "page", "server", "tiny_cache"]
+__all__ = ["browser", "page", "server", "tiny_cache", "visitor"]
 
 settings.register_profile("reproducible", deadline=None, derandomize=True, database=None)
 settings.load_profile("reproducible")

@@ -90,19 +90,25 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One visitor."""
+@pytest.fixture(scope="session")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """One browser profile for all tests: reading Streamlit's and Plotly's scripts anew is half of a first page."""
     context = new_visitor(browser)
     yield context
-    for page in context.pages:
-        assert page.get_by_test_id("stException").count() == 0
     context.close()
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Page:
-    return context.new_page()
+def page(visitor: BrowserContext, server: Server) -> Iterator[Page]:
+    """A visitor of whom the dashboard knows nothing."""
+    page = visitor.new_page()
+    yield page
+    for each in visitor.pages:
+        assert each.get_by_test_id("stException").count() == 0
+        if each.url.startswith(server.url):
+            each.evaluate("() => { localStorage.clear(); sessionStorage.clear() }")
+        each.close()
+    visitor.clear_cookies()
 
 
 def new_visitor(browser: Browser, **options: object) -> BrowserContext:
