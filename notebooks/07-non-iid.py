@@ -48,7 +48,7 @@ from deltamask.datasets.partitions import label_counts
 from deltamask.datasets.partitions.dirichlet import dirichlet_split
 
 data = datasets.load("fashion-mnist-mini")
-labels = data.train_y[:2000]
+labels = data.train_y[:1200]
 splits = {
     alpha: dirichlet_split(labels, clients=5, alpha=alpha, min_samples=8, seed=0)
     for alpha in (10, 1, 0.1)
@@ -78,8 +78,8 @@ def play(name: str, config: RunConfig):
 
 
 config = RunConfig(
-    train_samples=2000,
-    test_samples=1000,
+    train_samples=1200,
+    test_samples=600,
     rounds=6,
     codec="gap",
     aggregation="unbiased",
@@ -155,7 +155,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# So the harm is gone, or nearly. Is there a gain over the head alone? Six rounds on 2,000 images cannot say. Forty rounds, three seeds, every method and intervals:
+# So most of the harm is gone. Is there a gain over the head alone? Six rounds on 1,200 images cannot say. Forty rounds, three seeds, every method and intervals:
 # [docs/results.md](../docs/results.md#clients-that-differ-and-few-at-a-time).
 #
 # ## The worst client
@@ -288,7 +288,7 @@ largest = [
     max(len(shard) for shard in dirichlet_split(labels, 5, 0.1, 8, seed=seed))
     for seed in range(8)
 ]
-print("largest client's images, of 2,000, for eight seeds:", largest)
+print("largest client's images, of 1,200, for eight seeds:", largest)
 
 # %% [markdown]
 # - **A run that does not repeat** on the same machine: one byte of difference in the cell above, and every comparison "with the same seed" in this project would be in doubt. (The cell would stop with an error.)

@@ -144,7 +144,7 @@ class Overlap(Observer):
 
 # %%
 config = RunConfig(
-    train_samples=2000, test_samples=1000, rounds=8, kappa=0.2, codec="gap", aggregation="unbiased", lr=0.3,
+    train_samples=1200, test_samples=600, rounds=8, kappa=0.2, codec="gap", aggregation="unbiased", lr=0.3,
 )  # fmt: skip
 task = load_task(config)
 records, overlaps = {}, {}
