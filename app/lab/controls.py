@@ -31,7 +31,10 @@ FIRST = "quick"  # what the form shows on a first visit: some seconds of trainin
 OWN = "own settings"
 STUDY = "the paper's study"
 SLIDER_LOW = 0.01  # of κ and ρ
-ALPHAS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
+STOPS = {  # of sliders whose every step is a multiple of the one before
+    "dirichlet_alpha": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+    "dp_epsilon": [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0],
+}
 
 KNOBS = ("backbone", "dataset", "kappa", "codec", "dirichlet_alpha")  # always in sight; of the codec, its width
 KNOB_WORDS = (
@@ -211,8 +214,8 @@ def _draw(name: str) -> None:
     offered = offered_backbones() if name == "backbone" else choices(name)
     if offered:
         st.selectbox(setting.label, offered, accept_new_options=setting.prefix is not None, **common)
-    elif name == "dirichlet_alpha":
-        options = sorted({*ALPHAS, st.session_state[key(name)]})
+    elif name in STOPS:
+        options = sorted({*STOPS[name], st.session_state[key(name)]})
         st.select_slider(setting.label, options, format_func=lambda value: f"{value:g}", **common)
     elif isinstance(info.default, bool):
         st.checkbox(setting.label, **common)

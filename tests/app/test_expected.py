@@ -12,7 +12,7 @@ from deltamask.base.units import byte_size
 from deltamask.config import RunConfig
 from deltamask.runs.reader import list_runs, load_run
 from deltamask.studies.forecast import Memory, learn
-from deltamask.studies.measured import measured_runs
+from deltamask.studies.measured import measured_run, measured_runs
 from tests.app.test_broken_runs import draw
 
 
@@ -47,6 +47,27 @@ def test_bytes_accuracy_and_time_are_those_of_the_forecast(memory: Memory) -> No
         assert f"accuracy {forecast.accuracy.low:.2f} to {forecast.accuracy.high:.2f}" in line
         assert f"≈ {forecast.time.seconds.value / 60:.0f} min" in line
     assert lines[1.0] != lines[0.3]
+
+
+def test_what_a_promise_costs_is_forecast_from_runs_that_made_one(memory: Memory) -> None:
+    asked = {"dp": "samples", "method": "head-only", "head_init": "unit-means", "head_temperature": 1.0, "rounds": 20}
+    said = {}
+    for epsilon in (1.0, 8.0):
+        config = RunConfig(**asked, dp_epsilon=epsilon, min_client_samples=64)  # type: ignore[arg-type]
+        forecast = memory.forecast(config)
+        assert forecast.accuracy is not None
+        assert all(promised(name) for name in forecast.like)
+        line = predicted(
+            **{name: str(value) for name, value in {**asked, "dp_epsilon": epsilon, "min_client_samples": 64}.items()}
+        )
+        assert f"accuracy {forecast.accuracy.low:.2f} to {forecast.accuracy.high:.2f}" in line
+        said[epsilon] = forecast.accuracy.value
+    assert said[1.0] < said[8.0]
+
+
+def promised(name: str) -> bool:
+    run = measured_run(name)
+    return run is not None and run.config.dp == "samples"
 
 
 def test_a_first_page_does_not_wait_for_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
