@@ -74,6 +74,12 @@ def test_codec_scale(run: Run) -> None:
     run("benchmarks/codec_scale.py", "--quick")
 
 
+def test_ten_billion(run: Run) -> None:
+    report = json.loads(run("benchmarks/ten_billion.py", "--quick"))
+    assert 2500 < report["flips"] < 3500
+    assert [row["false_flips"] > 0 for row in report["rows"]] == [False, True]
+
+
 def test_private_step(run: Run) -> None:
     *_, plain, layers, held = run("benchmarks/private_step.py", "--quick").splitlines()
     assert plain.startswith("| plain |")
