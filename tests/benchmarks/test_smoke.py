@@ -74,6 +74,16 @@ def test_codec_scale(run: Run) -> None:
     run("benchmarks/codec_scale.py", "--quick")
 
 
+def test_start_up(run: Run) -> None:
+    report = json.loads(run("benchmarks/start_up.py", "--quick"))
+    assert list(report) == ["import torch", "deltamask --help"]
+
+
+def test_sweep(run: Run) -> None:
+    report = json.loads(run("benchmarks/sweep.py", "--quick"))
+    assert [each["runs_an_hour"] > 0 for each in report["ways"].values()] == [True, True]
+
+
 def test_ten_billion(run: Run) -> None:
     report = json.loads(run("benchmarks/ten_billion.py", "--quick"))
     assert 2500 < report["flips"] < 3500
