@@ -51,7 +51,7 @@ class Kept:
 
 KEPT = {
     "fashion": Kept(),
-    "fashion-gap": Kept(),
+    "fashion-gap": Kept(clients=1),
     "fashion-paper": Kept(),
     "fashion-recipe": Kept(),
     "fashion-recipe-all": Kept(),
