@@ -31,6 +31,7 @@ from deltamask.runs.reader import Run, load_run
 from deltamask.studies.experiments import read_experiment
 
 FILES = ("config.json", "task.json", "rounds.jsonl", "status.json")
+SEEDS = (0, 1, 2)  # what more were run is in the tables of data/results
 # Arms of these experiments are shipped under their own names with the prefix, these of `options` beside them.
 PREFIXES = {"headline": "fashion", "noniid-exact": "noniid"}
 OPTIONS = {
@@ -133,6 +134,8 @@ def chosen(runs: Path) -> Iterator[tuple[Path, str]]:
         yield runs / f"options/{arm}-s0", name
     for experiment, prefix in PREFIXES.items():
         for trial in read_experiment(Path(f"experiments/{experiment}.toml")).trials:
+            if trial.seed not in SEEDS:
+                continue
             yield runs / trial.folder, f"{prefix}-{trial.arm}" + (f"-s{trial.seed}" if trial.seed else "")
 
 

@@ -23,8 +23,7 @@ Scores = npt.NDArray[np.int16]
 
 
 def _scores(offset: float) -> Scores:
-    """round(256·logit((i + offset) / 2¹⁶)) for each i. No value comes nearer than 10⁻⁷ to a rounding tie, so all machines
-    agree."""
+    """round(256·logit((i + offset) / 2¹⁶)) for each i. All machines agree: no value is nearer than 10⁻⁷ to a tie."""
     values = np.arange(1 << 16) + offset
     values[0] = max(values[0], 0.5)
     return np.rint(UNIT * np.log(values / ((1 << 16) - values))).astype(np.int16)

@@ -84,6 +84,10 @@ def test_sweep(run: Run) -> None:
     assert [each["runs_an_hour"] > 0 for each in report["ways"].values()] == [True, True]
 
 
+def test_crossover(run: Run) -> None:
+    assert "DeComFL, 5 directions, already on the largest tail" in run("benchmarks/crossover.py", "--quick")
+
+
 def test_ten_billion(run: Run) -> None:
     report = json.loads(run("benchmarks/ten_billion.py", "--quick"))
     assert 2500 < report["flips"] < 3500
