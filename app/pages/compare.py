@@ -21,7 +21,7 @@ from deltamask.runs.reader import Run, list_runs
 from deltamask.runs.status import ACTIVE
 from deltamask.studies import views
 from deltamask.studies.attacks import TITLE as LIARS
-from deltamask.studies.comparison import NOT_A_SETTING, Group, group_by_seed, of_one_task
+from deltamask.studies.comparison import NOT_A_SETTING, Group, differing, group_by_seed, of_one_task
 from deltamask.studies.find import FindError, find
 from deltamask.studies.measured import MeasuredRun, measured_runs
 from deltamask.studies.tasks import Task, task_differences, task_of, task_words, unlike_seeds
@@ -63,7 +63,11 @@ def choose(runs: dict[str, Run]) -> list[str]:
         links.write(view=view, runs=None)
         return []
     with st.expander(f"Runs in view: {len(st.session_state.compared)}", expanded=not view):
-        _draw_find(runs, own_choice)
+        left, right = st.columns([3, 1], gap="medium")
+        with left:
+            _draw_find(runs, own_choice)
+        with right:
+            _draw_split([runs[name].config for name in st.session_state.compared])
         chosen = st.multiselect(
             "Runs", list(runs), key="compared", max_selections=MOST, on_change=own_choice, placeholder="choose runs",
             help="Runs that differ in nothing but their seed become one curve with a band.",
@@ -131,7 +135,7 @@ def watch(names: list[str]) -> None:
         exports.draw_comparison_exports(drawn, round)
     if st.session_state.get("apart") and len(tasks := _by_task(groups)) > 1:
         _draw_apart(tasks, round, way, per)
-    elif field := _draw_split(groups):
+    elif field := st.session_state.get("split_by"):
         _draw_apart(_by_field(groups, field), round, way, per)
     else:
         curves.draw(groups, round, way, per)
@@ -184,18 +188,17 @@ def _by_task(groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
     return [(task_words(members[0].config), members) for members in sorted(tasks.values(), key=len, reverse=True)]
 
 
-def _draw_split(groups: Sequence[Group]) -> str | None:
-    """The setting that gets a chart for each of its values, if somebody chose one that differs."""
-    fields = [
-        name for name in RunConfig.model_fields
-        if name not in NOT_A_SETTING and len({getattr(group.config, name) for group in groups}) > 1
-    ]  # fmt: skip
-    if not fields:
-        return None
-    return st.selectbox(
-        "A chart for each value of", fields, index=None, key="split_by", placeholder="all runs in one chart",
-        format_func=lambda name: RunConfig.setting(name).label, width=360,
+def _draw_split(configs: Sequence[RunConfig]) -> None:
+    """Choose a setting that gets a pair of charts for each of its values: one of those that differ."""
+    fields = [name for name in differing(configs) if name not in NOT_A_SETTING]
+    if st.session_state.setdefault("split_by", st.query_params.get("split")) not in fields:
+        st.session_state.split_by = None
+    chosen = st.selectbox(
+        "A chart for each value of", fields, key="split_by", placeholder="all runs in one chart",
+        format_func=lambda name: RunConfig.setting(name).label, disabled=not fields,
+        help="Small multiples, by any setting in which the runs in view differ.",
     )  # fmt: skip
+    links.write(split=chosen)
 
 
 def _by_field(groups: Sequence[Group], field: str) -> list[tuple[str, list[Group]]]:

@@ -140,3 +140,6 @@ def test_runs_are_found_by_words_and_split_by_a_setting(server: Server, page: Pa
         expect(page.get_by_text(f"Method: {method}", exact=True)).to_be_visible()
     settle(page)
     expect(page.locator(".js-plotly-plot")).to_have_count(5)  # a pair for each, and the front
+    page.wait_for_function("() => location.search.includes('split=method')")
+    page.reload()
+    expect(page.get_by_text("Method: fed-sb", exact=True)).to_be_visible()
