@@ -5,6 +5,7 @@ What the server shows is `ui/frame.py`; who may see it is decided here, by `acce
 
 from pathlib import Path
 
+import messages
 import streamlit as st
 import warm
 from access import options
@@ -17,6 +18,7 @@ options.refuse_open_address()
 password = options.password()
 app = st.App(
     Path(__file__).resolve().parent / "ui" / "frame.py",
+    routes=messages.ROUTES,
     middleware=[Middleware(Guard, login=Login(password) if password else None)],
 )
 options.announce()

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,19 @@ from deltamask.runs.reader import list_runs, load_run
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, ROUNDS, TRIES = 200, 100, 9
 WAIT = 60_000  # ms
+SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
+SHIFTS = """window.shifted = 0; new PerformanceObserver((list) => {
+    for (const shift of list.getEntries()) if (!shift.hadRecentInput) window.shifted += shift.value
+}).observe({type: "layout-shift", buffered: true})"""
+PLAY = """(button) => new Promise((done) => {
+    const shown = button.getRootNode().querySelector("output"), times = []
+    const watch = new MutationObserver(() => {
+        times.push(performance.now())
+        if (button.textContent === "Play") done(times)
+    })
+    button.click()
+    watch.observe(button.getRootNode(), {subtree: true, childList: true, characterData: true})
+})"""
 
 
 def fill(store: Path, runs: int, rounds: int) -> None:
@@ -68,7 +82,7 @@ def timed(act: Callable[[], object], page: Page, condition: str) -> float:
 
 
 def quiet(page: Page) -> None:
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=WAIT)
+    page.wait_for_selector(SETTLED, timeout=WAIT)
     page.wait_for_timeout(400)
 
 
@@ -76,6 +90,13 @@ def first_paint(page: Page, url: str) -> float:
     """From asking for the address to the first chart with points."""
     drawn = "() => document.querySelector('.js-plotly-plot .scatterlayer .trace, .js-plotly-plot .bars')"
     return timed(lambda: page.goto(url, wait_until="commit"), page, drawn)
+
+
+def played(page: Page) -> dict[str, float]:
+    """A run's rounds, played: how many a second, and the longest that one stood, in ms."""
+    times = page.get_by_role("button", name="Play", exact=True).evaluate(PLAY)
+    gaps = [after - before for before, after in pairwise(times)]
+    return {"rounds_a_second": round(1000 / statistics.median(gaps), 1), "longest_ms": round(max(gaps))}
 
 
 def controls(page: Page, url: str, tries: int, server: psutil.Process) -> dict[str, list[tuple[float, float]]]:
@@ -161,9 +182,14 @@ def watch_growing(page: Page, url: str, store: Path, server: psutil.Process, sec
 
 def measure(page: Page, url: str, server: psutil.Process, tries: int) -> dict[str, Any]:
     """First paint, the next, and every control."""
-    before = _processor_seconds(server)
+    page.add_init_script(SHIFTS)
+    before, begun = _processor_seconds(server), time.perf_counter()
     report: dict[str, Any] = {"first_paint_s": round(first_paint(page, url), 2)}
+    page.wait_for_selector(SETTLED, timeout=WAIT)
+    report["settled_s"] = round(time.perf_counter() - begun, 2)
     report["first_paint_server_cpu_s"] = round(_processor_seconds(server) - before, 2)
+    page.wait_for_timeout(6000)  # what is learnt for predictions has come by then
+    report["layout_shift"] = round(page.evaluate("() => window.shifted"), 3)
     report["next_paint_s"] = round(first_paint(page, f"{url}/?again=1"), 2)
     report["load_average"] = round(os.getloadavg()[0], 1)
     report["controls_ms"] = {
@@ -174,6 +200,7 @@ def measure(page: Page, url: str, server: psutil.Process, tries: int) -> dict[st
         }
         for name, times in controls(page, url, tries, server).items()
     }
+    report["play"] = played(page)
     report["server_mb"] = round(server.memory_info().rss / 1e6, 1)
     return report
 

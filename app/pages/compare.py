@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pandas as pd
 import streamlit as st
+from messages import FIRST
 from ui import attacks, curves, exports, links, processes, rounds, scrubber, style
 from ui import budget as budgets
 from ui.figures import chart
@@ -241,7 +242,7 @@ def _draw_other_tasks(groups: Sequence[Group]) -> None:
 def _draw_pictures(groups: Sequence[Group], round: int) -> None:
     """One client's message of each group, all at one scale."""
     st.header(f"Round {round}: what one client sends")
-    named, colors, lacking = [], [], []
+    named, colors, sources, lacking = [], [], [], []
     looks = palette.styles([group.config for group in groups])
     for group, name, (color, *_) in zip(groups, run_charts.numbered_names(groups), looks, strict=True):
         try:
@@ -252,13 +253,14 @@ def _draw_pictures(groups: Sequence[Group], round: int) -> None:
         if picture:
             named.append((name, picture))
             colors.append(color)
+            sources.append((group.runs[0].id, FIRST))
         else:
             lacking.append(name)
     if not named:
         st.info("No payload of this round was kept by any of these runs.")
         return
     st.caption("A pixel is a byte of the message, and all are drawn at one scale: what takes more room cost more bits.")
-    rounds.draw_film(pictures.to_scale(named), colors)
+    rounds.draw_film(pictures.to_scale(named), colors, sources)
     if lacking:
         st.caption(f"No payload of this round was kept by {', '.join(map(style.markdown, lacking))}.")
 
@@ -310,5 +312,5 @@ if st.session_state.view == LIARS:
     attacks.draw(results_dir())
     st.stop()
 active = any(stored[name].state in ACTIVE for name in names)
-beat = scrubber.TICK if scrubber.is_playing() else 1.0 if active else None
+beat = 1.0 if active else None
 st.fragment(watch, run_every=beat)(names)

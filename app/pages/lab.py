@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from lab import controls, panels, sources
-from ui import expected, exports, links, manage, processes, scrubber, style
+from ui import expected, exports, links, manage, processes, style
 
 from deltamask import datasets
 from deltamask.base.paths import recorded_dir, runs_dir
@@ -200,7 +200,7 @@ else:
     run = processes.read(focus)
     state = "waiting" if any(entry.id == focus for entry in waiting) else run.state if run else None
     polled = state in (None, "waiting", *ACTIVE)
-    beat = scrubber.TICK if scrubber.is_playing() else 1.0 if polled else None
+    beat = 1.0 if polled else None
     st.fragment(panels.watch, run_every=beat)(focus, others, state)
 st.header("A run from elsewhere")
 exports.draw_upload()

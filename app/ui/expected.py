@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterable
@@ -57,6 +58,8 @@ def _learn(finished: list[Run], known: tuple[tuple[str, str], ...]) -> None:
     with shelf.lock:
         if shelf.memory is None or shelf.known != known:
             shelf.memory, shelf.known = learn([*finished, *measured_runs()], runs_dir()), known
+            gc.collect()
+            gc.freeze()  # as the frame does with what the first page has read
     st.rerun()
 
 

@@ -118,7 +118,8 @@ def _draw_payloads(run: Run, round: int) -> None:
     if not payloads:
         st.info("No payload of this round was kept. Set *Keep payloads* to `few` or `all` to see the pictures.")
         return
-    draw_film(drawn, [palette.color(run.config)] * len(drawn))
+    sources = [(run.id, str(payload.client)) for payload in shown]
+    draw_film(drawn, [palette.color(run.config)] * len(drawn), sources)
     with st.container(horizontal=True, gap="small"):
         for name, data in files.items():
             download(name, data, name, "application/octet-stream")
@@ -126,16 +127,21 @@ def _draw_payloads(run: Run, round: int) -> None:
         st.caption(f"{len(payloads) - MAX_PICTURES} more in the run's folder")
 
 
-def draw_film(drawn: Sequence[Picture], colors: Sequence[str]) -> None:
-    """Pictures side by side at one scale: a pixel is a byte of the message, so area is what was sent."""
+def draw_film(drawn: Sequence[Picture], colors: Sequence[str], sources: Sequence[tuple[str, str]]) -> None:
+    """Pictures side by side at one scale: a pixel is a byte of the message, so area is what was sent.
+
+    sources: (run, client) of each, by which the scrubber finds the same of other rounds.
+    """
     frames = []
-    for picture, color in zip(drawn, colors, strict=True):
+    for picture, color, (run, client) in zip(drawn, colors, sources, strict=True):
         how = "sent as this PNG" if picture.as_sent else "sent as bytes, drawn as pixels"
         if picture.thinned > 1:
             how += f", every {picture.thinned}th shown"
         name, data = style.html(picture.name), base64.b64encode(picture.png).decode()
+        alt = f"Payload of {name}: {picture.sent:,} bytes"
+        other = f'data-run="{style.html(run)}" data-client="{client}" data-scale="{picture.side / picture.width:.6g}"'
         frames.append(
-            f'<figure style="--c:{color}"><img width="{picture.side}" alt="Payload of {name}: {picture.sent:,} bytes" '
+            f'<figure style="--c:{color}"><img {other} width="{picture.side}" alt="{alt}" '
             f'src="data:image/png;base64,{data}"><figcaption>{name}<br><b>{picture.sent:,} bytes</b><br>'
             f'<span class="quiet">{picture.width} × {picture.height}, {how}</span></figcaption></figure>'
         )

@@ -1,17 +1,22 @@
-"""One round for the whole page: a slider, and a button that plays through the rounds."""
+"""One round for the whole page: a slider, and a button that plays through the rounds. Both move in the browser."""
 
 from __future__ import annotations
 
-import time
+from pathlib import Path
 
 import streamlit as st
 from ui import links
 
-TICK = 0.5  # seconds a round is shown while playing
+FOLDER = Path(__file__).parent
+KEY = "scrubber"
+ABOUT = "Drives every panel of this page. Arrow keys work. Round 0 is the head's."
+HTML = f"""<div class="scrubber"><button type="button" title="Plays through the rounds: charts and pictures go along.">
+</button><label title="{ABOUT}">Round <output></output><input type="range" min="0" step="1" aria-label="Round"></label>
+</div>"""
 
-
-def is_playing() -> bool:
-    return bool(st.session_state.get("playing"))
+_component = st.components.v2.component(
+    "scrubber", html=HTML, css=(FOLDER / "scrubber.css").read_text(), js=(FOLDER / "scrubber.js").read_text()
+)
 
 
 def draw(key: str, last: int, opening: int) -> int:
@@ -24,20 +29,11 @@ def draw(key: str, last: int, opening: int) -> int:
         links.write(round=None)
         return 0
     _settle(key, last, opening)
-    if is_playing():
-        _advance(last)
-    button, slider = st.columns([2, 9], vertical_alignment="bottom")
-    playing = is_playing()
-    button.button(
-        "Pause" if playing else "Play", icon=f":material/{'pause' if playing else 'play_arrow'}:", key="play",
-        type="primary" if not playing else "secondary", width="stretch", on_click=_toggle, args=(last,),
-        help="Plays through the recorded rounds: every chart and picture goes along.",
-    )  # fmt: skip
-    about = "Drives every panel of this page. Arrow keys work. Round 0 is linear probing."
-    round = int(slider.slider("Round", 0, last, key="round", on_change=_touched, help=about))
+    state = st.session_state
+    data = {"round": state.round, "last": last, "untouched": state.untouched}
+    _component(data=data, key=KEY, on_round_change=_moved)
+    round = int(state.round)
     links.write(round=None if round == opening else round)
-    if st.session_state.pop("play_turned", False):
-        st.rerun()  # the beat of the page changes with it
     return round
 
 
@@ -53,31 +49,13 @@ def _settle(key: str, last: int, opening: int) -> None:
         st.session_state.round = last if st.session_state.round >= seen_last else st.session_state.round
     elif st.session_state.untouched or st.session_state.round >= seen_last:  # another run's end says nothing here
         st.session_state.round, st.session_state.untouched = opening, True
-    if seen_key != key:
-        st.session_state.playing = False
     st.session_state.round = min(st.session_state.round, last)
     st.session_state.round_of = (key, last)
 
 
-def _touched() -> None:
-    st.session_state.untouched = False
-
-
-def _toggle(last: int) -> None:
-    if not is_playing() and (st.session_state.untouched or st.session_state.round >= last):
-        st.session_state.round = 0
-    _touched()
-    st.session_state.playing = not is_playing()
-    st.session_state.play_turned = True
-    st.session_state.played_at = time.monotonic()
-
-
-def _advance(last: int) -> None:
-    """One round further, unless this is a redraw between two beats."""
-    now = time.monotonic()
-    if now - st.session_state.get("played_at", 0.0) < 0.7 * TICK:
-        return
-    st.session_state.played_at = now
-    st.session_state.round = min(last, st.session_state.round + 1)
-    if st.session_state.round == last:
-        st.session_state.playing, st.session_state.play_turned = False, True
+def _moved() -> None:
+    """The browser says where it was moved to; a browser may say anything."""
+    value = getattr(st.session_state.get(KEY), "round", None)
+    if isinstance(value, int | float) and value == value:
+        _, last = st.session_state.round_of
+        st.session_state.round, st.session_state.untouched = int(min(max(value, 0), last)), False

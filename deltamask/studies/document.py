@@ -38,8 +38,9 @@ KINDS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "worth": (blocks.worth, ("EXPERIMENT",)),
     "value": (blocks.value, ("EXPERIMENT", "ARM", "MEASURE")),
     "difference": (blocks.difference, ("EXPERIMENT", "ARM", "OTHER")),
+    "ratio": (blocks.ratio, ("EXPERIMENT", "ARM", "OTHER", "MEASURE")),
 }
-WITHIN_A_SENTENCE = ("value", "difference")
+WITHIN_A_SENTENCE = ("value", "difference", "ratio")
 FIGURES = ("curves", "tradeoff", "worth")
 
 

@@ -258,6 +258,16 @@ def difference(results: Results, experiment: Experiment, arm: str, other: str) -
     return points(tables.difference(results, experiment.name, arm, other))
 
 
+def ratio(results: Results, experiment: Experiment, arm: str, other: str, name: str) -> str:
+    """How many times arm's measure the other's is, paired by seed. KeyError for an arm or measure that is not there."""
+    if name not in MEASURES:
+        raise KeyError(f"no measure {name!r}; measures: {', '.join(MEASURES)}")
+    if not (_row(results, experiment, arm) and _row(results, experiment, other)):
+        return "–"
+    found = tables.ratio(results, experiment.name, arm, other, name)
+    return found.text(0 if found.mean >= 100 else 1 if found.mean >= 10 else 2)
+
+
 def comparisons(results: Results, experiment: Experiment, arm: str) -> str:
     """One arm against each other one: difference in accuracy, paired by seed and by image, corrected for how many are
     read; and how many times as many bits the other one needs. KeyError for an arm that is not there."""

@@ -29,7 +29,7 @@ from deltamask.runs.figures import MEASURES, OF_CLIENTS
 from deltamask.runs.reader import Run, load_run
 from deltamask.studies import images, intervals
 from deltamask.studies.experiments import Experiment, Trial
-from deltamask.studies.intervals import Difference, half_width
+from deltamask.studies.intervals import Difference, Figure, half_width
 from deltamask.studies.sweep import Standing, standing
 
 Row = dict[str, Any]  # of the summary
@@ -173,6 +173,14 @@ def difference(results: Results, experiment: str, arm: str, other: str) -> Diffe
         return intervals.paired(gaps)
     right, against = (np.array([images.shares(line) for line in side if line]) for side in sides)
     return intervals.paired(gaps, right, against)
+
+
+def ratio(results: Results, experiment: str, arm: str, other: str, name: str) -> Figure:
+    """How many times arm's measure `name` the other's is, over the seeds that both have."""
+    rounds = results.rounds
+    runs = measure(rounds[(rounds["experiment"] == experiment) & rounds["arm"].isin([arm, other])])
+    table = runs.pivot(index="seed", columns="arm", values=name).reindex(columns=[arm, other]).dropna()
+    return intervals.figure((table[other] / table[arm]).to_numpy(np.float64))
 
 
 def option_effects(results: Results, experiment: Experiment) -> pd.DataFrame:

@@ -21,7 +21,17 @@ from deltamask.plots.run_charts import bits_by_round
 from deltamask.runs.queue import PLACE
 from deltamask.runs.reader import load_run, read_records
 from deltamask.runs.status import read_json
-from tests.support.browsing import Server, button, metric, new_visitor, open_more, open_page, points, settle
+from tests.support.browsing import (
+    Server,
+    button,
+    metric,
+    new_visitor,
+    open_more,
+    open_page,
+    play_to,
+    points,
+    settle,
+)
 
 pytestmark = pytest.mark.browser
 SMALL = "train_samples=600&test_samples=200&probe_epochs=5"
@@ -55,14 +65,11 @@ def test_quick_tour(server: Server, page: Page, tmp_path: Path) -> None:
     assert curve["y"] == [record["accuracy"] for record in run.records]
     assert curve["x"] == pytest.approx(run.rounds["bpp_up_total"].tolist())
 
-    button(page, "Play")
-    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile(r"^Round ([3-9]|1\d): what"))).to_be_visible()
-    button(page, "Pause")
-    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    play_to(page, 5)
+    expect(page.get_by_text(re.compile(r"^Round ([5-9]|1\d): what"))).to_be_visible()
     settle(page)
     stopped_at = round_shown(page)
-    assert 3 <= stopped_at < last["round"]
+    assert 5 <= stopped_at < last["round"]
     record = run.records[stopped_at]
     expect(page.get_by_text(f"{record['uplink_bytes']:,} bytes together")).to_be_visible()
 

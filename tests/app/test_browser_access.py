@@ -17,7 +17,8 @@ DRAWN = {
 }  # fmt: skip
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}
 FOCUSED = """() => {
-  const at = document.activeElement;
+  let at = document.activeElement;
+  while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
   const label = at.getAttribute('aria-label') || (at.labels && at.labels[0] && at.labels[0].innerText) || at.innerText;
   return at === document.body ? '' : (label || at.tagName).trim().replace(/\\s+/g, ' ');
 }"""

@@ -85,6 +85,13 @@ def gap(experiment: str, arm: str, other: str) -> tuple[float, float]:
     return interval(100 * np.array(each))
 
 
+def ratio(experiment: str, arm: str, other: str, name: str) -> tuple[float, float]:
+    """How many times arm's measure the other's is, paired by seed."""
+    left, right = RUNS[experiment, arm], RUNS[experiment, other]
+    both = sorted(left.keys() & right.keys())
+    return interval(np.array([measured(right[seed], name) / measured(left[seed], name) for seed in both]))
+
+
 def check(said: str, mean: float, width: float, where: str) -> None:
     """Is `said` this mean with this interval, in the digits that it has?"""
     number = r"[-+]?[\d,]+(?:\.\d+)?"
@@ -142,6 +149,13 @@ COLUMNS = {
     "up, all": "bpp_up_all", "up + down, all": "bpp_total_all", "MB a client": "megabytes", "flips sent": "kept",
     "false flips": "false_flips",
 }  # fmt: skip
+
+
+def test_ratios_within_sentences() -> None:
+    found = list(blocks("ratio"))
+    for page, words, made in found:
+        check(made, *ratio(*words[1:]), f"{page}: {' '.join(words)}")
+    assert len(found) >= 6
 
 
 def test_tables() -> None:

@@ -142,6 +142,19 @@ def button(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
+def play_to(page: Page, round: int) -> None:
+    """Press Play, and Pause as soon as this round is shown, without the way to the browser between the two."""
+    page.get_by_role("button", name="Play", exact=True).evaluate(
+        """(button, round) => new Promise((done) => {
+            const shown = button.getRootNode().querySelector("output")
+            const look = () => Number(shown.textContent) >= round ? done(button.click()) : requestAnimationFrame(look)
+            button.click()
+            look()
+        })""",
+        round,
+    )
+
+
 def points(page: Page, chart: str) -> list[dict[str, list[float]]]:
     """x and y of each curve of a chart, by the chart's key, as the browser holds them."""
     return page.locator(f".st-key-{chart} .js-plotly-plot").evaluate(
