@@ -5,7 +5,7 @@
 
 Neither θ_g nor u is ever held for all of d: codecs take them chunk by chunk, θ_g from the file. A position's θ_g and
 θ_k are one of 65,536 pairs drawn as `deltamask bench codecs` draws them; u is the public noise, and a flip is where it
-lies between them.
+lies between them. Seconds are those of a core.
 """
 
 from __future__ import annotations
@@ -103,11 +103,11 @@ def measure(name: str, positions: Positions, context: CodecContext) -> dict[str,
     """One codec, there and back; what comes back has to hold every flip."""
     codec = codecs[name]
     with AnonymousMemory() as memory:
-        begin = time.perf_counter()
+        begin = time.process_time()
         payload = codec.encode(positions, context)
-        encoded = time.perf_counter()
+        encoded = time.process_time()
         decoded = codec.decode(payload, context)
-        ended = time.perf_counter()
+        ended = time.process_time()
     at = np.minimum(np.searchsorted(decoded, positions), len(decoded) - 1)
     if not (decoded[at] == positions).all() or (codec.exact and len(decoded) != len(positions)):
         raise SystemExit(f"{name}: what was decoded is not what was encoded")

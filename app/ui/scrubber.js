@@ -41,14 +41,44 @@ function drawCurves(chart, round) {
     live.append(svg("circle", { cx, cy, r: 5, fill: color }))
   }
   area.append(live)
-  if (!chart.__clears) {
-    chart.__clears = true
-    chart.on("plotly_afterplot", () => {
-      chart.querySelector(".live")?.remove()
-      for (const node of chart.querySelectorAll(".scatterlayer .trace")) node.style.visibility = node.style.opacity = ""
-      for (const node of chart.querySelectorAll(".shapelayer path")) node.style.transform = ""
-    })
+}
+
+// As the server drew it.
+function rest(chart) {
+  chart.querySelector(".live")?.remove()
+  for (const node of chart.querySelectorAll(".scatterlayer .trace")) {
+    node.style.visibility = ""
+    node.style.opacity = node.__data__?.[0]?.trace?.opacity ?? ""
   }
+  for (const node of chart.querySelectorAll(".shapelayer path")) node.style.transform = ""
+}
+
+// Whoever points at a line or at its name sees it before the others, in both charts.
+function lift(group) {
+  for (const chart of document.querySelectorAll(CURVES)) {
+    if (chart.querySelector(".live")) continue
+    for (const node of chart.querySelectorAll(".scatterlayer .trace")) {
+      const trace = node.__data__?.[0]?.trace
+      if (!trace?.legendgroup) continue
+      node.style.opacity = group === null || trace.legendgroup === group ? trace.opacity : 0.12 * trace.opacity
+    }
+  }
+}
+
+function follow(chart) {
+  const groups = [...new Set(chart._fullData.map((trace) => trace.legendgroup).filter(Boolean))]
+  chart.querySelectorAll(".annotation").forEach((name) => {
+    const number = Number(name.textContent.match(/\d+/)?.[0])
+    if (!groups[number - 1]) return
+    name.style.pointerEvents = "all"
+    name.onmouseenter = () => lift(groups[number - 1])
+    name.onmouseleave = () => lift(null)
+  })
+  if (chart.__follows) return
+  chart.__follows = true
+  chart.on("plotly_afterplot", () => { rest(chart); follow(chart) })
+  chart.on("plotly_hover", ({ points }) => lift(points[0].fullData.legendgroup || null))
+  chart.on("plotly_unhover", () => lift(null))
 }
 
 // The lines that mark the server's round in the other charts.
@@ -152,6 +182,14 @@ export default function (component) {
     }, 1000 / A_SECOND)
     label()
   }
+
+  // Charts come after this: those that are new are seen when they are there.
+  const looking = setInterval(() => {
+    if (!root.isConnected) return clearInterval(looking)
+    document.querySelectorAll(CURVES).forEach((chart) => chart._fullData && !chart.__follows && follow(chart))
+  }, 500)
+  clearInterval(state.looking)
+  state.looking = looking
 
   state.last = data.last
   range.max = data.last

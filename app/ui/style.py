@@ -29,7 +29,8 @@ h2 {padding-top: 1.2rem !important;}
 .block-container > [data-testid="stVerticalBlock"] {gap: .7rem;}
 .st-key-knobs [data-testid="stVerticalBlock"] {gap: .35rem;}
 .st-key-knobs {gap: 0 !important;}
-@media (min-width: 1000px) {.st-key-knobs [data-testid="stColumn"] {min-height: 5.65rem;}} /* before the controls come */
+/* Before its controls have come, too: */
+@media (min-width: 1000px) {.st-key-knobs [data-testid="stColumn"] {min-height: 5.65rem;}}
 .st-key-knobs [data-testid="stCaptionContainer"] p {font-size: .78rem; line-height: 1.3;}
 .legend {display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .85rem; align-items: center;}
 .legend span {display: inline-flex; align-items: center; gap: .4rem;}

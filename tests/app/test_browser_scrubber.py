@@ -115,3 +115,30 @@ def test_what_is_not_there_is_not_served(server: Server, asked: dict[str, object
 
 def test_pages_elsewhere_are_refused(server: Server) -> None:
     assert ask(server, {"Host": "evil.example"}, run="fashion", round=9, client=0)[0] == 403
+
+
+OPACITY = """chart => Object.fromEntries([...chart.querySelectorAll(".scatterlayer .trace")].map(node => {
+    const {trace} = node.__data__[0]
+    return [trace.legendgroup, Number(node.style.opacity) / trace.opacity]
+}))"""
+
+
+def test_who_points_at_a_name_sees_its_line_first_in_both_charts(server: Server, page: Page) -> None:
+    open_page(page, f"{server.url}/compare?runs={RUNS}&round=20")
+    bits, rounds = (page.locator(f".st-key-{name} .js-plotly-plot") for name in ("bits_curve", "rounds_curve"))
+    name = rounds.locator(".annotation").filter(has_text="2 · ")
+    page.wait_for_function(
+        "() => document.querySelector('.st-key-rounds_curve .annotation').style.pointerEvents === 'all'"
+    )
+    at_rest = [chart.evaluate(OPACITY) for chart in (bits, rounds)]
+    assert all(set(shares.values()) == {1} for shares in at_rest)
+    name.locator("text").first.hover(force=True)
+    page.wait_for_function("() => document.querySelector('.st-key-bits_curve .trace').style.opacity < 0.1")
+    for chart, before in zip((bits, rounds), at_rest, strict=True):
+        shares = chart.evaluate(OPACITY)
+        (lifted,) = [group for group, share in shares.items() if share == 1]
+        assert lifted == list(before)[1]
+        assert all(share == pytest.approx(0.12) for group, share in shares.items() if group != lifted)
+    page.get_by_role("heading", level=1).hover()
+    page.wait_for_function("() => document.querySelector('.st-key-bits_curve .trace').style.opacity > 0.1")
+    assert [chart.evaluate(OPACITY) for chart in (bits, rounds)] == at_rest
