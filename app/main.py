@@ -11,7 +11,9 @@ import warm
 from access import options
 from access.guard import Guard
 from access.login import Login
+from access.styled import Styled
 from starlette.middleware import Middleware
+from ui.css import STYLE
 
 options.enforce()
 options.refuse_open_address()
@@ -19,7 +21,7 @@ password = options.password()
 app = st.App(
     Path(__file__).resolve().parent / "ui" / "frame.py",
     routes=messages.ROUTES,
-    middleware=[Middleware(Guard, login=Login(password) if password else None)],
+    middleware=[Middleware(Guard, login=Login(password) if password else None), Middleware(Styled, style=STYLE)],
 )
 options.announce()
 warm.start()

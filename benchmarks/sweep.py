@@ -37,7 +37,7 @@ def study(place: Path, arms: int, rounds: int, changes: dict[str, int]) -> Path:
     base = {**headline["base"], "rounds": rounds, "keep_payloads": "none", **changes}
     lines = ['title = "Pace"', 'question = "How many runs an hour?"', "seeds = [0]", "[base]", *_toml(base)]
     for name, arm in list(headline["arms"].items())[:arms]:
-        lines += [f"[arms.{name}]", *_toml({**arm, "keep_payloads": "none"})]
+        lines += [f"[arms.{name}]", *_toml({**arm, "keep_payloads": "none", "seeds": [0]})]
     path = place / "pace.toml"
     path.write_text("\n".join(lines))
     return path

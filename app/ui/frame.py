@@ -10,7 +10,6 @@ from pathlib import Path
 import streamlit as st
 from access import options
 from ui import strip
-from ui.style import STYLE
 from wire import precompile
 
 APP = Path(__file__).resolve().parent.parent
@@ -28,7 +27,6 @@ st.set_page_config(page_title="DeltaMask Explorer", page_icon=str(APP / "icon.pn
 if not options.enforced:
     st.error(f"This page was started without the checks on who may see it. {options.HOW_TO_START}")
     st.stop()
-st.html(STYLE)
 st.logo(str(APP / "logo.svg"), size="large")
 page = st.navigation(
     [
