@@ -49,6 +49,8 @@ METHODS: dict[str, Row] = {
     "Fed-SB, 4-bit EDEN": {"method": "fed-sb", "update_codec": "eden4", "lora_rank": 32, "weight_lr": 0.003},
     "DeComFL, 5 directions": {"method": "decomfl", "zo_steps": 5, "weight_lr": 1e-5},
 }
+LEARNT = ("DeltaMask, our recipe", "FedPM given θ_g")  # whose bytes depend on what is learnt; of the others on d alone
+FEW = {"train_samples": 200, "min_client_samples": 1}
 POWERS = {"LoRA, 4-bit EDEN": 0.5, "Fed-SB, 4-bit EDEN": 0.0, "DeComFL, 5 directions": 0.0}  # of d; of the others 1
 BEYOND = [10**power for power in (7, 8, 9, 10)]
 COLORS = ["#0072b2", "#d55e00", "#999999", "#56b4e9", "#009e73", "#cc79a7", "#b8860b"]
@@ -56,10 +58,11 @@ COLORS = ["#0072b2", "#d55e00", "#999999", "#56b4e9", "#009e73", "#cc79a7", "#b8
 
 def measure(tail: Row, names: Sequence[str] = tuple(METHODS), rounds: int = ROUNDS) -> Iterator[Row]:
     """Methods on one tail: bytes up a client and round."""
-    shared = RunConfig(**tail, rounds=rounds, probe_epochs=1, keep_payloads="none")
-    task = load_task(shared)
+    whole = RunConfig(**tail, rounds=rounds, probe_epochs=1, keep_payloads="none")
+    tasks = {config: load_task(config) for config in (whole, whole.replace(**FEW))}
     for name in names:
         changes = METHODS[name]
+        shared, task = list(tasks.items())[name not in LEARNT]
         records = list(simulate(shared.replace(**changes), task=task))[1:]
         if changes.get("method") == "fed-sb":
             records = records[1:]  # round 1 brings the bases, once

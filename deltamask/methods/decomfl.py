@@ -60,7 +60,7 @@ methods.register("decomfl")(
         average,
         reads=("update_codec",),
         variant=lambda config: Variant((config.update_codec,)),
-        color="#885880",
+        color="#80587f",
         marker="triangle-right",
     )
 )
