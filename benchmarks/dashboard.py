@@ -42,8 +42,8 @@ PLAY = """(button) => new Promise((done) => {
         times.push(performance.now())
         if (button.textContent === "Play") done(times)
     })
-    button.click()
     watch.observe(button.getRootNode(), {subtree: true, childList: true, characterData: true})
+    button.click()
 })"""
 
 

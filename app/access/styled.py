@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-END = b"</head>"
+END = b"</body>"  # behind the styles that Streamlit adds to the head, so that ours decide
 # What would let the browser keep a document with the CSS of an earlier version.
 DROPPED = (b"content-length", b"etag", b"last-modified")
 
 
 class Styled:
-    """ASGI middleware that adds `style`, a `<style>` element, to the head of each HTML document."""
+    """ASGI middleware that adds `style`, a `<style>` element, to each HTML document."""
 
     def __init__(self, app: ASGIApp, *, style: str) -> None:
         self.app, self.style = app, style.encode()
@@ -37,9 +37,12 @@ class Styled:
             else:
                 await send(message)
 
-        # Without this extension a file comes as bytes.
+        # Without these a document comes as its bytes: no path instead of them, and not compressed.
         extensions = {k: v for k, v in scope.get("extensions", {}).items() if k != "http.response.pathsend"}
-        await self.app({**scope, "extensions": extensions}, receive, sending)
+        headers = scope["headers"]
+        if any(name == b"accept" and b"text/html" in value for name, value in headers):
+            headers = [(name, value) for name, value in headers if name != b"accept-encoding"]
+        await self.app({**scope, "extensions": extensions, "headers": headers}, receive, sending)
 
     async def _send(self, begun: Message, body: bytes, send: Send) -> None:
         body = body.replace(END, self.style + END, 1)

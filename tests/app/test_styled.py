@@ -8,14 +8,15 @@ import pytest
 from access.styled import Styled
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-PAGE = "<html><head><title>λ</title></head><body></head></body></html>"
+PAGE = "<html><head><title>λ</title></head><body>b</body></html>"
 STYLE = "<style>b {color: red}</style>"
-EXPECTED = PAGE.replace("</head>", f"{STYLE}</head>", 1)
+EXPECTED = PAGE.replace("</body>", f"{STYLE}</body>", 1)
 
 
 @pytest.fixture
@@ -34,12 +35,16 @@ def client(tmp_path: Path) -> TestClient:
         Route("/text", lambda request: PlainTextResponse(PAGE)),
         Route("/gone", lambda request: HTMLResponse(PAGE, status_code=404)),
     ]
-    return TestClient(Starlette(routes=routes, middleware=[Middleware(Styled, style=STYLE)]))
+    return TestClient(
+        Starlette(
+            routes=routes, middleware=[Middleware(Styled, style=STYLE), Middleware(GZipMiddleware, minimum_size=10)]
+        )
+    )
 
 
 @pytest.mark.parametrize("path", ["/whole", "/file", "/parts"])
 def test_a_document_has_it_once_and_is_not_kept(client: TestClient, path: str) -> None:
-    reply = client.get(path)
+    reply = client.get(path, headers={"accept": "text/html,*/*;q=0.8", "accept-encoding": "gzip"})
     assert reply.text == EXPECTED
     assert int(reply.headers["content-length"]) == len(EXPECTED.encode())
     assert not {"etag", "last-modified"} & set(reply.headers)
