@@ -35,7 +35,7 @@ test-notebooks: .venv/installed  ## Execute every notebook
 	$(PYTEST) --dist load --maxschedchunk 1 -m notebook
 
 test-federation: .venv/installed-flower  ## Flower: three engines, one result; and nodes that fail
-	$(PYTEST) --dist loadgroup -m federation  # one worker has all that are real processes, which mostly wait
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations 25 -m federation  # one worker: nodes have deadlines
 
 federation: .venv/installed-flower  ## A SuperLink and three SuperNodes on loopback, with TLS: five rounds
 	$(BIN)/python scripts/federation.py

@@ -220,7 +220,6 @@ def test_screenshots(run_apart: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.federation
-@pytest.mark.xdist_group("deployments")
 @pytest.mark.parametrize(
     "words",
     [

@@ -27,10 +27,7 @@ from deltamask_flower.shard import split  # noqa: E402
 
 from tests.support import chaos  # noqa: E402
 
-# One deployment at a time: nodes and Ray have deadlines of their own.
-pytestmark = [
-    pytest.mark.federation, pytest.mark.xdist_group("deployments"), pytest.mark.usefixtures("tiny_cache")
-]  # fmt: skip
+pytestmark = [pytest.mark.federation, pytest.mark.usefixtures("tiny_cache")]
 PATIENCE = float(os.environ.get("DELTAMASK_PATIENCE", "1"))  # on a machine that is busy with other things: more
 LATE = 100 * PATIENCE  # seconds after which a round goes on; a killed node is kept out for a minute
 LONG = 240 * PATIENCE  # for what must happen, but nobody knows when
