@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = {"lab": "", "compare": "compare", "wire": "wire", "privacy": "privacy", "learn": "learn"}  # by address
 WIDTHS = {"": 1440, "-narrow": 420}
 TALLEST = {"": 2400, "-narrow": 5200}
+# Nothing is still to come: no part of the page, and no prediction.
+READY = """() => !document.querySelector('[data-testid=stSkeleton]')
+    && !document.body.innerText.includes('as soon as this page has read')"""
 COLORS = 256  # a palette is enough for flat surfaces, and takes a third of the bytes
 
 
@@ -88,7 +91,7 @@ def main() -> None:
                 page.goto(f"{url}/{PAGES[shot.page]}?{options.query}")
                 page.get_by_test_id("stMain").wait_for()
                 settle(page)
-                page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=PATIENCE)
+                page.wait_for_function(READY, timeout=PATIENCE)
                 take(page, options.out / shot.file, WIDTHS[shot.width], TALLEST[shot.width])
                 context.close()
         browser.close()
