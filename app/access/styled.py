@@ -37,12 +37,10 @@ class Styled:
             else:
                 await send(message)
 
-        # Without these a document comes as its bytes: no path instead of them, and not compressed.
-        extensions = {k: v for k, v in scope.get("extensions", {}).items() if k != "http.response.pathsend"}
         headers = scope["headers"]
-        if any(name == b"accept" and b"text/html" in value for name, value in headers):
+        if any(name == b"accept" and b"text/html" in value for name, value in headers):  # not to be compressed
             headers = [(name, value) for name, value in headers if name != b"accept-encoding"]
-        await self.app({**scope, "extensions": extensions, "headers": headers}, receive, sending)
+        await self.app({**scope, "headers": headers}, receive, sending)
 
     async def _send(self, begun: Message, body: bytes, send: Send) -> None:
         body = body.replace(END, self.style + END, 1)

@@ -108,7 +108,7 @@ def _draw_find(runs: dict[str, Run], own_choice: Callable[[], None]) -> None:
 
 
 def watch(names: list[str]) -> None:
-    """The comparison. Redrawn by itself while it plays, or while one of its runs is under way."""
+    """The comparison. Redrawn by itself while one of its runs is under way."""
     runs = [run for name in names if (run := processes.read(name))]
     notes = st.container()
     drawn = [run for run in runs if run.records]

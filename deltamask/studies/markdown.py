@@ -245,8 +245,7 @@ def worth(results: Results, experiment: Experiment) -> str:
 
 def value(results: Results, experiment: Experiment, arm: str, name: str) -> str:
     """One figure of the summary, with its interval. KeyError for an arm or a measure that is not there."""
-    if name not in MEASURES:
-        raise KeyError(f"no measure {name!r}; measures: {', '.join(MEASURES)}")
+    _check_measure(name)
     row = _row(results, experiment, arm)
     return _cell(row, name) if row else "–"
 
@@ -260,8 +259,7 @@ def difference(results: Results, experiment: Experiment, arm: str, other: str) -
 
 def ratio(results: Results, experiment: Experiment, arm: str, other: str, name: str) -> str:
     """How many times arm's measure the other's is, paired by seed. KeyError for an arm or measure that is not there."""
-    if name not in MEASURES:
-        raise KeyError(f"no measure {name!r}; measures: {', '.join(MEASURES)}")
+    _check_measure(name)
     if not (_row(results, experiment, arm) and _row(results, experiment, other)):
         return "–"
     found = tables.ratio(results, experiment.name, arm, other, name)
@@ -305,6 +303,11 @@ def _test_error(results: Results, experiment: Experiment, rows: list[Row]) -> li
         f"{seeds}. The choice of the {sizes[0]:,} images that all are measured on makes an accuracy of {typical:.2f} "
         f"uncertain by ± {error:.4f} (95 %, binomial)."
     ]
+
+
+def _check_measure(name: str) -> None:
+    if name not in MEASURES:
+        raise KeyError(f"no measure {name!r}; measures: {', '.join(MEASURES)}")
 
 
 def _row(results: Results, experiment: Experiment, arm: str) -> Row | None:

@@ -163,9 +163,7 @@ def summarise(rounds: pd.DataFrame, labels: dict[tuple[str, str], str]) -> pd.Da
 
 def difference(results: Results, experiment: str, arm: str, other: str) -> Difference:
     """Accuracy of arm − other over the seeds that both have: a pair shares its split, its draws and its test images."""
-    rounds = results.rounds
-    runs = measure(rounds[(rounds["experiment"] == experiment) & rounds["arm"].isin([arm, other])])
-    table = runs.pivot(index="seed", columns="arm", values="accuracy").reindex(columns=[arm, other]).dropna()
+    table = _paired(results, experiment, arm, other, "accuracy")
     gaps = (table[arm] - table[other]).to_numpy(np.float64)
     sides = [[results.images.get((experiment, name, int(seed))) for seed in table.index] for name in (arm, other)]
     lines = [line for side in sides for line in side if line]
@@ -177,10 +175,15 @@ def difference(results: Results, experiment: str, arm: str, other: str) -> Diffe
 
 def ratio(results: Results, experiment: str, arm: str, other: str, name: str) -> Figure:
     """How many times arm's measure `name` the other's is, over the seeds that both have."""
+    table = _paired(results, experiment, arm, other, name)
+    return intervals.figure((table[other] / table[arm]).to_numpy(np.float64))
+
+
+def _paired(results: Results, experiment: str, arm: str, other: str, name: str) -> pd.DataFrame:
+    """A measure of two arms, side by side: one row for each seed that both have."""
     rounds = results.rounds
     runs = measure(rounds[(rounds["experiment"] == experiment) & rounds["arm"].isin([arm, other])])
-    table = runs.pivot(index="seed", columns="arm", values=name).reindex(columns=[arm, other]).dropna()
-    return intervals.figure((table[other] / table[arm]).to_numpy(np.float64))
+    return runs.pivot(index="seed", columns="arm", values=name).reindex(columns=[arm, other]).dropna()
 
 
 def option_effects(results: Results, experiment: Experiment) -> pd.DataFrame:
