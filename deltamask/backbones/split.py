@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from deltamask.backbones.spec import BackboneError
 from deltamask.masking.layers import Layer
@@ -59,9 +61,12 @@ class Tail:
     `weights` (d,) holds the pretrained values and never changes; `effective` (d,) is what the module computes with, its
     parameters being views of it, and `grad` (d,) is where their gradients accumulate. Write m ⊙ weights into
     `effective`, run the module, read `grad`: nothing is allocated or copied layer by layer.
+
+    products: in what matrix products are taken while a client trains (`learning`); all else is float32.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device = CPU) -> None:
+    def __init__(self, module: nn.Module, device: torch.device = CPU, products: torch.dtype = torch.float32) -> None:
+        self.products = products
         self.module = copy.deepcopy(module).to(device).to(memory_format=torch.channels_last)
         parameters: list[nn.Parameter] = []
         self.layers: list[Layer] = []
@@ -98,3 +103,13 @@ class Tail:
         """Trunk features (n, …) to pooled vectors (n, num_features), through `effective`."""
         pooled: Tensor = self.module(features.float())  # they may be kept in half precision
         return pooled
+
+    def learning(self, features: Tensor) -> Tensor:
+        """The same as a client's local training computes it: products in `products`, weights and sums in float32."""
+        if self.products == torch.float32:
+            return self(features)
+        device = self.weights.device.type
+        # On a CPU the fused attention's backward pass takes five times as long in bfloat16 as in float32.
+        attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
+        with torch.autocast(device, self.products), attention:
+            return self(features).float()

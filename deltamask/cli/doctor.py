@@ -18,6 +18,7 @@ from deltamask.base.paths import cache_dir
 from deltamask.base.units import byte_size
 from deltamask.datasets import DatasetSpec, datasets, roots
 from deltamask.runs.folder import provenance
+from deltamask.task.device import multiplies_bfloat16
 from deltamask.task.feature_cache import cache_limit
 
 PACKAGES = (
@@ -71,6 +72,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
+        "multiplies_bfloat16": multiplies_bfloat16(),
         "packages": {package: _installed(package) for package in PACKAGES},
         "cache": cache,
         "kernels": None if (kernels := cache_place()) is None else str(kernels),
@@ -84,7 +86,9 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     """The report, for a terminal of any width."""
     console.print(
         f"deltamask {report['deltamask']} ({report['git_revision']}), Python {report['python']}, "
-        f"{report['machine']}, {report['threads']} threads"
+        f"{report['machine']}, {report['threads']} threads, "
+        + ("with" if report["multiplies_bfloat16"] else "no")
+        + " instructions for bfloat16 (--precision)"
     )
     packages = ", ".join(f"{name} {number or 'missing'}" for name, number in report["packages"].items())
     console.print(packages)

@@ -48,9 +48,7 @@ def run_command(default: RunConfig) -> Callable[..., int]:
             if getattr(valid, name) != getattr(default, name) and is_unread(name, valid):
                 people.print(f"{NOTE}{name} = {getattr(valid, name)} has no effect here: {_unread_by(name, valid)}")
         path = out or new_folder(valid)
-        with ending_at_once():
-            import deltamask.runs.runner  # noqa: F401  # torch, which takes seconds: before there is a folder
-
+        _load_libraries()  # before there is a folder
         with new_run(path, valid) as folder:
             return execute_run(folder, valid, json)
 
@@ -92,13 +90,19 @@ def resume(
     """Go on with a stopped, killed or failed run, from its last finished round; or with a finished one, by --rounds."""
     stored = load_run(run)
     config = stored.config if rounds is None else manage.extend(stored, rounds)
+    _load_libraries()
     return execute_run(RunFolder(stored.path), config, json, accept_changes)
 
 
-def execute_run(folder: RunFolder, config: RunConfig, as_json: bool, accept_changes: bool = False) -> int:
+def _load_libraries() -> None:
+    """Torch, which takes seconds; Ctrl-C meanwhile ends the process, which has begun nothing."""
     with ending_at_once():
-        from deltamask.runs.runner import execute
-        from deltamask.simulation.records import RoundRecord
+        import deltamask.runs.runner  # noqa: F401
+
+
+def execute_run(folder: RunFolder, config: RunConfig, as_json: bool, accept_changes: bool = False) -> int:
+    from deltamask.runs.runner import execute
+    from deltamask.simulation.records import RoundRecord
 
     with progress() as show:
 

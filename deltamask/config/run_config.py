@@ -26,6 +26,7 @@ from deltamask.config.training_fields import TrainingFields
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # in no argument of a process, and on no page
 KeepPayloads = Literal["none", "few", "all"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 # Pydantic lists the fields of the last one first.
@@ -42,6 +43,15 @@ class RunConfig(PrivacyFields, DefenceFields, MessageFields, HeadFields, Trainin
         about="Where tensors are computed. `auto`: CUDA, else MPS, else CPU. Not part of the run's id: it says "
         "where, not what.",
         accuracy="the same but for rounding",
+        bits="none",
+    )  # fmt: skip
+    precision: Precision = setting(
+        "auto",
+        label="Precision of training", group="Storage",
+        about="In what a client's training takes matrix products: weights and sums stay in float32, and so do features "
+        "and every evaluation. `auto`: bfloat16 on CUDA, float32 elsewhere. bfloat16 is faster on processors that "
+        "multiply it (`deltamask doctor`), for transformers above all, and slower on others.",
+        accuracy="the same but for rounding, see docs/speed.md",
         bits="none",
     )  # fmt: skip
     seed: int = setting(

@@ -88,6 +88,16 @@ class TaskFields(Described):
         accuracy="which images it is measured on, not how good it is",
         bits="none",
     )  # fmt: skip
+    masks_every: int = setting(
+        10,
+        ge=1, le=10000,
+        label="Evaluate other masks every", group="Network and data",
+        about="The thresholded mask and one sampled mask are measured beside the mean mask every so many rounds, and "
+        "in the last. The mean mask, of which accuracy is given, is measured in each.",
+        accuracy="none: only how often two other figures are there",
+        bits="none",
+        reader="method",
+    )  # fmt: skip
     bad_images: BadImages = setting(
         "stop",
         label="Unreadable images", group="Network and data",

@@ -108,8 +108,11 @@ def aggregate_masks(
 
 
 def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> Iterator[tuple[str, Tensor]]:
-    """w ⊙ θ_g (mean, the headline: no draw in it, so it has the least variance), w ⊙ [θ_g > ½], and w ⊙ one sample."""
+    """w ⊙ θ_g (mean, the headline: no draw in it, so it has the least variance); every `masks_every` rounds also
+    w ⊙ [θ_g > ½] and w ⊙ one sample."""
     yield "mean", held(task, config, state.now)
+    if round % config.masks_every and round != config.rounds:
+        return
     yield "threshold", task.tail.times(state.theta > ONE // 2)
     u = noise.generator(config.seed, "evaluation", round=round).integers(0, ONE, task.d, np.uint16)
     yield "sampled", task.tail.times(sample(state.theta, u))

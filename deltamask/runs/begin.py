@@ -16,6 +16,7 @@ from deltamask.privacy import plan
 from deltamask.runs import StoreError, manage
 from deltamask.runs.folder import RunFolder, new_folder
 from deltamask.runs.reader import Run, load_run
+from deltamask.runs.stored import read_status
 
 if TYPE_CHECKING:
     from deltamask.simulation.records import RoundRecord
@@ -75,15 +76,18 @@ def _same(stored: Run, config: RunConfig) -> RunConfig:
 
 @contextmanager
 def new_run(path: Path, config: RunConfig) -> Iterator[RunFolder]:
-    """A new run's folder; one that was made here goes again if the run fails before it has begun. StoreError if the
-    path already holds a run."""
-    fresh = not path.exists()
-    folder = RunFolder.create(path, config)
+    """A new run's folder; one that was made here goes again if the run fails before it has begun, and says `stopped` if
+    Ctrl-C comes before anybody watches over it. StoreError if the path already holds a run."""
+    fresh, folder = not path.exists(), RunFolder(path)
     try:
-        yield folder
+        yield RunFolder.create(path, config)
     except Exception:
         if fresh and not folder.has_begun():
             folder.remove()
+        raise
+    except KeyboardInterrupt:
+        if fresh and read_status(path / "status.json").get("state") == "starting":
+            folder.write_status(state="stopped", message="interrupted from the keyboard")
         raise
 
 

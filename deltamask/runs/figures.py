@@ -116,7 +116,8 @@ def after_head(rounds: pd.DataFrame) -> pd.DataFrame:
 
 
 def last_ten(field: str) -> Figure:
-    """Mean over the last ten rounds; round 0 counts only as long as there is no other."""
+    """Mean over the last ten rounds, or those of them in which it was measured; round 0 counts only as long as there is
+    no other."""
 
     def figure(rounds: pd.DataFrame) -> float:
         after = after_head(rounds)

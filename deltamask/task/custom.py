@@ -27,6 +27,7 @@ def make_task(
     shards: int | Sequence[npt.ArrayLike],
     classes: Sequence[str] | None = None,
     device: str = "auto",
+    precision: str = "auto",
 ) -> Task:
     """A Task for `simulate(config, task=…)`.
 
@@ -34,7 +35,7 @@ def make_task(
     which the second reads what the first returns. A last linear layer with one output a class is left out: the head is
     what the clients learn in round 0. train, test: (x, labels), x of shape (n, …) as the model reads it, labels (n,)
     whole numbers from 0. shards: the sample indices that each client holds, or a number of clients among whom the
-    samples are dealt at random. classes: their names; by default the numbers.
+    samples are dealt at random. classes: their names; by default the numbers. device, precision: as in RunConfig.
 
     Raises ValueError, naming the argument, if these do not fit each other.
     """
@@ -48,7 +49,7 @@ def make_task(
     features, test_features = (_features(trunk.to(where), part, where) for part in (x, test_x))
     if not any(isinstance(part, nn.Linear | nn.Conv2d) for layer in tail for part in layer.modules()):
         raise ValueError(f"split_at = {split_at}: no linear or convolution layer stands behind it, so nothing to mask")
-    masked = Tail(freeze(nn.Sequential(*tail, nn.Flatten())), where)
+    masked = Tail(freeze(nn.Sequential(*tail, nn.Flatten())), where, devices.products(precision, where))
     with torch.inference_mode():
         width = masked(features[:1].to(where)).shape[1]
     names = tuple(str(name) for name in (range(count) if classes is None else classes))

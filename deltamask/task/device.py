@@ -6,8 +6,6 @@ the rounding inside a client's training, as it does between two versions of torc
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 
 
@@ -29,6 +27,13 @@ def pick(name: str) -> torch.device:
     return torch.device(there[0] if name == "auto" else name)
 
 
-def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """On CUDA, matrix products in bfloat16 with float32 weights and sums; elsewhere nothing changes."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+def products(precision: str, device: torch.device) -> torch.dtype:
+    """What RunConfig's `precision` means there. `auto`: bfloat16 on CUDA, float32 elsewhere."""
+    if precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+
+
+def multiplies_bfloat16() -> bool:
+    """Has this processor instructions for products in bfloat16? Without them they are slower than in float32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -168,6 +168,9 @@ def _backbone(config: RunConfig, data: datasets.ImageDataset, progress: Progress
 def _unshared(
     config: RunConfig, data: datasets.ImageDataset, backbone: Backbone, counts: tuple[int, int], progress: Progress
 ) -> Task:
+    device = devices.pick(config.device)
+    if config.precision == "bfloat16" and device.type == "cpu" and not devices.multiplies_bfloat16():
+        progress(f"{NOTE}this processor does not multiply bfloat16: float32 would be faster", 0, 1)
     key = feature_key(backbone, config.masked_blocks, data, config.image_size, config.feature_precision)
     for note in data.notes:
         progress(f"{NOTE}{note}", 0, 1)
@@ -176,7 +179,7 @@ def _unshared(
     for note in twice:
         progress(f"{NOTE}{note}", 0, 1)
     return Task(
-        tail=Tail(backbone.tail, devices.pick(config.device)),
+        tail=Tail(backbone.tail, device, devices.products(config.precision, device)),
         train_x=train.x,
         train_y=torch.from_numpy(data.train_y[train.kept]),
         test_x=test.x,

@@ -19,7 +19,6 @@ from torch.nn.grad import conv2d_weight
 from deltamask.backbones import BackboneError
 from deltamask.backbones.split import Tail
 from deltamask.masking.layers import Layer
-from deltamask.task.device import mixed_precision
 from deltamask.training.losses import Loss
 
 NUMBERS = 1 << 26  # gradients in memory at a time: so many samples together, at least one
@@ -199,8 +198,7 @@ def _clipped(
 ) -> Clipped:  # fmt: skip
     count = len(features)
     with Recorded(tail) as recorded:
-        with mixed_precision(tail.weights.device):
-            pooled = tail(features).float()
+        pooled = tail.learning(features)
         logits = functional.linear(pooled, weight.detach(), bias.detach())
         total = loss(logits, labels) * count  # a sum, so that a sample's gradient does not depend on the others
         *of_outputs, of_logits = torch.autograd.grad(total, [*recorded.outputs, logits])

@@ -14,7 +14,6 @@ from deltamask.config import RunConfig
 from deltamask.masking import noise
 from deltamask.masking.masks import ONE, SCORE_CLIP, Theta, to_fixed, to_float
 from deltamask.privacy import plan
-from deltamask.task.device import mixed_precision
 from deltamask.task.task import Task
 from deltamask.training.head import batches, split_head
 from deltamask.training.losses import Loss, local_loss
@@ -73,8 +72,7 @@ class ScoreStep:
         """The loss of the masked network on the samples `index`, its gradient left in the tail."""
         self.tail.grad.zero_()
         device = self.task.device
-        with mixed_precision(device):
-            pooled = self.tail(self.task.train_x[index].to(device)).float()
+        pooled = self.tail.learning(self.task.train_x[index].to(device))
         logits = functional.linear(pooled, self.weight, self.bias)
         loss = self.loss(logits, self.task.train_y[index].to(device))
         loss.backward()

@@ -80,7 +80,7 @@ def first_gradient(task: Task, head: Head, config: RunConfig, *, round: int, cli
     tail.grad.zero_()
     rng = noise.generator(config.seed, "batches", round=round, client=client)
     for index in batches(shard, config.batch_size, 1, rng):
-        logits = functional.linear(tail(task.train_x[index].to(task.device)).float(), weight, bias)
+        logits = functional.linear(tail.learning(task.train_x[index].to(task.device)), weight, bias)
         loss = measure(logits, task.train_y[index].to(task.device)) * (len(index) / len(shard))
         loss.backward()
         total += float(loss.detach())

@@ -13,7 +13,6 @@ from deltamask.codecs.wire.dense import Head, Vector
 from deltamask.config import RunConfig
 from deltamask.masking import noise
 from deltamask.privacy import plan
-from deltamask.task.device import mixed_precision
 from deltamask.task.task import Task
 from deltamask.training.head import batches, flat_head, split_head
 from deltamask.training.losses import local_loss
@@ -74,8 +73,7 @@ def train_with_head(
     for index in batches(task.shards[client], config.batch_size, config.local_epochs, rng):
         before()
         weight.grad = bias.grad = None
-        with mixed_precision(task.device):
-            pooled = task.tail(task.train_x[index].to(task.device)).float()
+        pooled = task.tail.learning(task.train_x[index].to(task.device))
         labels = task.train_y[index].to(task.device)
         loss = measure(functional.linear(pooled, weight, bias), labels)
         loss.backward()

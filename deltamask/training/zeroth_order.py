@@ -18,7 +18,6 @@ from deltamask.base.units import ceil
 from deltamask.codecs.wire.dense import Head, Vector
 from deltamask.config import RunConfig
 from deltamask.masking import noise
-from deltamask.task.device import mixed_precision
 from deltamask.task.task import Task
 from deltamask.training.head import batches, split_head
 from deltamask.training.losses import Loss, local_loss
@@ -52,8 +51,7 @@ class Probe:
     @torch.no_grad()
     def loss(self, index: Tensor) -> float:
         """Under what `task.tail.effective` holds."""
-        with mixed_precision(self.task.device):
-            pooled = self.task.tail(self.task.train_x[index].to(self.task.device)).float()
+        pooled = self.task.tail.learning(self.task.train_x[index].to(self.task.device))
         logits = functional.linear(pooled, self.weight, self.bias)
         return float(self.measure(logits, self.task.train_y[index].to(self.task.device)))
 

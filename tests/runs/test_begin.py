@@ -11,6 +11,7 @@ from deltamask.backbones import BackboneError
 from deltamask.config import RunConfig
 from deltamask.datasets import DatasetError
 from deltamask.runs import StoreError
+from deltamask.runs.begin import new_run
 from deltamask.runs.folder import RunFolder
 from deltamask.simulation.records import RoundRecord
 from tests.support import tiny
@@ -58,6 +59,14 @@ def test_called_again_it_goes_on_where_it_was_interrupted(runs: Path) -> None:
     done = run(CONFIG, runs / "mine", on_record=lambda record: rest.append(record.round))
     assert (done.state, rest) == ("finished", [2, 3])
     assert [timeless(record) for record in done.records] == uninterrupted(CONFIG)
+
+
+def test_interrupted_before_anybody_watches_over_it_the_folder_says_stopped(runs: Path) -> None:
+    """Between the folder and the first try that would write it down there are a lock, imports and a progress bar."""
+    with pytest.raises(KeyboardInterrupt), new_run(runs / "mine", CONFIG):
+        raise KeyboardInterrupt
+    assert load_run("mine").state == "stopped"
+    assert run(CONFIG, runs / "mine").state == "finished"
 
 
 def test_a_finished_run_is_left_alone_and_may_have_more_rounds(runs: Path) -> None:

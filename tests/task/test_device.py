@@ -62,3 +62,35 @@ def test_a_step_on_the_scores_happens_on_the_device_and_nowhere_else() -> None:
 
 def test_where_it_was_computed_is_no_part_of_what_a_run_is() -> None:
     assert RunConfig(device="cuda").run_id == RunConfig(device="cpu").run_id == RunConfig().run_id
+
+
+def test_auto_is_float32_on_a_processor_and_bfloat16_on_cuda() -> None:
+    found = [device.products("auto", torch.device(name)) for name in ("cpu", "mps", "cuda")]
+    assert found == [torch.float32, torch.float32, torch.bfloat16]
+
+
+@pytest.mark.usefixtures("tiny_cache")
+def test_in_bfloat16_only_the_products_of_training_are_rounded() -> None:
+    """To 8 bits of mantissa: the gradient is near float32's and not equal to it, and evaluation is the same."""
+    tasks = [load_task(tiny.config(precision=precision)) for precision in ("float32", "bfloat16")]
+    gradients, evaluated = [], []
+    head = np.random.default_rng(0).normal(size=tasks[0].head_size).astype(np.float32)
+    for task in tasks:
+        evaluated.append(task.pooled(task.test_x, task.tail.weights))
+        step = ScoreStep(task, head, to_fixed(np.full(task.d, 0.9)), 0.1, 1e-8, np.random.SFC64(0))
+        step.draw()
+        step.learn(torch.arange(8))
+        assert task.tail.grad.dtype == step.scores.dtype == torch.float32
+        gradients.append(task.tail.grad.clone())
+    assert torch.equal(*evaluated)
+    apart = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
+    assert 0 < apart < 0.05, apart
+
+
+@pytest.mark.usefixtures("tiny_cache")
+def test_a_processor_without_bfloat16_is_said_to_be_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has, notes in ((True, 0), (False, 1)):
+        said: list[str] = []
+        monkeypatch.setattr(device, "multiplies_bfloat16", lambda has=has: has)
+        load_task(tiny.config(precision="bfloat16"), lambda what, done, total: said.append(what))  # noqa: B023
+        assert len([what for what in said if "float32 would be faster" in what]) == notes
