@@ -149,14 +149,3 @@ def with_module(task: Task, wrap: Callable[[nn.Module], Callable[[Tensor], Tenso
     call: Any = wrap(tail.module)
     tail.module = call
     return replace(task, tail=tail)
-
-
-def in_bfloat16(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The module in bfloat16 autocast, its output in float32."""
-
-    def call(x: Tensor) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out: Tensor = module(x).float()
-        return out
-
-    return call

@@ -9,7 +9,8 @@ Variants, all with the same data, split, server, codec and evaluation:
     ours      trunk features cached, one flat vector for scores, mask and gradient, Adam fused
     plain     a masked-layer module for each layer, batch norm unfolded, stock Adam: as FedPM's and others' public code
     uncached  ours without the feature cache: the trunk runs on every image, every epoch
-    bf16      ours, with the tail in bfloat16 autocast
+    masks     ours, with the thresholded and a sampled mask measured in every round, beside the mean mask
+    bf16      ours, with --precision bfloat16
     compiled  ours, with the tail through torch.compile (compile time apart)
     flower    ours, through Flower's simulation on Ray, two clients at a time (`pip install "flwr[simulation]"`)
 """
@@ -31,7 +32,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 from round_timing import Timing, play, probed
-from round_variants import in_bfloat16, plain_step, uncached, with_module
+from round_variants import plain_step, uncached, with_module
 from timing import apart, best_of, peak_bytes
 from torch import Tensor, nn
 
@@ -138,7 +139,8 @@ def variants(task: Task, config: RunConfig, start: Checkpoint) -> dict[str, Call
         "ours": lambda: play(task, config, start),
         "plain": plain,
         "uncached": lambda: play(uncached(task, config), config.replace(rounds=1), start),
-        "bf16": lambda: play(with_module(task, in_bfloat16), config, start),
+        "masks": lambda: play(task, config.replace(masks_every=1), start),
+        "bf16": lambda: play(load_task(config.replace(precision="bfloat16")), config, start),
         "compiled": lambda: play(with_module(task, compiled), config, start),
     }
     if importlib.util.find_spec("flwr") and importlib.util.find_spec("ray"):

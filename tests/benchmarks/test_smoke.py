@@ -139,6 +139,12 @@ def test_memory(run: Run) -> None:
     assert line["peak_gb"] >= line["peak_gb_after_loading"] > 0
 
 
+def test_transformer(run: Run) -> None:
+    line = json.loads(run("benchmarks/transformer.py", "--case", 1, "bfloat16", "--quick"))
+    assert line["d"] == 12 * 384**2
+    assert 0 < line["bound"] < 20 * line["seconds"]
+
+
 def test_updates(run: Run) -> None:
     assert "| `eden1` |" in run("benchmarks/updates.py", "--quick")
 
