@@ -31,9 +31,13 @@ from deltamask.runs.reader import Run, load_run
 from deltamask.studies.experiments import read_experiment
 
 FILES = ("config.json", "task.json", "rounds.jsonl", "status.json")
-SEEDS = (0, 1, 2)  # what more were run is in the tables of data/results
-# Arms of these experiments are shipped under their own names with the prefix, these of `options` beside them.
-PREFIXES = {"headline": "fashion", "noniid-exact": "noniid"}
+# Arms of these experiments (none: all) and seeds are shipped, under their own names with the prefix; these of `options`
+# beside them. What more were run is in the tables of data/results.
+SHIPPED: dict[str, tuple[str, tuple[str, ...], tuple[int, ...]]] = {
+    "headline": ("fashion", (), (0, 1, 2)),
+    "noniid-exact": ("noniid", (), (0, 1, 2)),
+    "transformer": ("vit", ("recipe", "finetune", "fedpm"), (0,)),
+}
 OPTIONS = {
     "deltamask-per_client-beta-bfuse8": "fashion",
     "deltamask-per_client-beta-gap": "fashion-gap",
@@ -58,6 +62,7 @@ KEPT = {
     "fashion-recipe-all": Kept(),
     "fashion-deepreduce": Kept(clients=1),
     "fashion-fedpm": Kept(clients=1, one_round_in=8, broadcasts=False),  # 76 kB a message
+    "vit-recipe": Kept(clients=1),
     "noniid-recipe": Kept(clients=1),  # whose share of the head takes a megabyte
     "fashion-unbiased": Kept(clients=1, one_round_in=8, broadcasts=False),  # 40 kB a message, 70 kB a broadcast
 }
@@ -132,9 +137,9 @@ def chosen(runs: Path) -> Iterator[tuple[Path, str]]:
     """(folder, name as a recorded run) of the sweeps' runs that are shipped."""
     for arm, name in OPTIONS.items():
         yield runs / f"options/{arm}-s0", name
-    for experiment, prefix in PREFIXES.items():
+    for experiment, (prefix, arms, seeds) in SHIPPED.items():
         for trial in read_experiment(Path(f"experiments/{experiment}.toml")).trials:
-            if trial.seed not in SEEDS:
+            if trial.seed not in seeds or (arms and trial.arm not in arms):
                 continue
             yield runs / trial.folder, f"{prefix}-{trial.arm}" + (f"-s{trial.seed}" if trial.seed else "")
 

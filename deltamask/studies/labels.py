@@ -18,7 +18,7 @@ KNOBS = (
     "head_refit", "local_loss",
 )  # fmt: skip
 ALWAYS = ("kappa", "codec", "aggregation", "update_codec", "head_init")  # told wherever they differ
-UNTOLD = {"method", "weights", "device", "keep_payloads", "seed"}  # told otherwise, or not what was computed
+UNTOLD = {"method", "weights", "device", "keep_payloads", "masks_every", "seed"}  # told otherwise, or not computed
 SYMBOL = re.compile(r"(?<!\w)([α-ω]₀?|[A-Z])(?!\w)")  # in a field's label
 SYMBOLS = {
     "head_refit": "head again every",

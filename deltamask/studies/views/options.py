@@ -6,7 +6,7 @@ views.register("options")(
     View(
         title="Every option",
         asks="Which of noise, aggregation and codec does the work?",
-        place=8,
+        place=9,
         pick=measured_in("options"),
     )
 )
