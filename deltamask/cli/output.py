@@ -17,7 +17,7 @@ from deltamask.base.paths import expanded
 from deltamask.base.progress import NOTE
 from deltamask.cli.console import console
 from deltamask.config.run_config import UNPRINTABLE
-from deltamask.runs.figures import LAST, OWN, covers_all_clients, last_ten, own_metrics
+from deltamask.runs.figures import LAST, OWN, covers_all_clients, last, own_metrics
 from deltamask.runs.reader import Run
 
 RunName = Annotated[str, tyro.conf.Positional]
@@ -79,7 +79,7 @@ def print_summary(stored: Run, console: Console) -> None:
         f"head, {summary['uplink_bytes']:,} bytes"
     )
     for name in own_metrics(stored.rounds):
-        value = last_ten(f"{OWN}{name}")(stored.rounds)
+        value = last(LAST, f"{OWN}{name}")(stored.rounds)
         console.print(f"{plain_text(name)}: {figure_text(value)} ({_averaged(rounds)})")
     spent = stored.records[-1].get("epsilon") if stored.records else None
     if spent is not None:

@@ -115,13 +115,13 @@ def after_head(rounds: pd.DataFrame) -> pd.DataFrame:
     return rounds[rounds["round"] > 0]
 
 
-def last_ten(field: str) -> Figure:
-    """Mean over the last ten rounds, or those of them in which it was measured; round 0 counts only as long as there is
-    no other."""
+def last(count: int, field: str) -> Figure:
+    """Mean over the last `count` rounds, or those of them in which it was measured; round 0 counts only as long as
+    there is no other."""
 
     def figure(rounds: pd.DataFrame) -> float:
         after = after_head(rounds)
-        return float((after if len(after) else rounds)[field].astype(float).tail(LAST).mean())
+        return float((after if len(after) else rounds)[field].astype(float).tail(count).mean())
 
     return figure
 
@@ -173,11 +173,12 @@ OF_CLIENTS = {
 # What a study measures of a run. Its tables have these columns, besides those of a record: clients, N; dropped, how
 # many clients' payloads were lost or could not be used.
 MEASURES: dict[str, Figure] = {
-    "accuracy": last_ten("accuracy"),
-    "accuracy_threshold": last_ten("accuracy_threshold"),
-    "accuracy_worst": last_ten("accuracy_worst"),
-    "accuracy_spread": last_ten("accuracy_spread"),
-    **{name: last_ten(name) for name in OF_CLIENTS},
+    "accuracy": last(LAST, "accuracy"),
+    "accuracy_end": last(3, "accuracy"),
+    "accuracy_threshold": last(LAST, "accuracy_threshold"),
+    "accuracy_worst": last(LAST, "accuracy_worst"),
+    "accuracy_spread": last(LAST, "accuracy_spread"),
+    **{name: last(LAST, name) for name in OF_CLIENTS},
     "bpp_up": a_round("bpp_up"),
     "bpp_down": a_round("bpp_down"),
     "bpp_total": a_round("bpp_total"),

@@ -8,9 +8,10 @@ is between such marks and nothing else.
     comparisons EXPERIMENT ARM    an arm against each other one: paired by seed and by image, corrected for their number
     clients                       how evenly each arm serves its clients; who is better off than alone
     attacks                       what a liar costs, without protection and with it
-    choices                       for arms that list values: the accuracy of each value, and the best one
+    choices EXPERIMENT [MEASURE]  for arms that list values: the accuracy, or measure, of each value, and the best one
     curves tradeoff worth         figures: accuracy against megabytes, against bits; what each option is worth
     value EXPERIMENT ARM MEASURE, difference EXPERIMENT ARM OTHER       one figure, within a sentence
+    gain, ratio EXPERIMENT ARM OTHER MEASURE                            the same of another measure than accuracy
 """
 
 from __future__ import annotations
@@ -32,15 +33,16 @@ KINDS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "comparisons": (blocks.comparisons, ("EXPERIMENT", "ARM")),
     "clients": (blocks.clients, ("EXPERIMENT",)),
     "attacks": (blocks.attacks, ("EXPERIMENT",)),
-    "choices": (blocks.choices, ("EXPERIMENT",)),
+    "choices": (blocks.choices, ("EXPERIMENT", "[MEASURE]")),
     "curves": (blocks.curves, ("EXPERIMENT",)),
     "tradeoff": (blocks.tradeoff, ("EXPERIMENT",)),
     "worth": (blocks.worth, ("EXPERIMENT",)),
     "value": (blocks.value, ("EXPERIMENT", "ARM", "MEASURE")),
     "difference": (blocks.difference, ("EXPERIMENT", "ARM", "OTHER")),
+    "gain": (blocks.gain, ("EXPERIMENT", "ARM", "OTHER", "MEASURE")),
     "ratio": (blocks.ratio, ("EXPERIMENT", "ARM", "OTHER", "MEASURE")),
 }
-WITHIN_A_SENTENCE = ("value", "difference", "ratio")
+WITHIN_A_SENTENCE = ("value", "difference", "gain", "ratio")
 FIGURES = ("curves", "tradeoff", "worth")
 
 
@@ -93,7 +95,7 @@ def _made(what: str, results: Results) -> str:
     if kind not in KINDS:
         raise DocumentError(f"<!-- made: {what} -->: no such kind; kinds: {', '.join(KINDS)}")
     make, wanted = KINDS[kind]
-    if len(words) != len(wanted):
+    if not sum(word[0] != "[" for word in wanted) <= len(words) <= len(wanted):
         raise DocumentError(f"<!-- made: {what} -->: {kind} takes {' '.join(wanted)}")
     names = {experiment.name: experiment for experiment in results.experiments}
     if words[0] not in names:

@@ -190,8 +190,9 @@ def _named(row: Row) -> str:
     return f"**{quoted(row['label'])}**, {_cell(row, 'accuracy')} at {up} bpp up, {total} up + down"
 
 
-def choices(results: Results, experiment: Experiment) -> str:
-    """For each arm that lists values: the accuracy of each value, and the best one."""
+def choices(results: Results, experiment: Experiment, measure: str = "accuracy") -> str:
+    """For each arm that lists values: the measure (higher is better) of each value, and the best one."""
+    _check_measure(measure)
     rows = {row["arm"]: row for row in results.rows(experiment)}
     if not rows:
         return _none(experiment)
@@ -199,8 +200,8 @@ def choices(results: Results, experiment: Experiment) -> str:
     for name in dict.fromkeys(arm.table for arm in experiment.arms):
         tried = [arm for arm in experiment.arms if arm.table == name and arm.name in rows]
         if tried:
-            best = max(tried, key=lambda arm: float(rows[arm.name]["accuracy"]))
-            said = [f"{_values(arm)}: {_cell(rows[arm.name], 'accuracy')}" for arm in tried]
+            best = max(tried, key=lambda arm: float(rows[arm.name][measure]))
+            said = [f"{_values(arm)}: {_cell(rows[arm.name], measure)}" for arm in tried]
             label = best.label.removesuffix("".join(f", {value}" for value in best.values))
             lines.append([label, "; ".join(said), f"**{_values(best)}**{_edge(best, tried)}"])
     return markdown_table(["", "tried", "best"], lines)
@@ -255,6 +256,15 @@ def difference(results: Results, experiment: Experiment, arm: str, other: str) -
     if not (_row(results, experiment, arm) and _row(results, experiment, other)):
         return "–"
     return points(tables.difference(results, experiment.name, arm, other))
+
+
+def gain(results: Results, experiment: Experiment, arm: str, other: str, name: str) -> str:
+    """The same of another share than accuracy. KeyError for an arm or measure that is not there."""
+    _check_measure(name)
+    if not (_row(results, experiment, arm) and _row(results, experiment, other)):
+        return "–"
+    found = tables.gain(results, experiment.name, arm, other, name)
+    return f"{gap_text(found.mean / 100, found.width / 100)} points"
 
 
 def ratio(results: Results, experiment: Experiment, arm: str, other: str, name: str) -> str:

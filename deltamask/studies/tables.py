@@ -179,6 +179,12 @@ def ratio(results: Results, experiment: str, arm: str, other: str, name: str) ->
     return intervals.figure((table[other] / table[arm]).to_numpy(np.float64))
 
 
+def gain(results: Results, experiment: str, arm: str, other: str, name: str) -> Figure:
+    """Arm's measure `name`, a share, less the other's, in points, over the seeds that both have."""
+    table = _paired(results, experiment, arm, other, name)
+    return intervals.figure(100 * (table[arm] - table[other]).to_numpy(np.float64))
+
+
 def _paired(results: Results, experiment: str, arm: str, other: str, name: str) -> pd.DataFrame:
     """A measure of two arms, side by side: one row for each seed that both have."""
     rounds = results.rounds

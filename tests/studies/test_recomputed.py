@@ -57,7 +57,8 @@ def measured(run: Run, name: str) -> float:
     """A measure of one run."""
     after = run["round"] > 0
     if name.startswith(("accuracy", "better", "gain")):
-        return float(run[name][after][-10:].mean())
+        count, column = (3, "accuracy") if name == "accuracy_end" else (10, name)
+        return float(np.nanmean(run[column][after][-count:]))
     if name.endswith("_all"):
         return everything(run, *{"bpp_up_all": ("up",), "bpp_total_all": ("up", "down")}[name])
     if name.startswith("megabytes"):
@@ -77,11 +78,11 @@ def of_arm(experiment: str, arm: str, name: str) -> tuple[float, float]:
     return interval(np.array([measured(run, name) for run in RUNS[experiment, arm].values()]))
 
 
-def gap(experiment: str, arm: str, other: str) -> tuple[float, float]:
-    """Points of accuracy, paired by seed."""
+def gap(experiment: str, arm: str, other: str, name: str = "accuracy") -> tuple[float, float]:
+    """Points of accuracy, or of another share, paired by seed."""
     left, right = RUNS[experiment, arm], RUNS[experiment, other]
     both = sorted(left.keys() & right.keys())
-    each = [measured(left[seed], "accuracy") - measured(right[seed], "accuracy") for seed in both]
+    each = [measured(left[seed], name) - measured(right[seed], name) for seed in both]
     return interval(100 * np.array(each))
 
 
@@ -149,6 +150,13 @@ COLUMNS = {
     "up, all": "bpp_up_all", "up + down, all": "bpp_total_all", "MB a client": "megabytes", "flips sent": "kept",
     "false flips": "false_flips",
 }  # fmt: skip
+
+
+def test_gains_within_sentences() -> None:
+    found = list(blocks("gain"))
+    for page, words, made in found:
+        check(made, *gap(*words[1:]), f"{page}: {' '.join(words)}")
+    assert len(found) >= 2
 
 
 def test_ratios_within_sentences() -> None:

@@ -211,7 +211,7 @@ def test_a_choice_at_the_edge_is_called_one(tmp_path: Path) -> None:
     arms = '[arms.a]\nlabel = "A"\nlr = [0.1, 0.2, 0.4]\n[arms.b]\nmethod = "fedpm"\nlr = [0.1, 0.2, 0.4]\n'
     accuracy = {"a-lr0.1": 0.7, "a-lr0.2": 0.8, "a-lr0.4": 0.75, "b-lr0.1": 0.7, "b-lr0.2": 0.8, "b-lr0.4": 0.85}
     _, results = made_up(tmp_path, arms, accuracy, dict.fromkeys(accuracy, 1.0))
-    lines = render("<!-- made: choices made --><!-- /made -->", results).splitlines()
+    lines = render("<!-- made: choices made accuracy_end --><!-- /made -->", results).splitlines()
     assert "| A | lr 0.1: 0.7000; lr 0.2: 0.8000; lr 0.4: 0.7500 | **lr 0.2** |" in lines
     assert lines[-3].endswith("| **lr 0.4**, at the edge of what was tried |")
 
