@@ -78,6 +78,10 @@ def start_form() -> None:
     given_any = bool(given) or "bpe" in st.query_params
     base = RunConfig() if given_any else PRESETS[FIRST]
     values = {**base.model_dump(), **values}
+    size = _fitting(values["backbone"], values["image_size"])
+    if size != values["image_size"] and "image_size" in given:
+        notes.append(f"image_size = {values['image_size']} fits no patches of {values['backbone']}: using {size}")
+    values["image_size"] = size
     if "bpe" in st.query_params:
         values["codec"] = _of_width(values["codec"], st.query_params.pop("bpe"), notes)
     fill(values)
@@ -132,6 +136,21 @@ def _chosen_preset() -> None:
 
 def _changed() -> None:
     st.session_state.preset = OWN
+
+
+def _chose_backbone() -> None:
+    """Images of a size that it can read: a transformer cuts them into patches."""
+    size = key("image_size")
+    st.session_state[size] = _fitting(st.session_state[key("backbone")], st.session_state[size])
+    _changed()
+
+
+def _fitting(backbone: str, image_size: int) -> int:
+    if backbone not in offered_backbones():
+        return image_size
+    spec, (low, _) = backbones.get(backbone), field_bounds("image_size")
+    size = spec.fitting(image_size)
+    return size if low is None or size >= low[0] else size + spec.patch
 
 
 def draw_knobs(extras: dict[str, Callable[[], None]]) -> tuple[DeltaGenerator, DeltaGenerator]:
@@ -209,7 +228,8 @@ def _draw(name: str) -> None:
     info, setting = RunConfig.model_fields[name], RunConfig.setting(name)
     low, high = field_bounds(name)
     common: dict[str, Any] = {
-        "key": key(name), "help": _help(name), "on_change": _changed, "disabled": _is_idle(name),
+        "key": key(name), "help": _help(name), "disabled": _is_idle(name),
+        "on_change": _chose_backbone if name == "backbone" else _changed,
     }  # fmt: skip
     offered = offered_backbones() if name == "backbone" else choices(name)
     if offered:

@@ -77,7 +77,8 @@ def draw_backbone() -> None:
     elif weights != "pretrained":
         st.caption(f"Weights from {markdown(weights)}.")
     elif spec and spec.where():
-        st.caption(f"{byte_size(spec.size_bytes)}, {_brief(spec.license)}", help=spec.license)
+        size = f", images of {st.session_state[controls.key('image_size')]} px" if spec.patch > 1 else ""
+        st.caption(f"{byte_size(spec.size_bytes)}, {_brief(spec.license)}{size}", help=spec.license)
     elif spec and not spec.host:
         st.caption(f"{MISSING} Not on this machine: {spec.how_to_get}.")
     else:

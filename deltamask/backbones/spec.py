@@ -34,8 +34,8 @@ class BackboneSpec:
     build: (masked_blocks, weights, image_size) → Backbone, where `weights` is what RunConfig's field says. where: the
     file that `pretrained` weights are read from, None where it is missing. size_bytes: of that file, or of the package
     that it is taken out of; 0 if not known before it is here. host: from where a run fetches the file, None where it
-    has to be there. obtain: fetches it without a run (`deltamask download`); None where only a run does. offered: False
-    for test-only ones.
+    has to be there. obtain: fetches it without a run (`deltamask download`); None where only a run does. patch: pixels
+    that an image's side has to be a multiple of. offered: False for test-only ones.
     """
 
     build: Callable[[int, str, int], Backbone]
@@ -45,11 +45,16 @@ class BackboneSpec:
     size_bytes: int
     host: str | None = None
     obtain: Callable[[Progress], None] | None = None
+    patch: int = 1
     offered: bool = True
 
     def lacks(self, weights: str) -> bool:
         """Is the file that `weights` (RunConfig's field) asks for missing?"""
         return weights == "pretrained" and self.where() is None
+
+    def fitting(self, image_size: int) -> int:
+        """The image size nearest to this one that the network can read."""
+        return self.patch * max(1, round(image_size / self.patch))
 
 
 backbones: Registry[BackboneSpec] = Registry("backbone")
