@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = int(os.environ.get("DELTAMASK_PATIENCE", 120)) * 1000  # ms; the machine may be busy
+PATIENCE = int(120_000 * float(os.environ.get("DELTAMASK_PATIENCE", "1")))  # ms; on a busy machine: a larger factor
 # Headless Chromium without its own background traffic.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
