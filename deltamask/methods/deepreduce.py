@@ -46,7 +46,7 @@ methods.register("deepreduce")(
         client_update,
         partial(receive_flips, LAW, codec_of),
         sends="flips",
-        reads=("noise", "check_flips", "side_information", "server_lr", "smoothing", "masks_every"),
+        reads=("noise", "check_flips", "side_information", "server_lr", "smoothing"),
         variant=partial(variant, known="u and θ_g"),
         flip_codec=codec_of,
         color="#287a58",

@@ -132,7 +132,7 @@ methods.register("deltamask")(
         client_update,
         partial(receive_flips, LAW, codec_of),
         sends="flips",
-        reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec", "check_flips", "masks_every"),
+        reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec", "check_flips"),
         unread=lambda config: () if config.aggregation == "unbiased" else ("server_lr",),
         flip_codec=codec_of,
         variant=variant,

@@ -112,7 +112,7 @@ methods.register("fedpm")(
         client_update,
         partial(server_update, LAW),
         sends="masks",
-        reads=("side_information", "server_lr", "smoothing", "masks_every"),
+        reads=("side_information", "server_lr", "smoothing"),
         variant=variant,
         color="#d9641e",
         marker="square",

@@ -159,4 +159,6 @@ def method(
         "alone": alone,
         "private": True,
     }
+    if "effective" not in rest:
+        reads = (*reads, "masks_every")
     return Method(label, about, sends, reads=READS + reads, masks=law, **(functions | rest))
