@@ -57,9 +57,8 @@ class Kept:
 KEPT = {
     "fashion": Kept(),
     "fashion-gap": Kept(clients=1),
-    "fashion-paper": Kept(),
+    "fashion-paper": Kept(clients=1),
     "fashion-recipe": Kept(),
-    "fashion-recipe-all": Kept(),
     "fashion-deepreduce": Kept(clients=1),
     "fashion-fedpm": Kept(clients=1, one_round_in=8, broadcasts=False),  # 76 kB a message
     "vit-recipe": Kept(clients=1),

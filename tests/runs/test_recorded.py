@@ -50,7 +50,7 @@ def test_kept_payloads_are_the_bytes_that_were_counted(name: str) -> None:
     run = load_run(recorded_dir() / name)
     kept = run.payloads()
     rounds = [0, 1, 9, 17, 25, 33, 40] if name in LARGE else range(41)
-    count = 1 if name in (*LARGE, "fashion-deepreduce", "fashion-gap", "noniid-recipe") else 2
+    count = 1 if name in (*LARGE, "fashion-paper", "fashion-deepreduce", "fashion-gap", "noniid-recipe") else 2
     first = {r: [line["client"] for line in run.records[r]["clients"][:count]] for r in rounds}
     assert [(payload.round, payload.client) for payload in kept] == [(r, c) for r in rounds for c in first[r]]
     for payload in kept:
