@@ -34,7 +34,11 @@ FILES = ("config.json", "task.json", "rounds.jsonl", "status.json")
 # Arms of these experiments (none: all) and seeds are shipped, under their own names with the prefix; these of `options`
 # beside them. What more were run is in the tables of data/results.
 SHIPPED: dict[str, tuple[str, tuple[str, ...], tuple[int, ...]]] = {
-    "headline": ("fashion", (), (0, 1, 2)),
+    "headline": (
+        "fashion",
+        ("recipe", "recipe-all", "paper", "fedpm", "deepreduce", "finetune", "eden", "lora-eden4", "probe"),
+        (0, 1, 2),
+    ),
     "noniid-exact": ("noniid", (), (0, 1, 2)),
     "transformer": ("vit", ("recipe", "finetune", "fedpm"), (0,)),
 }

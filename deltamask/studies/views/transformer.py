@@ -7,8 +7,6 @@ views.register("transformer")(
         title="A vision transformer",
         asks="Do masks close the gap to fine-tuning on a transformer's last two blocks?",
         place=8,
-        pick=measured_in(
-            "transformer", "recipe", "finetune", "fedpm", "lora", "head", "probe", "paper", "deepreduce", "eden"
-        ),
+        pick=measured_in("transformer"),
     )
 )
