@@ -89,11 +89,11 @@ class TaskFields(Described):
         bits="none",
     )  # fmt: skip
     masks_every: int = setting(
-        10,
+        5,
         ge=1, le=10000,
         label="Evaluate other masks every", group="Network and data",
-        about="The thresholded mask and one sampled mask are measured beside the mean mask every so many rounds, and "
-        "in the last. The mean mask, of which accuracy is given, is measured in each.",
+        about="The thresholded mask and one sampled mask are measured beside the mean mask every so many rounds. "
+        "The mean mask, of which accuracy is given, is measured in each.",
         accuracy="none: only how often two other figures are there",
         bits="none",
         reader="method",

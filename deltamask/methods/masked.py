@@ -111,7 +111,7 @@ def effective(task: Task, config: RunConfig, state: MaskState, round: int) -> It
     """w ⊙ θ_g (mean, the headline: no draw in it, so it has the least variance); every `masks_every` rounds also
     w ⊙ [θ_g > ½] and w ⊙ one sample."""
     yield "mean", held(task, config, state.now)
-    if round % config.masks_every and round != config.rounds:
+    if round % config.masks_every:  # never by how many rounds there are: a run may be given more
         return
     yield "threshold", task.tail.times(state.theta > ONE // 2)
     u = noise.generator(config.seed, "evaluation", round=round).integers(0, ONE, task.d, np.uint16)
