@@ -109,7 +109,7 @@ def test_progress_speaks_of_every_client(task: Task) -> None:
 @pytest.mark.usefixtures("tiny_cache")
 @pytest.mark.parametrize(("method", "others"), [("deltamask", True), ("fedpm", True), ("fedmask", False)])
 def test_other_masks_are_evaluated_now_and_then_and_the_mean_mask_in_every_round(method: str, others: bool) -> None:
-    """Twice as much evaluation for two figures that few read. Not by how many rounds there are: a run may be given more."""
+    """For two figures that few read. Not by how many rounds there are: a run may be given more."""
     config = tiny.config(method=method, rounds=5, masks_every=2)
     records = list(simulate(config))
     measured = [record.round for record in records if record.accuracy_sampled is not None]
