@@ -16,7 +16,7 @@ import pkgutil
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ _loading = threading.RLock()
 
 
 @functools.cache
-def _of_packages() -> EntryPoints:
+def _of_packages() -> Any:
     """The entry points of all that is installed. Looking through it takes ten milliseconds, once for all registries."""
     return entry_points()
 
