@@ -63,9 +63,9 @@ KEPT = {
     "fashion-gap": Kept(clients=1),
     "fashion-paper": Kept(clients=1),
     "fashion-recipe": Kept(),
+    "fashion-recipe-all": Kept(),
     "fashion-deepreduce": Kept(clients=1),
     "fashion-fedpm": Kept(clients=1, one_round_in=8, broadcasts=False),  # 76 kB a message
-    "vit-recipe": Kept(clients=1),
     "noniid-recipe": Kept(clients=1),  # whose share of the head takes a megabyte
     "fashion-unbiased": Kept(clients=1, one_round_in=8, broadcasts=False),  # 40 kB a message, 70 kB a broadcast
 }
