@@ -89,7 +89,7 @@ class TaskFields(Described):
         bits="none",
     )  # fmt: skip
     masks_every: int = setting(
-        5,
+        10,
         ge=1, le=10000,
         label="Evaluate other masks every", group="Network and data",
         about="The thresholded mask and one sampled mask are measured beside the mean mask every so many rounds. "
