@@ -119,8 +119,7 @@ def test_ranges_by_hand() -> None:
 
 def test_measured_runs_come_as_predicted_when_their_setting_is_left_out(memory: Memory) -> None:
     """Every measured run, of its bits and its accuracy: nine of ten within the stated range, which is no wider than
-    serves: half of the bits' within a factor of 3.5, half of the accuracies' within 10.5 points (within 10 before the
-    transformer, on which fine-tuning falls on its way)."""
+    serves: half of the bits' within a factor of 3.5, half of the accuracies' within 10 points."""
     held: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     wide: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for setting in memory.settings:
@@ -133,7 +132,7 @@ def test_measured_runs_come_as_predicted_when_their_setting_is_left_out(memory: 
     assert min(map(len, held.values())) > 250
     for kind in KINDS:
         assert np.mean(held[kind]) >= SHARE, kind
-    assert np.median(wide["accuracy"]) < 0.105
+    assert np.median(wide["accuracy"]) < 0.1
     assert np.median(wide["up"]) < 3.5
 
 

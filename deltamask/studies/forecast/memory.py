@@ -217,8 +217,9 @@ def _where(config: RunConfig) -> tuple[object, ...]:
 
 
 def _pool(kind: str, config: RunConfig) -> Pool:
-    """Only forecasts of one pool tell how far off each other are: bits of flips vary, those of values hardly."""
-    return config.attack != "none", "" if kind == "accuracy" else methods[config.method].sends
+    """Only forecasts of one pool tell how far off each other are: bits of flips vary, those of values hardly, and
+    accuracies of one network more than those of another."""
+    return config.attack != "none", config.backbone if kind == "accuracy" else methods[config.method].sends
 
 
 def _off(kind: str, actual: Values, said: Values) -> list[float]:
