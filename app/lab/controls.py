@@ -148,9 +148,8 @@ def _chose_backbone() -> None:
 def _fitting(backbone: str, image_size: int) -> int:
     if backbone not in offered_backbones():
         return image_size
-    spec, (low, _) = backbones.get(backbone), field_bounds("image_size")
-    size = spec.fitting(image_size)
-    return size if low is None or size >= low[0] else size + spec.patch
+    low, _ = field_bounds("image_size")
+    return backbones.get(backbone).fitting(image_size, int(low[0]) if low else 1)
 
 
 def draw_knobs(extras: dict[str, Callable[[], None]]) -> tuple[DeltaGenerator, DeltaGenerator]:

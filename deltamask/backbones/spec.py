@@ -52,9 +52,9 @@ class BackboneSpec:
         """Is the file that `weights` (RunConfig's field) asks for missing?"""
         return weights == "pretrained" and self.where() is None
 
-    def fitting(self, image_size: int) -> int:
-        """The image size nearest to this one that the network can read."""
-        return self.patch * max(1, round(image_size / self.patch))
+    def fitting(self, image_size: int, least: int = 1) -> int:
+        """The image size nearest to this one that the network can read, and no smaller than `least`."""
+        return self.patch * max(-(-least // self.patch), round(image_size / self.patch))
 
 
 backbones: Registry[BackboneSpec] = Registry("backbone")
