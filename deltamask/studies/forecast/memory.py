@@ -123,7 +123,7 @@ class Memory:
         if not near:
             return None
         value, nearest = self._value(kind, config, near, distances), float(distances[near[0]])
-        errors = self._errors_at(kind, _pool(kind, config), nearest)
+        errors = self._errors_at(kind, _pools(kind, config), nearest)
         return (additive if kind == "accuracy" else relative)(value, errors), near, nearest
 
     def _distances(self, kind: str, config: RunConfig) -> Values:
@@ -180,10 +180,12 @@ class Memory:
         like = [at for at in near if self.settings[at].config.head_init == config.head_init]
         return self.settings[like[0]].head if like else (0.0, 0.0)
 
-    def _errors_at(self, kind: str, pool: Pool, distance: float) -> Values:
+    def _errors_at(self, kind: str, pools: Sequence[Pool], distance: float) -> Values:
         """Errors of forecasts whose nearest neighbour was about so far, or, since a run that has none nearer is unlike
-        others, a ring further; FEWEST at least, from all rings if need be."""
+        others, a ring further. Of the narrowest pool that has FEWEST there; of the widest from all rings if need be."""
         ring, found = _ring(distance), np.zeros(0)
+        enough = (pool for pool in pools if len(self.errors.get((kind, pool, ring), found)) >= FEWEST)
+        pool = next(enough, pools[-1])
         for at in [*range(ring, len(RINGS)), *range(ring - 1, -1, -1)]:
             if len(found) < FEWEST or (at == ring + 1 and ring):
                 found = np.concatenate([found, self.errors.get((kind, pool, at), found[:0])])
@@ -196,18 +198,20 @@ class Memory:
         found: dict[tuple[str, Pool, int], list[float]] = {}
         for kind in KINDS:
             for setting in self.settings:
-                actual, pool = setting.figures(kind), _pool(kind, setting.config)
+                actual, pools = setting.figures(kind), _pools(kind, setting.config)
                 if not (np.isfinite(actual).all() and (kind == "accuracy" or (actual > 0).all())):
                     continue
                 if len(actual) > 1:  # from the other seeds of the same setting
                     others = (actual.sum() - actual) / (len(actual) - 1)
-                    found.setdefault((kind, pool, 0), []).extend(_off(kind, actual, others))
+                    for pool in pools:
+                        found.setdefault((kind, pool, 0), []).extend(_off(kind, actual, others))
                 distances = self._distances(kind, setting.config)
                 for ring in range(1, len(RINGS)):
                     near = self._nearest(distances, RINGS[ring])
                     if near and _ring(float(distances[near[0]])) == ring:
                         said = np.full(len(actual), self._value(kind, setting.config, near, distances))
-                        found.setdefault((kind, pool, ring), []).extend(_off(kind, actual, said))
+                        for pool in pools:
+                            found.setdefault((kind, pool, ring), []).extend(_off(kind, actual, said))
         return {of: np.array(errors) for of, errors in found.items()}
 
 
@@ -216,10 +220,13 @@ def _where(config: RunConfig) -> tuple[object, ...]:
     return (config.backbone, config.weights, config.dataset, config.dp, config.attack)
 
 
-def _pool(kind: str, config: RunConfig) -> Pool:
-    """Only forecasts of one pool tell how far off each other are: bits of flips vary, those of values hardly, and
-    accuracies of one network more than those of another."""
-    return config.attack != "none", config.backbone if kind == "accuracy" else methods[config.method].sends
+def _pools(kind: str, config: RunConfig) -> list[Pool]:
+    """Only forecasts of one pool tell how far off each other are, the narrowest first: bits of flips vary, those of
+    values hardly; accuracies of one network more than those of another."""
+    attacked = config.attack != "none"
+    if kind == "accuracy":
+        return [(attacked, config.backbone), (attacked, "")]
+    return [(attacked, methods[config.method].sends)]
 
 
 def _off(kind: str, actual: Values, said: Values) -> list[float]:
