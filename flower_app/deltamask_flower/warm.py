@@ -53,6 +53,7 @@ def main(command: Sequence[str]) -> int:
     if not command or real is None:
         print(__doc__ if real else f"{PROGRAM} is not in PATH: install Flower (`pip install -e '.[flower]'`)")
         return 2
+    meant_for_the_node = _Signals()
     owner, folder = os.getpid(), Path(tempfile.mkdtemp(prefix="deltamask-"))  # only we may enter it
     try:
         listener = socket.socket(socket.AF_UNIX)
@@ -61,7 +62,7 @@ def main(command: Sequence[str]) -> int:
         _write_program(folder, real)
         path = os.pathsep.join([str(folder), os.environ.get("PATH", "")])
         node = subprocess.Popen(command, env={**os.environ, "PATH": path})
-        _pass_on(node)
+        meant_for_the_node.pass_on(node)
         for name in IMPORTED:  # while the SuperNode starts and connects; who asks meanwhile waits
             importlib.import_module(name)
         return _serve(listener, node)
@@ -78,14 +79,25 @@ def _write_program(folder: Path, real: str) -> None:
     program.chmod(0o700)
 
 
-def _pass_on(node: subprocess.Popen[bytes]) -> None:
-    """What a service manager tells us is meant for the SuperNode."""
+class _Signals:
+    """What a service manager tells us is meant for the SuperNode: kept from here on, passed on once there is one."""
 
-    def tell(number: int, _: FrameType | None) -> None:
-        node.send_signal(number)
+    def __init__(self) -> None:
+        self._node: subprocess.Popen[bytes] | None = None
+        self._kept: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._tell)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, tell)
+    def pass_on(self, node: subprocess.Popen[bytes]) -> None:
+        self._node = node  # first: from now on nothing more is kept
+        for number in self._kept:
+            node.send_signal(number)
+
+    def _tell(self, number: int, _: FrameType | None) -> None:
+        if self._node is None:
+            self._kept.append(number)
+        else:
+            self._node.send_signal(number)
 
 
 def _serve(listener: socket.socket, node: subprocess.Popen[bytes]) -> int:

@@ -21,7 +21,7 @@ FLOWERS_OWN = Path(sys.executable).with_name("flwr-clientapp")
 def warm(tmp_path: Path, node: str) -> subprocess.Popen[str]:
     """The process, with a shell script in the SuperNode's place."""
     path = os.pathsep.join([str(FLOWERS_OWN.parent), os.environ["PATH"]])
-    places = os.pathsep.join([str(ROOT), str(ROOT / "flower_app")])
+    places = os.pathsep.join(map(str, (tmp_path, ROOT, ROOT / "flower_app")))
     environment = {**os.environ, "PATH": path, "PYTHONPATH": places, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "deltamask_flower.warm", "sh", "-c", node]
     return subprocess.Popen(
@@ -66,6 +66,21 @@ def test_a_service_managers_signal_reaches_the_node(tmp_path: Path) -> None:
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=240) == 3
+    assert not list(tmp_path.glob("deltamask-*"))
+
+
+def test_a_signal_that_comes_before_there_is_a_node_is_kept_for_it(tmp_path: Path) -> None:
+    """Between its folder and the node's process: the folder would stay behind, and the node run on without it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, subprocess\n"
+        "class Early(subprocess.Popen):\n"
+        "    def __init__(self, *a, **k):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        super().__init__(*a, **k)\n"
+        "subprocess.Popen = Early\n"
+    )
+    process = warm(tmp_path, "sleep 600")
+    assert process.wait(timeout=240) == 128 + signal.SIGTERM, "the node was ended, and its end is passed on"
     assert not list(tmp_path.glob("deltamask-*"))
 
 
