@@ -31,6 +31,7 @@ from deltamask_flower.shard import Shard, split
 APP = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 CONNECTION = "loopback"
+RESTART = 5.0  # seconds after which a node that has ended is started again, as a service manager waits
 ACTIVATED = "Activated node_id="  # what the SuperLink says of a node that it lets in
 MARK = "DELTAMASK_FEDERATION"  # in the environment of every process of a federation: whose it is
 QUIET = {
@@ -155,10 +156,14 @@ class Federation:
         if _node(client) in self.processes:
             self._kill(_node(client))
         let_in = self.log("superlink").count(ACTIVATED)
+        next_try = 0.0
 
         def back() -> bool:
+            nonlocal next_try
             process = self.processes.get(_node(client))
-            if process is None or process.poll() is not None:
+            if process is not None and process.poll() is None:
+                next_try = time.monotonic() + RESTART
+            elif time.monotonic() >= next_try:
                 self.start_node(client, **environment)
             return self.log("superlink").count(ACTIVATED) > let_in
 

@@ -26,10 +26,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
+
 PROGRAM = "flwr-clientapp"
 IMPORTED = (
     "torch", "numba", "timm", "flwr.supernode.cli", "deltamask.methods", "deltamask.simulation.loop",
-    "deltamask.task.task",
+    "deltamask.task.task", "deltamask.runs.folder", "httpcore",
 )  # fmt: skip
 PATIENCE = 10.0  # seconds that a program may take to say what it was called with
 LONGEST = 1 << 16  # bytes of that
@@ -63,12 +65,26 @@ def main(command: Sequence[str]) -> int:
         path = os.pathsep.join([str(folder), os.environ.get("PATH", "")])
         node = subprocess.Popen(command, env={**os.environ, "PATH": path})
         meant_for_the_node.pass_on(node)
-        for name in IMPORTED:  # while the SuperNode starts and connects; who asks meanwhile waits
-            importlib.import_module(name)
+        _prepare(node)
         return _serve(listener, node)
     finally:
         if os.getpid() == owner:  # a fork leaves through here as well
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepare(node: subprocess.Popen[bytes]) -> None:
+    """Import, while the SuperNode starts and connects; who asks meanwhile waits. If the node has ended, nobody will."""
+    for name in IMPORTED:
+        if node.poll() is not None:
+            return
+        importlib.import_module(name)
+    from deltamask.codecs import CodecContext, entropy
+    from deltamask.masking.masks import to_fixed
+    from deltamask.masking.noise import PublicNoise
+
+    # Numba sets itself up at its first kernel: most of a second, which no fork should spend again.
+    context = CodecContext(0, 0, to_fixed(np.full(64, 0.5)), PublicNoise(0, 0, None))
+    entropy.entropy_side(np.arange(2, dtype=np.uint32), context)
 
 
 def _write_program(folder: Path, real: str) -> None:

@@ -18,11 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOWERS_OWN = Path(sys.executable).with_name("flwr-clientapp")
 
 
-def warm(tmp_path: Path, node: str) -> subprocess.Popen[str]:
+def warm(tmp_path: Path, node: str, **more: str) -> subprocess.Popen[str]:
     """The process, with a shell script in the SuperNode's place."""
     path = os.pathsep.join([str(FLOWERS_OWN.parent), os.environ["PATH"]])
     places = os.pathsep.join(map(str, (tmp_path, ROOT, ROOT / "flower_app")))
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": places, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    ours = {"PATH": path, "PYTHONPATH": places, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **ours, **more}
     command = [sys.executable, "-m", "deltamask_flower.warm", "sh", "-c", node]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -82,6 +83,14 @@ def test_a_signal_that_comes_before_there_is_a_node_is_kept_for_it(tmp_path: Pat
     process = warm(tmp_path, "sleep 600")
     assert process.wait(timeout=240) == 128 + signal.SIGTERM, "the node was ended, and its end is passed on"
     assert not list(tmp_path.glob("deltamask-*"))
+
+
+def test_for_a_node_that_has_ended_nothing_more_is_imported(tmp_path: Path) -> None:
+    process = warm(tmp_path, "exit 5", PYTHONPROFILEIMPORTTIME="1")
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 5
+    assert "| numpy\n" in said
+    assert "| timm\n" not in said
 
 
 def test_without_flower_it_says_what_to_install(tmp_path: Path) -> None:
