@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from deltamask.heads import HeadSettings, Sender, heads
 from deltamask.heads.base import ClosedForm
-from deltamask.privacy.accountant import noise_for
+from deltamask.privacy.accountant import Steps, noise_for
 from deltamask.privacy.audit import Audit, audit
 
 CLIENTS, CLASSES, FEATURES = 3, 100, 400
@@ -20,7 +20,8 @@ PROVEN = 1.0
 
 def agreed(factor: float = 1.0) -> HeadSettings:
     """Settings whose noise is `factor` of what PROVEN takes."""
-    settings = HeadSettings(seed=3, classes=CLASSES, features=FEATURES, noise=noise_for(PROVEN, DELTA, 1.0, 1))
+    noise = noise_for(PROVEN, DELTA, Steps(0.0, 1.0, 1))
+    settings = HeadSettings(seed=3, classes=CLASSES, features=FEATURES, noise=noise)
     return replace(settings, noise=factor * settings.noise)
 
 

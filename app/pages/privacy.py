@@ -10,6 +10,7 @@ from ui import links, style
 from ui.figures import chart
 
 from deltamask.base.paths import results_dir
+from deltamask.config.privacy_fields import Privacy
 from deltamask.plots import privacy_charts
 from deltamask.privacy import crowd
 from deltamask.runs import StoreError
@@ -31,8 +32,8 @@ def _leaks(data: Path, modified: tuple[float, ...]) -> dict[str, pd.DataFrame]:
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
-def _runs(data: Path, modified: tuple[float, ...]) -> list[private_runs.Line]:
-    return private_runs.stored(data)
+def _runs(data: Path, modified: tuple[float, ...], dp: Privacy = "samples") -> list[private_runs.Line]:
+    return private_runs.stored(data, dp)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -157,21 +158,34 @@ def draw_limits() -> None:
         "**The head has no protection without a DP head.** Statistics of features, and each class's number of "
         "samples, go out as they are.  \n"
         "**A client is not hidden by a promise for its samples:** its labels may show as a whole, how many samples "
-        "it has is public, and so is when it takes part.",
+        "it has is public, and so is when it takes part.  \n"
+        "**A promise for clients hides nothing from the server,** which sees each message before it adds noise to "
+        "their sum: it is for those who see what the server makes public.",
         icon=":material/shield:",
     )
 
 
-def draw_crowd() -> None:
-    """How many clients a promise for each of them would take."""
-    st.header("A promise for whole clients: arithmetic")
+def draw_crowd(lines: list[private_runs.Line]) -> None:
+    """What a promise for whole clients costs, and how many of them it would take."""
+    st.header("A promise for whole clients")
     st.markdown(
-        "Computed, not measured: no run here makes this promise. If κ caps a client's flips at B, one client "
-        "changes the sum of all by at most √B in length, and noise of σ·√B on every position hides it. Where a "
-        "share of N clients flips the same position, the sum says that share of N."
+        "With `dp = clients`, what the server makes public comes out about as likely with any one client's data "
+        "replaced by other data: a client sends at most B flips, so that the sum of all moves by at most √(2B) in "
+        "length, and the server adds noise of σ·√(2B) to every position. That takes many clients."
+    )
+    if lines:
+        about = "Accuracy for each number of clients, with a promise for each whole client and without."
+        chart(
+            "The same images, more and more clients", privacy_charts.cost_of_a_crowd(lines), "crowd_cost", about=about
+        )
+    else:
+        st.info(f"{NOT_HERE}: no run with `dp = clients` is among the studies' tables.")
+    st.subheader("How many it takes: arithmetic")
+    st.markdown(
+        "Computed, not measured. Where a share of N clients flips the same position, the sum says that share of N."
     )
     left, middle, right = st.columns(3)
-    flips = int(left.select_slider("B, flips a client sends at most", FLIPS, 3_000, key="crowd_flips"))
+    flips = int(left.select_slider("B, flips a client sends at most", FLIPS, 1_000, key="crowd_flips"))
     epsilon = float(middle.select_slider("ε for each client", EPSILONS, 8.0, key="crowd_epsilon"))
     rounds = int(right.select_slider("Rounds", ROUNDS, 40, key="crowd_rounds"))
     sigma = _sigma(epsilon, rounds)
@@ -195,7 +209,7 @@ st.html(
 data = results_dir()
 try:
     found = _leaks(data, _written(data, "leaks-*.csv"))
-    measured = _runs(data, _written(data, "r*s.*"))
+    measured, crowds = (_runs(data, _written(data, "r*s.*"), dp) for dp in ("samples", "clients"))
 except StoreError as error:
     st.warning(style.markdown(str(error)))
     st.stop()
@@ -203,5 +217,5 @@ draw_leaks(found)
 draw_costs(measured)
 draw_audit(found)
 draw_limits()
-draw_crowd()
+draw_crowd(crowds)
 links.draw_notes()

@@ -84,7 +84,8 @@ def print_summary(stored: Run, console: Console) -> None:
     spent = stored.records[-1].get("epsilon") if stored.records else None
     if spent is not None:
         epsilon, delta = stored.config.dp_epsilon, stored.config.dp_delta
-        console.print(f"privacy of each training sample: ε {spent:.2f} spent of {epsilon:g}, at δ {delta:g}")
+        whose = {"samples": "training sample", "clients": "client"}[stored.config.dp]
+        console.print(f"privacy of each {whose}: ε {spent:.2f} spent of {epsilon:g}, at δ {delta:g}")
     if skipped := stored.task.get("skipped"):
         console.print(
             f"{len(skipped)} images could not be read and were left out, {plain_text(skipped[0])} first; task.json "

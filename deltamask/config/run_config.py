@@ -97,12 +97,13 @@ class RunConfig(PrivacyFields, DefenceFields, MessageFields, HeadFields, Trainin
     def _private(self) -> RunConfig:
         if self.dp == "none":
             return self
-        if self.dp_delta * self.train_samples >= 1:
+        of, one = ("train_samples", "a sample") if self.dp == "samples" else ("clients", "a client's message")
+        if self.dp_delta * getattr(self, of) >= 1:
             raise ValueError(
-                f"dp_delta = {self.dp_delta:g} is not below 1/train_samples = {1 / self.train_samples:.2g}: it would "
-                "allow that a sample is handed out as it is"
+                f"dp_delta = {self.dp_delta:g} is not below 1/{of} = {1 / getattr(self, of):.2g}: it would "
+                f"allow that {one} is handed out as it is"
             )
-        if self.local_loss == "balanced":
+        if self.local_loss == "balanced" and self.dp == "samples":
             raise ValueError(
                 "local_loss = balanced reads the client's label shares without noise: dp needs local_loss = "
                 "cross_entropy"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from deltamask.base.registry import Registry
 from deltamask.config import RunConfig
+from deltamask.config.privacy_fields import Privacy
 from deltamask.privacy import plan
 
 Features = npt.NDArray[np.float32] | npt.NDArray[np.float64]  # (samples, features): the unmasked network's output
@@ -26,7 +27,8 @@ class HeadSettings:
     seed: of the run. classes, features: the head's shape. fraction_bits: features are rounded to multiples of
     2^-fraction_bits. min_samples: no mean of fewer samples leaves a client. means: how many a client sends of a class
     (`cof`). projection: q, the dimensions that `gram-rp` keeps. solver: `lda` or `ridge` (`gram`, `gram-rp`). noise: σ
-    of what a private head adds to its sums, over what one sample adds; 0 without `dp`.
+    of what a private head adds to its sums, over what one sample adds; 0 without `dp`. whole_clients: over what
+    replacing a client changes, and the server adds it.
     """
 
     seed: int
@@ -38,6 +40,7 @@ class HeadSettings:
     projection: int = 512
     solver: str = "lda"
     noise: float = 0.0
+    whole_clients: bool = False
 
 
 def agreed(config: RunConfig, classes: int, features: int) -> HeadSettings:
@@ -52,6 +55,7 @@ def agreed(config: RunConfig, classes: int, features: int) -> HeadSettings:
         projection=config.head_projection,
         solver=config.head_solver,
         noise=plan.head_noise(config),
+        whole_clients=plan.protects_clients(config),
     )
 
 
@@ -117,13 +121,13 @@ class Linear:
 class HeadKind:
     """Where a head comes from. label, about: its name, and a line for people. reads: fields that only heads read.
 
-    private: its statistics keep the promise of `dp`, by noise of `HeadSettings.noise`; another is refused there.
+    private: the values of `dp` that its statistics keep, by noise of `HeadSettings.noise`; another is refused.
     """
 
     label: str
     about: str
     reads: tuple[str, ...] = field(default=(), kw_only=True)
-    private: bool = field(default=False, kw_only=True)
+    private: tuple[Privacy, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)

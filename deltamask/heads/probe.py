@@ -3,5 +3,5 @@
 from deltamask.heads.base import HeadKind, heads
 
 heads.register("probe")(
-    HeadKind("Linear probing", "One round of training the head on the frozen network, averaged.", private=True)
+    HeadKind("Linear probing", "One round of training the head on the frozen network, averaged.", private=("samples",))
 )

@@ -51,9 +51,16 @@ def bernoulli_kl(p: Theta, q: Theta) -> npt.NDArray[np.float64]:
     return p1 * np.log(p1 / q1) + (1 - p1) * np.log((1 - p1) / (1 - q1))
 
 
-def keep_top(positions: Positions, theta_client: Theta, theta_global: Theta, kappa: float) -> Positions:
-    """Δ': the ⌈κ·|Δ|⌉ flips with the largest KL(θ_k ‖ θ_g), sorted by position; ties go to the lower position."""
+def keep_top(
+    positions: Positions, theta_client: Theta, theta_global: Theta, kappa: float, most: int | None = None
+) -> Positions:
+    """Δ': the ⌈κ·|Δ|⌉ flips with the largest KL(θ_k ‖ θ_g), sorted by position; ties go to the lower position.
+
+    most: that many at most, whatever κ says.
+    """
     count = ceil(kappa * len(positions))
+    if most is not None:
+        count = min(count, most)
     if count >= len(positions):
         return positions
     gain = bernoulli_kl(theta_client[positions], theta_global[positions])

@@ -13,6 +13,7 @@ from deltamask.base.registry import Registry
 from deltamask.base.stopwatch import Stopwatch
 from deltamask.codecs import DecodeError
 from deltamask.config import RunConfig
+from deltamask.config.privacy_fields import Privacy
 from deltamask.downlink import MaskLaw
 from deltamask.masking.masks import Positions
 
@@ -141,8 +142,9 @@ class Method:
     effect. color (#rrggbb), marker (Plotly's name): its look; None has one chosen. variant: how a config changes both.
     masks: how its masks are drawn and aggregated; None for a method without masks. flip_codec: the codec that its
     payloads of flips are written in. refit: how its head is found again; None: the head is what it learns. private:
-    all that its clients' samples do to a payload goes through the noisy steps of `training/private.py` where the config
-    has `dp`; a run of another method is refused there.
+    the values of `dp` that it keeps. `samples`: all that its clients' samples do to a payload goes through the noisy
+    steps of `training/private.py`. `clients`: all that its state takes from payloads goes through `privacy/crowd.py`. A
+    run with another is refused.
 
     init(task, config, head): the server's first state.
     broadcast(config, state, round): the message that opens a round, the same for every client that has its predecessor.
@@ -180,7 +182,7 @@ class Method:
     masks: MaskLaw | None = None
     flip_codec: Callable[[RunConfig], str] | None = None
     refit: Refit | None = None
-    private: bool = False
+    private: tuple[Privacy, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Method {self.label}: sends {self.sends}>"

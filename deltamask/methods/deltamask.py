@@ -10,7 +10,7 @@ import numpy as np
 
 from deltamask import downlink, training
 from deltamask.base.stopwatch import Stopwatch
-from deltamask.codecs import Codec, CodecContext, codecs, entropy
+from deltamask.codecs import Codec, CodecContext, DecodeError, codecs, entropy
 from deltamask.config import RunConfig
 from deltamask.downlink import Change, MaskLaw, ThetaMemory
 from deltamask.masking import masks
@@ -19,6 +19,7 @@ from deltamask.methods import masked, robust
 from deltamask.methods.base import ClientReport, Receipt, Upload, Variant, decoded, methods
 from deltamask.methods.flip_check import checked_flips
 from deltamask.methods.masked import MaskState
+from deltamask.privacy import crowd
 
 if TYPE_CHECKING:
     from deltamask.task.task import Task
@@ -53,7 +54,7 @@ def send_flips(
     with clock("encode"):
         u = both_know.noise.words(0, task.d)
         flips = masks.flips(trained.theta, memory.theta, u)
-        sent = masks.keep_top(flips, trained.theta, memory.theta, kappa)
+        sent = masks.keep_top(flips, trained.theta, memory.theta, kappa, crowd.limit(config))
         payload = codec.encode(sent, both_know)
 
     report = ClientReport(
@@ -85,7 +86,10 @@ def receive_flips(
 
     def read(client: int, payload: bytes) -> masks.Positions:
         known = context(config, state.theta, state.layers, round, client)
-        return checked_flips(config, state.samples, known, codec.decode(payload, known), codec.exact)
+        flips = codec.decode(payload, known)
+        if (most := crowd.limit(config)) is not None and len(flips) > most:
+            raise DecodeError(f"{len(flips):,} flips, more than dp_flips = {most:,}")
+        return checked_flips(config, state.samples, known, flips, codec.exact)
 
     def cost(client: int, flips: masks.Positions) -> np.ndarray:
         u = downlink.noise(config, round, client).words(0, len(state.theta))
@@ -98,7 +102,8 @@ def receive_flips(
         u = downlink.noise(config, round, client).words(0, len(state.theta))
         change[flips] += np.where(masks.sample(state.theta[flips], u[flips]), -1, 1)
         received.append(client)
-    return masked.aggregate(law, config, state, round, Change(change, np.array(sorted(received), np.uint32)))
+    shown = crowd.released(config, round, change, len(received))
+    return masked.aggregate(law, config, state, round, Change(shown, np.array(sorted(received), np.uint32)))
 
 
 LINES = {  # (noise, aggregation): what legends say, and how the curve is drawn
@@ -135,6 +140,7 @@ methods.register("deltamask")(
         reads=("noise", "aggregation", "server_lr", "kappa", "kappa_schedule", "codec", "check_flips"),
         unread=lambda config: () if config.aggregation == "unbiased" else ("server_lr",),
         flip_codec=codec_of,
+        private=("samples", "clients"),
         variant=variant,
         color="#2f7fd1",
         marker="circle",

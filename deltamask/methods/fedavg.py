@@ -155,7 +155,7 @@ def method(
         partial(effective, weights),
         refit=Refit(weights, with_head),
         alone=partial(alone, train),
-        private=True,
+        private=("samples",),
         reads=READS + reads + (() if codec else ("update_codec",)),
         **rest,
     )

@@ -73,7 +73,7 @@ methods.register("head-only")(
         server_update,
         pretrained,
         alone=alone,
-        private=True,
+        private=("samples", "clients"),
         color="#6850c8",
         marker="triangle-left",
     )

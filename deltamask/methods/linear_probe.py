@@ -91,7 +91,7 @@ methods.register("linear-probe")(
         server_update,
         pretrained,
         alone=alone,
-        private=True,
+        private=("samples",),
         color="#7d8590",
         marker="hourglass",
     )

@@ -157,7 +157,7 @@ def method(
         "memory": ThetaMemory,
         "refit": Refit(held),
         "alone": alone,
-        "private": True,
+        "private": ("samples",),
     }
     if "effective" not in rest:
         reads = (*reads, "masks_every")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -46,6 +47,28 @@ def cost_of_a_promise(lines: Sequence[Line]) -> go.Figure:
             hovertemplate="ε %{x}: %{y:.4f}<br>%{customdata[0]:.2f} MB a client, %{customdata[1]} seeds<extra></extra>",
         )  # fmt: skip
     return figure.update_xaxes(type="category", categoryorder="array", categoryarray=places)
+
+
+def cost_of_a_crowd(lines: Sequence[Line]) -> go.Figure:
+    """Accuracy for each number of clients, a curve for each method and ε."""
+    figure = blank("clients N", "accuracy, mean of the last rounds", 360)
+    dashes = dict(zip(sorted({line.epsilon for line in lines}), ("dot", "dash", "solid"), strict=False))
+    for label, epsilon in dict.fromkeys((line.label, line.epsilon) for line in lines):
+        own = [line for line in lines if (line.label, line.epsilon) == (label, epsilon)]
+        color, _, marker = palette.style(own[0].config)
+        promise = "no privacy" if math.isinf(epsilon) else f"ε {epsilon:g}"
+        figure.add_scatter(
+            x=[line.config.clients for line in own],
+            y=[line.accuracy.mean for line in own],
+            error_y={"type": "data", "array": [line.accuracy.width for line in own], "thickness": 1.5},
+            name=f"{palette.plain(label)}, {promise}", mode="lines+markers",
+            line={"color": color, "dash": dashes.get(epsilon, "solid")}, marker={"symbol": marker, "size": 9},
+            customdata=[[line.accuracy.of] for line in own],
+            hovertemplate="%{x:,} clients: %{y:.4f}<br>%{customdata[0]} seeds<extra></extra>",
+        )  # fmt: skip
+    log_axis(figure)
+    ticks = sorted({line.config.clients for line in lines})
+    return figure.update_xaxes(tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
 
 
 def signal_and_noise(flips: int, sigma: float) -> go.Figure:

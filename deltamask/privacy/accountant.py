@@ -4,6 +4,9 @@ A step draws each sample with the same chance q (Poisson sampling), adds up thei
 adds Gaussian noise of standard deviation σ·C. Two sets of samples are neighbours if one has one sample more. Rényi
 accounting (RDP; Mironov 2017, arXiv 1702.07476) is what runs count by: fast, and an upper bound. The privacy loss
 distribution (PLD; Koskela et al., arXiv 1906.03049) is closer to the truth, so its ε is smaller.
+
+A sum over clients is counted alike, but K of N clients are drawn for it without replacement, and neighbours differ in
+one client's data, replaced by any other (Wang et al. 2019, arXiv 1808.00087; only by RDP where K < N).
 """
 
 from __future__ import annotations
@@ -28,66 +31,84 @@ class Steps(NamedTuple):
     number: int
 
 
-def spent(steps: Iterable[Steps], delta: float, accountant: Accountant = "rdp") -> float:
-    """ε of all these steps on the same samples, whichever runs they belong to; 0 of none. delta: in (0, 1)."""
-    return _spent(tuple(sorted(part for part in steps if part.number)), delta, accountant)
+class Rounds(NamedTuple):
+    """So many noisy sums over clients. noise: σ, over how far a sum moves if one client's data is replaced. chosen: K
+    of the N `clients`, drawn for each sum."""
+
+    noise: float
+    chosen: int
+    clients: int
+    number: int
 
 
-def noise_for(epsilon: float, delta: float, rate: float, count: int, beside: tuple[Steps, ...] = ()) -> float:
-    """The least σ with which `count` steps at rate q, and what is spent beside them, stay within ε by RDP.
+Part = Steps | Rounds
+
+
+def spent(parts: Iterable[Part], delta: float, accountant: Accountant = "rdp") -> float:
+    """ε of all these on the same samples, or clients, whichever runs they belong to; 0 of none. delta: in (0, 1)."""
+    return _spent(tuple(sorted(part for part in parts if part.number)), delta, accountant)
+
+
+def noise_for(epsilon: float, delta: float, part: Part, beside: tuple[Part, ...] = ()) -> float:
+    """The least σ with which `part`, whatever its own σ, and what is spent beside it stay within ε by RDP.
 
     ValueError if no σ up to LARGEST_NOISE does.
     """
-    return _noise_for(epsilon, delta, rate, count, beside)
+    return _noise_for(epsilon, delta, part._replace(noise=0.0), beside)
 
 
 @functools.lru_cache(maxsize=4096)
-def _spent(steps: tuple[Steps, ...], delta: float, accountant: Accountant) -> float:
-    if not steps:
+def _spent(parts: tuple[Part, ...], delta: float, accountant: Accountant) -> float:
+    if not parts:
         return 0.0
-    counting = _accountant(accountant)
-    counting.compose(_event(steps))
+    counting = _accountant(accountant, parts)
+    counting.compose(_event(parts))
     return float(counting.get_epsilon(delta))
 
 
 @functools.lru_cache(maxsize=4096)
-def _noise_for(epsilon: float, delta: float, rate: float, count: int, beside: tuple[Steps, ...]) -> float:
+def _noise_for(epsilon: float, delta: float, part: Part, beside: tuple[Part, ...]) -> float:
     import dp_accounting
 
     def event(noise: float) -> Any:
-        return _event((*beside, Steps(noise, rate, count)))
+        return _event((*beside, part._replace(noise=noise)))
 
     def enough(noise: float) -> bool:
-        return spent((*beside, Steps(noise, rate, count)), delta) <= epsilon
+        return spent((*beside, part._replace(noise=noise)), delta) <= epsilon
 
     if not enough(LARGEST_NOISE):
         raise ValueError(
-            f"dp_epsilon = {epsilon:g} cannot be kept over {count} steps by any noise up to σ = {LARGEST_NOISE:g}: "
-            "raise it, or train for fewer rounds"
+            f"dp_epsilon = {epsilon:g} cannot be kept over {part.number} {type(part).__name__.lower()} by any noise "
+            f"up to σ = {LARGEST_NOISE:g}: raise it, or train for fewer rounds"
         )
     if enough(SMALLEST_NOISE):
         return SMALLEST_NOISE
     bracket = dp_accounting.ExplicitBracketInterval(SMALLEST_NOISE, LARGEST_NOISE)
     found = dp_accounting.calibrate_dp_mechanism(
-        lambda: _accountant("rdp"), event, epsilon, delta, bracket, tol=TOLERANCE
+        lambda: _accountant("rdp", (part,)), event, epsilon, delta, bracket, tol=TOLERANCE
     )  # fmt: skip
     return float(found)
 
 
-def _event(steps: Iterable[Steps]) -> Any:
+def _event(parts: Iterable[Part]) -> Any:
     import dp_accounting  # takes a second: only runs that promise something wait for it
 
-    def one(part: Steps) -> Any:
-        gaussian = dp_accounting.GaussianDpEvent(part.noise)
-        sampled = gaussian if part.rate == 1 else dp_accounting.PoissonSampledDpEvent(part.rate, gaussian)
+    def one(part: Part) -> Any:
+        sampled = dp_accounting.GaussianDpEvent(part.noise)
+        if isinstance(part, Rounds) and part.chosen < part.clients:
+            sampled = dp_accounting.SampledWithoutReplacementDpEvent(part.clients, part.chosen, sampled)
+        elif isinstance(part, Steps) and part.rate < 1:
+            sampled = dp_accounting.PoissonSampledDpEvent(part.rate, sampled)
         return dp_accounting.SelfComposedDpEvent(sampled, part.number)
 
-    return dp_accounting.ComposedDpEvent([one(part) for part in steps])
+    return dp_accounting.ComposedDpEvent([one(part) for part in parts])
 
 
-def _accountant(kind: Accountant) -> Any:
-    from dp_accounting import pld, rdp
+def _accountant(kind: Accountant, parts: Iterable[Part]) -> Any:
+    from dp_accounting import NeighboringRelation, pld, rdp
 
+    replaced = any(isinstance(part, Rounds) for part in parts)
+    neighbours = NeighboringRelation.REPLACE_ONE if replaced else NeighboringRelation.ADD_OR_REMOVE_ONE
     if kind == "rdp":
-        return rdp.RdpAccountant(ORDERS)
-    return pld.PLDAccountant(value_discretization_interval=1e-3)
+        return rdp.RdpAccountant(ORDERS, neighbours)
+    return pld.PLDAccountant(neighbours, value_discretization_interval=1e-3)

@@ -23,9 +23,9 @@ def poisson_batches(
 
 
 class Noise:
-    """Gaussian noise of one client in one round. deviation: σ·C."""
+    """Gaussian noise of one client in one round; of the server where no client is named. deviation: σ·C."""
 
-    def __init__(self, deviation: float, seed: int, purpose: str, *, round: int, client: int) -> None:
+    def __init__(self, deviation: float, seed: int, purpose: str, *, round: int, client: int | None = None) -> None:
         self.deviation = deviation
         self._rng = noise.generator(seed, purpose, round=round, client=client)
 

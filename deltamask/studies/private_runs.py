@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from deltamask.config import RunConfig
-from deltamask.config.privacy_fields import PrivacyFields
+from deltamask.config.privacy_fields import Privacy, PrivacyFields
 from deltamask.privacy.plan import is_private
 from deltamask.studies.intervals import Figure, figure
 from deltamask.studies.labels import config_label
@@ -39,14 +39,15 @@ class Line:
         return f"{self.epsilon:g}" if math.isfinite(self.epsilon) else "none"
 
 
-def stored(data: Path) -> list[Line]:
+def stored(data: Path, dp: Privacy = "samples") -> list[Line]:
     """`lines` of the tables in a folder; none where there are no tables yet. StoreError if they are damaged."""
-    return lines(*read_arms(data))
+    return lines(*read_arms(data), dp)
 
 
-def lines(arms: Arms, rounds: pd.DataFrame) -> list[Line]:
-    """A line for each arm that was run of those experiments in which some arm promises something, ε rising."""
-    promising = {experiment for (experiment, _), config in arms.items() if is_private(config)}
+def lines(arms: Arms, rounds: pd.DataFrame, dp: Privacy = "samples") -> list[Line]:
+    """A line for each arm that was run of those experiments in which some arm makes this promise; clients, then ε,
+    rising."""
+    promising = {experiment for (experiment, _), config in arms.items() if config.dp == dp}
     runs = measure(rounds[rounds["experiment"].isin(promising)])
     figures: dict[Any, pd.DataFrame] = dict(iter(runs.groupby(["experiment", "arm"], sort=False)))
     found = [
@@ -61,7 +62,11 @@ def lines(arms: Arms, rounds: pd.DataFrame) -> list[Line]:
         if key in figures
     ]
     first = {label: place for place, label in reversed(list(enumerate(line.label for line in found)))}
-    return sorted(found, key=lambda line: (line.config.dirichlet_alpha, first[line.label], line.epsilon))
+
+    def place(line: Line) -> tuple[float, ...]:
+        return line.config.dirichlet_alpha, first[line.label], line.config.clients, line.epsilon
+
+    return sorted(found, key=place)
 
 
 def unprotected(config: RunConfig) -> RunConfig:

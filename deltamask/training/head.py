@@ -42,7 +42,7 @@ def train_head(
     """
     weight, bias = (part.clone().requires_grad_(True) for part in split_head(head, task))
     optimizer = torch.optim.Adam([weight, bias], lr=config.probe_lr, fused=True)
-    if plan.is_private(config):
+    if plan.protects_samples(config):
         last = _private_epochs(task, weight, bias, optimizer, config, epochs, round, client)
         return flat_head(weight, bias), last
     rng = noise.generator(config.seed, "head batches", round=round, client=client)

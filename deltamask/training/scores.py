@@ -118,7 +118,7 @@ def train_scores(
     step = ScoreStep(
         task, head, theta, lr, config.adam_eps, None if threshold else private, local_loss(task, config, client)
     )
-    if plan.is_private(config):
+    if plan.protects_samples(config):
         loss = _private_epochs(step, config, round, client)
     else:
         losses: list[Tensor] = []

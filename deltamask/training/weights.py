@@ -57,7 +57,7 @@ def train_with_head(
     weight, bias = (part.to(task.device).requires_grad_(learn_head) for part in split_head(head, task))
     lr = scheduled(config.weight_lr, config.lr_schedule, round, config.rounds)
     optimizer = torch.optim.Adam([trained, *([weight, bias] if learn_head else [])], lr=lr, fused=True)
-    if plan.is_private(config):
+    if plan.protects_samples(config):
         assert through is not None, f"{config.method} is not private, and `plan.check` lets it through"
         private = PrivateSteps(task, config, purpose="local", epochs=config.local_epochs, round=round, client=client)
         for index in private.batches():

@@ -35,7 +35,7 @@ def bars(page: AppTest) -> dict[str, list[float]]:
 
 def test_before_anything_was_measured_the_page_says_so_and_still_computes(data: Path) -> None:
     page = view()
-    assert [each.value.startswith("Not measured here yet") for each in page.info] == [True] * 3
+    assert [each.value.startswith("Not measured here yet") for each in page.info] == [True] * 4
     assert len(page.get("plotly_chart")) == 1  # the arithmetic
     assert "No secure aggregation" in page.warning[0].value
 
@@ -69,6 +69,20 @@ def test_accuracy_and_bytes_are_the_studys(tmp_path: Path, data: Path) -> None:
     assert table["accuracy"].tolist() == [line.accuracy.mean for line in found]
     assert table["MB a client"].tolist() == [line.megabytes.mean for line in found]
     assert table["ε"].tolist() == ["1", "8", "none", "none"]
+
+
+def test_a_promise_for_clients_is_drawn_over_their_number(tmp_path: Path, data: Path) -> None:
+    experiment, results = test_private_runs.study(
+        tmp_path, test_private_runs.CROWD_FILE, test_private_runs.CROWD_ACCURACY
+    )
+    runs = [
+        {"experiment": trial.experiment, "arm": trial.arm, "seed": trial.seed, "config": trial.config.model_dump()}
+        for trial in experiment.trials
+    ]
+    tables.write(tables.Results([experiment], runs, results.rounds, results.summary, {}), data)
+    page = view()
+    assert [each.value.startswith("Not measured here yet") for each in page.info] == [True] * 3
+    assert bars(page)["Fine-tuning (fp32), ε 8"] == pytest.approx([0.601, 0.801])
 
 
 def test_the_arithmetic_follows_its_sliders(data: Path) -> None:

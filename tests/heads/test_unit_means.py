@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deltamask.codecs import DecodeError
 from deltamask.heads import HeadSettings, Sender, Statistics, heads
 from deltamask.heads.base import ClosedForm
-from deltamask.heads.unit_means import longest, to_unit_steps
+from deltamask.heads.unit_means import CLIENT_BITS, longest, longest_client, to_unit_steps
 from deltamask.privacy import plan
 from deltamask.privacy.accountant import Steps, spent
 from deltamask.simulation.loop import simulate
@@ -80,6 +81,39 @@ def test_a_noisy_head_still_tells_classes_apart() -> None:
     assert ((x @ head.weight.T).argmax(1) == y).mean() > 0.8
     nothing = kind().total([summed(x[:0], y[:0], NOISY)], NOISY)
     assert np.isfinite(kind().solve(nothing, NOISY).flat()).all()
+
+
+WHOLE = replace(NOISY, whole_clients=True)
+
+
+def test_where_clients_are_protected_each_counts_alike_and_the_server_adds_the_noise() -> None:
+    x, y = samples()
+    many, few = summed(x, y, WHOLE), summed(x[:5], y[:5], WHOLE, client=1)
+    for found in (many, few):
+        assert np.linalg.norm(found.sums) == pytest.approx(2**CLIENT_BITS, rel=1e-3)
+        assert np.linalg.norm(found.sums) <= longest_client(WHOLE)
+    np.testing.assert_array_equal(few.counts, many.counts)
+    exact = replace(WHOLE, noise=0.0)
+    noise = [
+        kind().total([many, few], replace(WHOLE, seed=seed)).sums - kind().total([many, few], exact).sums
+        for seed in range(40)
+    ]
+    assert np.std(noise) == pytest.approx(2.0 * 2 * longest_client(WHOLE), rel=0.05)
+    turned = replace(many, sums=-many.sums)
+    moved = kind().total([turned], exact).sums - kind().total([many], exact).sums
+    assert np.linalg.norm(moved) <= 2 * longest_client(WHOLE)
+    nobody = kind().summarise(x[:0], y[:0], Sender(3, np.zeros(CLASSES, np.int64)), WHOLE)
+    assert not nobody.sums.any()
+
+
+def test_a_client_whose_sums_are_too_long_is_refused() -> None:
+    x, y = samples()
+    sender = Sender(0, np.bincount(y, minlength=CLASSES))
+    found = summed(x, y, WHOLE)
+    np.testing.assert_array_equal(kind().decode(kind().encode(found, sender, WHOLE), sender, WHOLE).sums, found.sums)
+    longer = replace(found, sums=found.sums * 2)
+    with pytest.raises(DecodeError, match="longer together than a client's may be"):
+        kind().decode(kind().encode(longer, sender, WHOLE), sender, WHOLE)
 
 
 def test_a_run_spends_its_share_on_the_head_and_the_rest_after_it(tiny_cache: object) -> None:

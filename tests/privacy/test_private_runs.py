@@ -24,7 +24,7 @@ from tests.support import tiny
 from tests.support.commands import quiet, records, run_and_kill, uninterrupted
 from tests.support.tiny import timeless
 
-PRIVATE = [name for name in methods.names() if methods.get(name).private]
+PRIVATE = [name for name in methods.names() if "samples" in methods.get(name).private]
 
 
 def config(**changes: Any) -> RunConfig:
@@ -77,10 +77,16 @@ def test_training_keeps_to_batches_drawn_at_random(task: Task, monkeypatch: pyte
     assert np.mean(seen) == pytest.approx(24, abs=6)
 
 
+FOR_CLIENTS = {
+    "dp": "clients", "aggregation": "unbiased", "codec": "gap", "head_init": "unit-means", "head_temperature": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("promise", [{}, FOR_CLIENTS])
 def test_killed_during_a_round_it_goes_on_with_the_same_epsilon_noise_and_records(
-    tiny_cache: Path, tmp_path: Path
+    tiny_cache: Path, tmp_path: Path, promise: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    private = config(rounds=6, local_epochs=3, rho=0.6)
+    private = config(rounds=6, local_epochs=3, rho=0.6, **promise)
     path = tmp_path / "run"
     run_and_kill(private, path)
     before = load_run(path)
@@ -88,6 +94,9 @@ def test_killed_during_a_round_it_goes_on_with_the_same_epsilon_noise_and_record
     assert 2 <= len(before.records) < 7
     assert main(["resume", str(path)]) == 0
     assert [timeless(record) for record in load_run(path).records] == uninterrupted(private)
+    assert main(["show", str(path)]) == 0
+    whose = "client" if promise else "training sample"
+    assert f"privacy of each {whose}: ε" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_run_ends_before_it_spends_more_and_says_so(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deltamask.plots.privacy_charts import cost_of_a_promise
+from deltamask.plots.privacy_charts import cost_of_a_crowd, cost_of_a_promise
 from deltamask.studies import private_runs, tables
 from deltamask.studies.experiments import Experiment, read_experiment
 from deltamask.studies.tables import Results
@@ -34,14 +34,25 @@ method = "head-only"
 ACCURACY = {"plain": 0.9, "private-dp_epsilon8.0": 0.8, "private-dp_epsilon1.0": 0.6, "head": 0.7}
 
 
-def study(tmp_path: Path) -> tuple[Experiment, Results]:
+CROWD_FILE = FILE.replace(
+    """
+dp = "samples"
+dp_epsilon = [8.0, 1.0]""",
+    """
+dp = "clients"
+clients = [100, 30]""",
+)
+CROWD_ACCURACY = {"plain": 0.9, "private-clients100": 0.8, "private-clients30": 0.6, "head": 0.7}
+
+
+def study(tmp_path: Path, file: str = FILE, accuracy: dict[str, float] = ACCURACY) -> tuple[Experiment, Results]:
     """Results of one round a run, with these accuracies, a tenth of a point apart by seed."""
-    file = tmp_path / "promises.toml"
-    file.write_text(FILE)
-    experiment = read_experiment(file)
+    path = tmp_path / "promises.toml"
+    path.write_text(file)
+    experiment = read_experiment(path)
     rows = [
         {"experiment": "promises", "arm": trial.arm, "seed": trial.seed, "round": 1, "clients": 5, "dropped": 0,
-         "accuracy": ACCURACY[trial.arm] + 0.001 * trial.seed, "bpp_up": 1.0, "bpp_down": 1.0, "uplink_bytes": 5e6,
+         "accuracy": accuracy[trial.arm] + 0.001 * trial.seed, "bpp_up": 1.0, "bpp_down": 1.0, "uplink_bytes": 5e6,
          "downlink_bytes": 1e7}
         for trial in experiment.trials
     ]  # fmt: skip
@@ -70,6 +81,22 @@ def test_a_study_without_a_promise_has_no_lines(tmp_path: Path) -> None:
     plain = {(experiment.name, arm.name): private_runs.unprotected(arm.config) for arm in experiment.arms}
     assert private_runs.lines(plain, results.rounds) == []
     assert private_runs.stored(tmp_path) == []
+
+
+def test_a_promise_for_clients_has_lines_of_its_own_and_a_curve_a_method(tmp_path: Path) -> None:
+    experiment, results = study(tmp_path, CROWD_FILE, CROWD_ACCURACY)
+    arms = {(experiment.name, arm.name): arm.config for arm in experiment.arms}
+    assert private_runs.lines(arms, results.rounds) == []
+    found = private_runs.lines(arms, results.rounds, "clients")
+    assert [(line.label, line.config.clients, line.promise) for line in found] == [
+        ("Fine-tuning (fp32)", 5, "none"), ("Fine-tuning (fp32)", 30, "8"), ("Fine-tuning (fp32)", 100, "8"),
+        ("Head only", 5, "none"),
+    ]  # fmt: skip
+    curves = {trace.name: dict(zip(trace.x, trace.y, strict=True)) for trace in cost_of_a_crowd(found).data}
+    assert list(curves) == [
+        "Fine-tuning (fp32), no privacy", "Fine-tuning (fp32), ε 8", "Head only, no privacy",
+    ]  # fmt: skip
+    assert curves["Fine-tuning (fp32), ε 8"] == pytest.approx({30: 0.601, 100: 0.801})
 
 
 def test_the_chart_has_a_curve_a_method_and_a_place_without_a_promise(tmp_path: Path) -> None:
