@@ -235,7 +235,7 @@ print(
 )
 
 # %% [markdown]
-# Whatever stands here, for one client and one round, is *not promised*. A promise for whole clients takes noise on the sum of many, and somebody who adds it before the server looks: see the page
+# Whatever stands here, for one client and one round, is *not promised*. A promise for whole clients (`dp = clients`) takes noise on the sum of many, and a server that is trusted to add it: see the page
 # [Privacy](http://localhost:8501/privacy) for how many clients that takes.
 #
 # ## What would show this to be wrong?
