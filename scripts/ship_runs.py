@@ -63,7 +63,7 @@ KEPT = {
     "fashion-gap": Kept(clients=1),
     "fashion-paper": Kept(clients=1),
     "fashion-recipe": Kept(),
-    "fashion-recipe-all": Kept(),
+    "fashion-recipe-all": Kept(clients=1),
     "fashion-deepreduce": Kept(clients=1),
     "fashion-fedpm": Kept(clients=1, one_round_in=8, broadcasts=False),  # 76 kB a message
     "noniid-recipe": Kept(clients=1),  # whose share of the head takes a megabyte
