@@ -33,7 +33,7 @@ FEWEST = 20  # errors that a range is judged from, at least; if a ring has fewer
 KINDS = ("accuracy", "up", "down")
 FIGURES = {"accuracy": "accuracy", "up": "bpp_up", "down": "bpp_down", "kept": "kept"}  # by what a Setting calls it
 
-Pool = tuple[bool, str]
+Pool = tuple[bool, str, str]
 
 
 @dataclass(frozen=True)
@@ -222,11 +222,11 @@ def _where(config: RunConfig) -> tuple[object, ...]:
 
 def _pools(kind: str, config: RunConfig) -> list[Pool]:
     """Only forecasts of one pool tell how far off each other are, the narrowest first: bits of flips vary, those of
-    values hardly; accuracies of one network more than those of another."""
+    values hardly; accuracies of one network, or under one promise of privacy, more than those of another."""
     attacked = config.attack != "none"
     if kind == "accuracy":
-        return [(attacked, config.backbone), (attacked, "")]
-    return [(attacked, methods[config.method].sends)]
+        return [(attacked, config.dp, config.backbone), (attacked, config.dp, "")]
+    return [(attacked, "", methods[config.method].sends)]
 
 
 def _off(kind: str, actual: Values, said: Values) -> list[float]:
