@@ -67,7 +67,7 @@ KEPT = {
     "fashion-deepreduce": Kept(clients=1),
     "fashion-fedpm": Kept(clients=1, one_round_in=8, broadcasts=False),  # 76 kB a message
     "noniid-recipe": Kept(clients=1),  # whose share of the head takes a megabyte
-    "fashion-unbiased": Kept(clients=1, one_round_in=24, broadcasts=False),  # 40 kB a message, 70 kB a broadcast
+    "fashion-unbiased": Kept(clients=1, one_round_in=16, broadcasts=False),  # 40 kB a message, 70 kB a broadcast
 }
 
 
