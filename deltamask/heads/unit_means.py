@@ -78,11 +78,7 @@ def summarise(x: Features, y: Integers, sender: Sender, settings: HeadSettings) 
         return Statistics(*every, as_one(sums))
     deviation = settings.noise * longest(settings.features)
     source = Noise(deviation, settings.seed, "dp head release", round=sender.round, client=sender.client)
-    return Statistics(*every, _with_noise(sums, source))
-
-
-def _with_noise(sums: Integers, source: Noise) -> Integers:
-    return sums + np.rint(source.draw(sums.size)).astype(np.int64).reshape(sums.shape)
+    return Statistics(*every, source.added_to(sums))
 
 
 def encode(found: Statistics, sender: Sender, settings: HeadSettings) -> bytes:
@@ -101,7 +97,7 @@ def total(parts: Iterable[Statistics], settings: HeadSettings) -> Total:
     if not settings.whole_clients:
         return of
     deviation = settings.noise * 2 * longest_client(settings)  # one client's sums may turn round
-    return replace(of, sums=_with_noise(of.sums, Noise(deviation, settings.seed, "dp head sum", round=0)))
+    return replace(of, sums=Noise(deviation, settings.seed, "dp head sum", round=0).added_to(of.sums))
 
 
 def solve(of: Total, settings: HeadSettings) -> Linear:

@@ -35,7 +35,7 @@ def released(config: RunConfig, round: int, change: npt.NDArray[np.int32], clien
         return change
     deviation = noise_of_sum(config.dp_flips, plan.sum_noise(config))
     noise = Noise(deviation, config.seed, "dp sum", round=round)
-    return np.clip(change + np.rint(noise.draw(len(change))), -clients, clients).astype(np.int32)
+    return np.clip(noise.added_to(change), -clients, clients).astype(np.int32)
 
 
 def reach(flips: int) -> float:

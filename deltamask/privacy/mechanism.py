@@ -32,3 +32,7 @@ class Noise:
     def draw(self, size: int) -> npt.NDArray[np.float32]:
         """(size,) new values."""
         return self._rng.standard_normal(size, np.float32) * np.float32(self.deviation)
+
+    def added_to(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Whole numbers with new noise on each, rounded, which spends nothing more."""
+        return values + np.rint(self.draw(values.size)).astype(np.int64).reshape(values.shape)

@@ -33,7 +33,7 @@ FEWEST = 20  # errors that a range is judged from, at least; if a ring has fewer
 KINDS = ("accuracy", "up", "down")
 FIGURES = {"accuracy": "accuracy", "up": "bpp_up", "down": "bpp_down", "kept": "kept"}  # by what a Setting calls it
 
-Pool = tuple[bool, str, str]
+Pool = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -225,8 +225,8 @@ def _pools(kind: str, config: RunConfig) -> list[Pool]:
     values hardly; accuracies of one network, or under one promise of privacy, more than those of another."""
     attacked = config.attack != "none"
     if kind == "accuracy":
-        return [(attacked, config.dp, config.backbone), (attacked, config.dp, "")]
-    return [(attacked, "", methods[config.method].sends)]
+        return [(attacked, config.dp, config.backbone), (attacked, config.dp)]
+    return [(attacked, methods[config.method].sends)]
 
 
 def _off(kind: str, actual: Values, said: Values) -> list[float]:
